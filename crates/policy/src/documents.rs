@@ -1,0 +1,176 @@
+//! The IAM documents of a session's role: who may assume it, what it may do and until when, and what ends it early.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::{ExternalId, RenderError, SessionId};
+
+/// Inline policy with what the tier allows and the date that ends it.
+pub const ACCESS_POLICY_NAME: &str = "access";
+
+/// Inline policy that ends a session early. A name of its own, so that no late write of `access` can overwrite it.
+pub const REVOKED_POLICY_NAME: &str = "revoked";
+
+/// Most characters that AWS takes in a role's inline policies together.
+/// Source: IAM and STS quotas, "Role inline policies".
+const INLINE_LIMIT: usize = 10_240;
+
+/// Most characters that AWS takes in a trust policy. Source: IAM and STS quotas, "Role trust policies".
+const TRUST_LIMIT: usize = 2_048;
+
+/// Why a document cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// The template cannot be filled.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// AWS would refuse it for its size.
+    #[error("the {document} policy has {size} characters, and AWS takes {limit}")]
+    TooLong {
+        /// Which document.
+        document: &'static str,
+        /// Its characters.
+        size: usize,
+        /// What AWS takes.
+        limit: usize,
+    },
+}
+
+/// What stands in a role's trust policy.
+#[derive(Clone, Debug)]
+pub struct TrustTerms<'a> {
+    /// ARN of the user, or of the assumed-role session, that may assume the role.
+    pub caller_arn: &'a str,
+    /// The caller's unique id (`aws:userid`): a principal made anew under the same name has another.
+    pub caller_unique_id: &'a str,
+    /// What CloudTrail shows as the session name.
+    pub role_session_name: &'a str,
+    /// The handshake that only the session's owner is shown.
+    pub external_id: &'a ExternalId,
+    /// Becomes the source identity of every credential of the session.
+    pub session: &'a SessionId,
+    /// From this moment the role can no longer be assumed.
+    pub expires_at: Timestamp,
+    /// Whether the caller must present a device's code.
+    pub mfa: bool,
+}
+
+/// The trust policy of a session's role.
+///
+/// # Errors
+/// When it is longer than AWS takes.
+pub fn trust_policy(terms: &TrustTerms<'_>) -> Result<String, DocumentError> {
+    let mut conditions = json!({
+        "StringEquals": {
+            "aws:userid": terms.caller_unique_id,
+            "sts:ExternalId": terms.external_id,
+            "sts:RoleSessionName": terms.role_session_name,
+            "sts:SourceIdentity": terms.session,
+        },
+        "DateLessThan": {"aws:CurrentTime": terms.expires_at},
+    });
+    if terms.mfa {
+        // Here and not in the role's policy: what AssumeRole returns carries no MFA context.
+        merge(&mut conditions, json!({"Bool": {"aws:MultiFactorAuthPresent": "true"}}));
+    }
+    let principal = json!({"AWS": terms.caller_arn});
+    let document = json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Sid": "Assume", "Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole", "Condition": conditions},
+            // Its own statement: the external id is no context of `sts:SetSourceIdentity`, and would never match.
+            {
+                "Sid": "CarrySession", "Effect": "Allow", "Principal": principal, "Action": "sts:SetSourceIdentity",
+                "Condition": {"StringEquals": {"aws:userid": terms.caller_unique_id, "sts:SourceIdentity": terms.session}},
+            },
+        ],
+    });
+    fitting("trust", document.to_string(), TRUST_LIMIT)
+}
+
+/// The policy `access`: the tier's statements and, in the same write, the date that ends them.
+///
+/// AWS compares the date at every request, so nothing needs to happen for access to end.
+///
+/// # Errors
+/// When it would leave no room for the policy `revoked`.
+pub fn access_policy(mut statements: Vec<Value>, expires_at: Timestamp) -> Result<String, DocumentError> {
+    statements.push(json!({
+        "Sid": "SorryExpiry", "Effect": "Deny", "Action": "*", "Resource": "*",
+        "Condition": {"DateGreaterThanEquals": {"aws:CurrentTime": expires_at}},
+    }));
+    let document = json!({"Version": "2012-10-17", "Statement": statements});
+    fitting("access", document.to_string(), INLINE_LIMIT.saturating_sub(revoked_policy().len()))
+}
+
+/// The policy `revoked`: nothing is allowed any more, whatever credentials were issued.
+pub fn revoked_policy() -> String {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{"Sid": "SorryRevoked", "Effect": "Deny", "Action": "*", "Resource": "*"}],
+    })
+    .to_string()
+}
+
+fn merge(target: &mut Value, more: Value) {
+    if let (Value::Object(target), Value::Object(more)) = (target, more) {
+        target.extend(more);
+    }
+}
+
+/// AWS does not count white space outside strings, and these documents have none.
+fn fitting(document: &'static str, text: String, limit: usize) -> Result<String, DocumentError> {
+    let size = text.chars().count();
+    if size > limit { Err(DocumentError::TooLong { document, size, limit }) } else { Ok(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trust(mfa: bool) -> Value {
+        let text = trust_policy(&TrustTerms {
+            caller_arn: "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr",
+            caller_unique_id: "AIDAEXAMPLE",
+            role_session_name: "sue-mgr",
+            external_id: &ExternalId::from_random([1; 16]),
+            session: &SessionId::from_random([2; 10]),
+            expires_at: "2026-01-02T03:04:05Z".parse().unwrap(),
+            mfa,
+        });
+        serde_json::from_str(&text.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn invariant_2_the_tier_and_its_end_travel_in_one_document() {
+        let text =
+            access_policy(vec![json!({"Effect": "Allow"})], "2026-01-02T03:04:05Z".parse().unwrap()).unwrap();
+        let document: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(document["Statement"][0]["Effect"], "Allow");
+        assert_eq!(document["Statement"][1]["Effect"], "Deny");
+        assert_eq!(
+            document["Statement"][1]["Condition"]["DateGreaterThanEquals"]["aws:CurrentTime"],
+            "2026-01-02T03:04:05Z"
+        );
+    }
+
+    #[test]
+    fn the_trust_policy_binds_caller_handshake_name_session_and_date() {
+        let condition = &trust(false)["Statement"][0]["Condition"];
+        for key in ["aws:userid", "sts:ExternalId", "sts:RoleSessionName", "sts:SourceIdentity"] {
+            assert!(condition["StringEquals"][key].is_string(), "{key}");
+        }
+        assert_eq!(condition["DateLessThan"]["aws:CurrentTime"], "2026-01-02T03:04:05Z");
+        assert!(condition.get("Bool").is_none());
+        assert_eq!(trust(true)["Statement"][0]["Condition"]["Bool"]["aws:MultiFactorAuthPresent"], "true");
+    }
+
+    #[test]
+    fn a_policy_that_leaves_no_room_for_revocation_is_refused() {
+        let expires_at = "2026-01-02T03:04:05Z".parse().unwrap();
+        let statement = |length: usize| vec![json!({"Resource": "x".repeat(length)})];
+        let overhead = access_policy(statement(0), expires_at).unwrap().len() + revoked_policy().len();
+        assert!(access_policy(statement(INLINE_LIMIT - overhead), expires_at).is_ok());
+        assert!(access_policy(statement(INLINE_LIMIT - overhead + 1), expires_at).is_err());
+    }
+}

@@ -1,0 +1,22 @@
+//! What a tier allows, and every name and IAM document that follows from it. Pure: no AWS, no clock, no files at run time.
+//!
+//! Validated names live here and not in the domain crate because they are what makes rendering safe: a value that may stand
+//! in a policy document is one whose alphabet cannot change the document's structure or widen an ARN.
+//!
+//! Not for: who may ask for a tier (that is `sorry-session`'s decision).
+
+mod documents;
+mod names;
+mod template;
+mod tiers;
+
+pub use documents::{
+    ACCESS_POLICY_NAME, DocumentError, REVOKED_POLICY_NAME, TrustTerms, access_policy, revoked_policy,
+    trust_policy,
+};
+pub use names::{
+    AccountId, ExternalId, NameError, Namespace, Partition, PersonName, ProjectName, Region, RoleName,
+    SessionId, TierName,
+};
+pub use template::{RenderError, Variables, render};
+pub use tiers::{Grant, PolicyDigest, Tier, TierTable, TierTableError};

@@ -1,0 +1,257 @@
+//! The table of tiers, `policy_templates/tiers.toml`, and the copy of it that is built in.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::TierName;
+
+const BUILT_IN_TABLE: &str = include_str!("../../../policy_templates/tiers.toml");
+
+/// The policy templates that are built in, by the file name that `tiers.toml` uses.
+const BUILT_IN_TEMPLATES: [(&str, &str); 4] = [
+    ("read-only.json", include_str!("../../../policy_templates/read-only.json")),
+    ("developer.json", include_str!("../../../policy_templates/developer.json")),
+    ("admin.json", include_str!("../../../policy_templates/admin.json")),
+    ("break-glass.json", include_str!("../../../policy_templates/break-glass.json")),
+];
+
+/// The longest window that any tier may have. Source: STS ends a `GetSessionToken` session after 36 hours, and with it every
+/// renewal.
+const LONGEST_HOURS: u32 = 36;
+
+/// How a session gives access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grant {
+    /// A role made for the session, assumed by the caller.
+    Role,
+}
+
+/// One tier: a named set of permissions with limits.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tier {
+    /// One line for `sorry tiers`.
+    pub description: String,
+    /// How a session of this tier gives access.
+    pub grant: Grant,
+    /// The longest window, in hours.
+    pub maximum_hours: u32,
+    /// Whether the role's trust policy asks for an MFA code (where the deployment requires MFA at all).
+    pub mfa: bool,
+    /// Whether a request must say why.
+    #[serde(default)]
+    pub reason_required: bool,
+    /// Whether security is told before the grant and at its end.
+    #[serde(default)]
+    pub alert: bool,
+    /// File with the policy template.
+    pub template: String,
+    /// Name of the permissions boundary, after the deployment's prefix.
+    pub boundary: TierName,
+}
+
+impl Tier {
+    /// The longest window.
+    pub fn maximum(&self) -> Duration {
+        Duration::from_secs(u64::from(self.maximum_hours) * 3600)
+    }
+}
+
+/// SHA-256 of a tier's definition and template: what exactly a session was granted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PolicyDigest(String);
+
+impl fmt::Display for PolicyDigest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// A table of tiers that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TierTableError {
+    /// It is not the TOML that is expected.
+    #[error("the tier table cannot be read")]
+    Unreadable(#[from] toml::de::Error),
+    /// It is of a version that this program does not know.
+    #[error("the tier table has version {0}, and this program reads version 1")]
+    Version(u32),
+    /// A tier names a template that is not there.
+    #[error("tier `{tier}` names the template `{template}`, which does not exist")]
+    NoTemplate {
+        /// The tier.
+        tier: TierName,
+        /// The file it names.
+        template: String,
+    },
+    /// A tier's longest window is out of bounds.
+    #[error("tier `{tier}` allows {hours} hours; a tier allows 1 to {LONGEST_HOURS}")]
+    Hours {
+        /// The tier.
+        tier: TierName,
+        /// What it says.
+        hours: u32,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    tiers: BTreeMap<TierName, Tier>,
+}
+
+struct Entry {
+    tier: Tier,
+    template: String,
+    digest: PolicyDigest,
+}
+
+/// The tiers that there are, with their templates.
+pub struct TierTable {
+    entries: BTreeMap<TierName, Entry>,
+}
+
+impl TierTable {
+    /// The table that is built into this program.
+    ///
+    /// # Errors
+    /// Never in a program whose tests have run.
+    pub fn built_in() -> Result<Self, TierTableError> {
+        Self::parse(BUILT_IN_TABLE, |wanted| {
+            BUILT_IN_TEMPLATES.iter().find(|(name, _)| *name == wanted).map(|(_, text)| (*text).to_owned())
+        })
+    }
+
+    /// Reads a table; `template` finds the text of a template by its file name.
+    ///
+    /// # Errors
+    /// When the table, or what it names, cannot be used.
+    pub fn parse(text: &str, template: impl Fn(&str) -> Option<String>) -> Result<Self, TierTableError> {
+        let file: File = toml::from_str(text)?;
+        if file.version != 1 {
+            return Err(TierTableError::Version(file.version));
+        }
+        let mut entries = BTreeMap::new();
+        for (name, tier) in file.tiers {
+            if !(1..=LONGEST_HOURS).contains(&tier.maximum_hours) {
+                return Err(TierTableError::Hours { tier: name, hours: tier.maximum_hours });
+            }
+            let Some(template) = template(&tier.template) else {
+                return Err(TierTableError::NoTemplate { tier: name, template: tier.template });
+            };
+            let digest = digest(&name, &tier, &template);
+            entries.insert(name, Entry { tier, template, digest });
+        }
+        Ok(Self { entries })
+    }
+
+    /// Names and limits of all tiers, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&TierName, &Tier)> {
+        self.entries.iter().map(|(name, entry)| (name, &entry.tier))
+    }
+
+    /// The limits of a tier.
+    pub fn tier(&self, name: &TierName) -> Option<&Tier> {
+        self.entries.get(name).map(|entry| &entry.tier)
+    }
+
+    /// The policy template of a tier.
+    pub fn template(&self, name: &TierName) -> Option<&str> {
+        self.entries.get(name).map(|entry| entry.template.as_str())
+    }
+
+    /// What a session of this tier is granted, as a digest.
+    pub fn digest(&self, name: &TierName) -> Option<&PolicyDigest> {
+        self.entries.get(name).map(|entry| &entry.digest)
+    }
+}
+
+fn digest(name: &TierName, tier: &Tier, template: &str) -> PolicyDigest {
+    let mut hash = Sha256::new();
+    // `Debug` of the parsed definition leaves out the comments of the file, which grant nothing.
+    for part in [name.as_str(), &format!("{tier:?}"), template] {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    PolicyDigest(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{SessionId, Variables, access_policy, render};
+
+    fn name(text: &str) -> TierName {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_built_in_table_has_the_four_tiers_with_their_limits() {
+        let table = TierTable::built_in().unwrap();
+        let limits: Vec<_> = table.iter().map(|(name, tier)| (name.as_str(), tier.maximum_hours)).collect();
+        assert_eq!(limits, [("admin", 8), ("break-glass", 1), ("developer", 8), ("read-only", 36)]);
+        assert!(table.tier(&name("break-glass")).unwrap().alert);
+    }
+
+    #[test]
+    fn every_built_in_template_renders_and_fits() {
+        let table = TierTable::built_in().unwrap();
+        let project = "p".repeat(32).parse().unwrap();
+        for (tier, _) in table.iter() {
+            let statements = render(
+                table.template(tier).unwrap(),
+                &Variables {
+                    namespace: &"n".repeat(20).parse().unwrap(),
+                    project: Some(&project),
+                    session: &SessionId::from_random([255; 10]),
+                    account: &"123456789012".parse().unwrap(),
+                    region: &"ap-southeast-2".parse().unwrap(),
+                    partition: &"aws-us-gov".parse().unwrap(),
+                },
+            )
+            .unwrap();
+            assert!(!statements.is_empty());
+            access_policy(statements, "2026-01-02T03:04:05Z".parse().unwrap()).unwrap();
+        }
+    }
+
+    #[test]
+    fn unusable_tables_are_refused() {
+        let tier = "description = 'x'\ngrant = 'role'\nmfa = true\ntemplate = 't'\nboundary = 'x2'";
+        let parse = |text: String, template: Option<&str>| {
+            TierTable::parse(&text, |_| template.map(str::to_owned)).map(|table| table.entries.len())
+        };
+        let table = |hours: u32| format!("version = 1\n[tiers.x2]\n{tier}\nmaximum_hours = {hours}");
+        assert_eq!(parse(table(36), Some("{}")).unwrap(), 1);
+        assert!(matches!(parse(table(0), Some("{}")), Err(TierTableError::Hours { .. })));
+        assert!(matches!(parse(table(37), Some("{}")), Err(TierTableError::Hours { .. })));
+        assert!(matches!(parse(table(1), None), Err(TierTableError::NoTemplate { .. })));
+        assert!(matches!(
+            parse(table(1).replace("= 1\n", "= 2\n"), Some("")),
+            Err(TierTableError::Version(2))
+        ));
+        assert!(parse(format!("{}\nsurprise = 1", table(1)), Some("{}")).is_err());
+    }
+
+    #[test]
+    fn the_digest_follows_definition_and_template() {
+        let definition = |hours| {
+            format!(
+                "version = 1\n[tiers.x2]\ndescription = 'x'\ngrant = 'role'\nmfa = true\ntemplate = 't'\nboundary = 'x2'\n\
+                 maximum_hours = {hours}"
+            )
+        };
+        let digest = |hours, template: &str| {
+            let table = TierTable::parse(&definition(hours), |_| Some(template.to_owned())).unwrap();
+            table.digest(&name("x2")).unwrap().clone()
+        };
+        assert_eq!(digest(1, "a"), digest(1, "a"));
+        assert_ne!(digest(1, "a"), digest(2, "a"));
+        assert_ne!(digest(1, "a"), digest(1, "b"));
+    }
+}

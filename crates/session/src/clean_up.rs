@@ -1,0 +1,183 @@
+//! Ending a session: deciding that it is time, taking access away, and removing what was made for it. Safe to run twice, late and
+//! beside itself.
+
+use jiff::Timestamp;
+use sorry_policy::{REVOKED_POLICY_NAME, RoleName, SessionId, revoked_policy};
+
+use crate::{
+    ErrorCode, Failure, Session, State, StepError,
+    events::ChangedBy,
+    lifecycle::EndCause,
+    outbox,
+    ports::{Clock, EventBus, Ports, Presence, PrincipalProvisioner, RoleDeleted, SessionStore},
+};
+
+/// How often a race for a row, or for a role that somebody writes to meanwhile, is run again before the step gives the turn back.
+const TRIES: usize = 4;
+
+/// What a clean-up came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CleanUp {
+    /// Nothing is left.
+    Ended,
+    /// The session goes on until then.
+    NotDue(Timestamp),
+    /// Nothing is seen, and something may still appear: ask again.
+    Pending,
+}
+
+/// Ends a session that is due, whose end is decided, or that failed.
+///
+/// `failure` is what kept the session from becoming usable, when the workflow caught something.
+///
+/// # Errors
+/// When a call failed; the next run goes on where this one stopped.
+pub async fn clean_up<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock>(
+    ports: &Ports<S, P, E, C>,
+    id: &SessionId,
+    failure: Option<Failure>,
+    by: &ChangedBy,
+) -> Result<CleanUp, StepError> {
+    for _ in 0..TRIES {
+        let Some(session) = ports.store.load(id).await? else {
+            // Rows are forgotten long after nothing is left; if the table was lost, the sweep holds and says so.
+            return Ok(CleanUp::Ended);
+        };
+        if session.state.is_over() {
+            return Ok(CleanUp::Ended);
+        }
+        let ending = if session.state.is_ending() {
+            session
+        } else {
+            let now = ports.clock.now();
+            let (cause, failure) = match session.state {
+                // Also when the workflow caught something: all that failed then was the answer to the last write.
+                State::Active if now < session.expires_at => return Ok(CleanUp::NotDue(session.expires_at)),
+                State::Active => (EndCause::Expired, None),
+                _ => {
+                    let unknown = || Failure::new(ErrorCode::Unavailable, "provisioning did not finish");
+                    (EndCause::Failed, Some(failure.clone().unwrap_or_else(unknown)))
+                }
+            };
+            let change = session.ending(cause, failure, by, now)?;
+            match outbox::commit(ports, change).await? {
+                Some(ending) => ending,
+                None => continue,
+            }
+        };
+        if remove_role(ports, &ending.role_name, Some(id)).await? == Presence::Gone
+            && ending.may_still_appear(ports.clock.now())
+        {
+            return Ok(CleanUp::Pending);
+        }
+        if outbox::commit(ports, ending.over(by, ports.clock.now())?).await?.is_some() {
+            return Ok(CleanUp::Ended);
+        }
+    }
+    Err(StepError::new(ErrorCode::Unavailable, format!("session `{id}` keeps changing")))
+}
+
+/// Records that a clean-up was given up. The row stays visible and the sweep goes on trying.
+///
+/// # Errors
+/// When the row could not be written.
+pub async fn give_up<S: SessionStore, P, E: EventBus, C: Clock>(
+    ports: &Ports<S, P, E, C>,
+    id: &SessionId,
+    failure: Failure,
+    by: &ChangedBy,
+) -> Result<(), StepError> {
+    for _ in 0..TRIES {
+        let Some(session) = ports.store.load(id).await? else { return Ok(()) };
+        let session = if session.state.is_ending() || session.state.is_over() {
+            session
+        } else {
+            // The clean-up could not even write that it began.
+            let change = session.ending(EndCause::Failed, Some(failure.clone()), by, ports.clock.now())?;
+            match outbox::commit(ports, change).await? {
+                Some(ending) => ending,
+                None => continue,
+            }
+        };
+        match session.clean_up_failed(failure.clone(), by, ports.clock.now()) {
+            // It ended meanwhile, or is recorded already.
+            Err(_) => return Ok(()),
+            Ok(change) => {
+                if outbox::commit(ports, change).await?.is_some() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Err(StepError::new(ErrorCode::Unavailable, format!("session `{id}` keeps changing")))
+}
+
+/// Removes a role under `/sorry/session/`, deny first. With an owner given, a role of another owner is left alone.
+/// Answers whether there was one.
+///
+/// # Errors
+/// When a call failed, or somebody keeps adding to the role.
+pub async fn remove_role<S, P: PrincipalProvisioner, E, C>(
+    ports: &Ports<S, P, E, C>,
+    name: &RoleName,
+    owner: Option<&SessionId>,
+) -> Result<Presence, StepError> {
+    let principals = &ports.principals;
+    if let Some(owner) = owner {
+        match principals.role(name).await? {
+            Some(seen) if seen.session.as_deref() == Some(owner.as_str()) => {}
+            _ => return Ok(Presence::Gone),
+        }
+    }
+    for _ in 0..TRIES {
+        // First of all, and not overwritten by anything that runs late: whoever holds credentials can do nothing from here on.
+        if principals.put_inline_policy(name, REVOKED_POLICY_NAME, &revoked_policy()).await? == Presence::Gone
+        {
+            return Ok(Presence::Gone);
+        }
+        let (revoked, others): (Vec<_>, Vec<_>) = principals
+            .inline_policies(name)
+            .await?
+            .into_iter()
+            .partition(|policy| policy == REVOKED_POLICY_NAME);
+        for policy in &others {
+            principals.delete_inline_policy(name, policy).await?;
+        }
+        principals.detach_all(name).await?;
+        // IAM deletes only empty roles; by now there is nothing that the deny would hold back.
+        for policy in &revoked {
+            principals.delete_inline_policy(name, policy).await?;
+        }
+        if principals.delete_role(name).await? == RoleDeleted::Gone {
+            return Ok(Presence::There);
+        }
+    }
+    Err(StepError::new(ErrorCode::Unavailable, format!("something keeps being added to role `{name}`")))
+}
+
+/// Ends a session because somebody asked; the workflow then takes access away. A session whose end was decided before stays as
+/// it is.
+///
+/// # Errors
+/// When it is not known whether the row was written, or it keeps changing.
+pub async fn revoke<S: SessionStore, P, E: EventBus, C: Clock>(
+    ports: &Ports<S, P, E, C>,
+    session: Session,
+    by: &ChangedBy,
+) -> Result<Session, StepError> {
+    let id = session.session_id.clone();
+    let mut current = session;
+    for _ in 0..TRIES {
+        let Ok(change) = current.ending(EndCause::Revoked, None, by, ports.clock.now()) else {
+            return Ok(current);
+        };
+        if let Some(revoking) = outbox::commit(ports, change).await? {
+            return Ok(revoking);
+        }
+        current = match ports.store.load(&id).await? {
+            Some(session) => session,
+            None => return Err(StepError::new(ErrorCode::NotFound, format!("there is no session `{id}`"))),
+        };
+    }
+    Err(StepError::new(ErrorCode::Unavailable, format!("session `{id}` keeps changing")))
+}

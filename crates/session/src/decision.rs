@@ -1,0 +1,493 @@
+//! Whether a request is granted. Pure: everything that the answer depends on is an argument.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use sorry_policy::{ExternalId, PolicyDigest, ProjectName, RoleName, SessionId, Tier, TierName, TierTable};
+
+use crate::{
+    Actor, CallerEntry, ErrorCode, Identity, Refusal, Session, State,
+    caller::CallerRole,
+    events::{self, AuditRecord, ChangedBy},
+    expiry::IDEMPOTENCY_MEMORY,
+    ports::IdempotencyKey,
+    session::ROW_VERSION,
+};
+
+/// Shortest reason that says something, in characters.
+const SHORTEST_REASON: usize = 10;
+/// Longest reason that is kept, in characters.
+const LONGEST_REASON: usize = 500;
+
+/// What a caller asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRequest {
+    /// The client's own key for this request.
+    pub client_request_id: String,
+    /// Name of the tier.
+    pub tier: String,
+    /// Length of the window, in seconds.
+    pub duration_seconds: u64,
+    /// What for.
+    pub reason: Option<String>,
+    /// What for, where work is accounted by project.
+    pub project: Option<String>,
+}
+
+/// What the deployment allows.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The tiers that it lends.
+    pub enabled_tiers: BTreeSet<TierName>,
+    /// The shortest window.
+    pub minimum_window: Duration,
+    /// Whether tiers that want MFA get it.
+    pub mfa_required: bool,
+}
+
+/// The answer to a request.
+#[must_use = "a decision is the only way to a session"]
+#[derive(Debug)]
+pub enum Decision {
+    /// Yes, on these terms.
+    Grant(Box<Terms>),
+    /// No, by this rule.
+    Refuse(Refusal),
+}
+
+/// What was granted. Only [`decide`] makes them, and only they make a session.
+#[derive(Debug)]
+pub struct Terms {
+    entry: CallerEntry,
+    caller: Identity,
+    tier_name: TierName,
+    tier: Tier,
+    digest: PolicyDigest,
+    window: Duration,
+    reason: Option<String>,
+    project: Option<ProjectName>,
+    mfa: bool,
+    client_request_id: String,
+}
+
+/// A new session, decided and not yet written.
+#[must_use = "a session that is not written does not exist"]
+#[derive(Debug)]
+pub struct NewSession {
+    /// The row.
+    pub session: Session,
+    /// Its first audit record.
+    pub audit: AuditRecord,
+    /// What makes asking twice asking once.
+    pub key: IdempotencyKey,
+}
+
+/// Decides on a request.
+pub fn decide(request: &SessionRequest, actor: &Actor, tiers: &TierTable, rules: &Rules) -> Decision {
+    match terms(request, actor, tiers, rules) {
+        Ok(terms) => Decision::Grant(Box::new(terms)),
+        Err(refusal) => Decision::Refuse(refusal),
+    }
+}
+
+/// The entry of an actor that may ask for sessions.
+///
+/// # Errors
+/// When the registry does not know the actor, or not as a caller.
+pub fn registered<'a>(actor: &'a Actor) -> Result<&'a CallerEntry, Refusal> {
+    match &actor.entry {
+        Some(entry)
+            if entry.account == actor.identity.account && entry.roles.contains(&CallerRole::Caller) =>
+        {
+            Ok(entry)
+        }
+        _ => Err(Refusal::new(
+            ErrorCode::UnknownCaller,
+            format!("`{}` is not a registered caller", actor.identity.arn),
+            "an administrator registers callers with `sorry admin callers add`",
+        )),
+    }
+}
+
+fn terms(
+    request: &SessionRequest,
+    actor: &Actor,
+    tiers: &TierTable,
+    rules: &Rules,
+) -> Result<Terms, Refusal> {
+    let entry = registered(actor)?;
+    let client_request_id = client_request_id(&request.client_request_id)?;
+    let (tier_name, tier, digest) = tier(&request.tier, entry, tiers, rules)?;
+    let window = window(request.duration_seconds, &tier_name, &tier, entry, rules)?;
+    Ok(Terms {
+        entry: entry.clone(),
+        caller: actor.identity.clone(),
+        reason: reason(request.reason.as_deref(), &tier_name, &tier)?,
+        project: project(request.project.as_deref(), entry)?,
+        mfa: tier.mfa && rules.mfa_required,
+        tier_name,
+        tier,
+        digest,
+        window,
+        client_request_id,
+    })
+}
+
+fn client_request_id(value: &str) -> Result<String, Refusal> {
+    let fits = (8..=64).contains(&value.len())
+        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if fits {
+        Ok(value.to_owned())
+    } else {
+        Err(Refusal::new(
+            ErrorCode::InvalidInput,
+            "`client_request_id` cannot be used",
+            "send 8 to 64 letters, digits and hyphens, new for each request, such as a UUID",
+        ))
+    }
+}
+
+/// The tiers that `entry` may have here, for hints.
+fn offered(entry: &CallerEntry, rules: &Rules) -> String {
+    let names: Vec<_> = entry
+        .tiers
+        .keys()
+        .filter(|name| rules.enabled_tiers.contains(*name))
+        .map(|name| format!("`{name}`"))
+        .collect();
+    if names.is_empty() {
+        "no tier is open to you".to_owned()
+    } else {
+        format!("open to you: {}", names.join(", "))
+    }
+}
+
+fn tier(
+    wanted: &str,
+    entry: &CallerEntry,
+    tiers: &TierTable,
+    rules: &Rules,
+) -> Result<(TierName, Tier, PolicyDigest), Refusal> {
+    let unknown = || {
+        let shown: String = wanted.chars().filter(|character| !character.is_control()).take(64).collect();
+        Refusal::new(ErrorCode::UnknownTier, format!("there is no tier `{shown}`"), offered(entry, rules))
+    };
+    let name: TierName = wanted.parse().map_err(|_| unknown())?;
+    let (Some(tier), Some(digest)) = (tiers.tier(&name), tiers.digest(&name)) else { return Err(unknown()) };
+    if !rules.enabled_tiers.contains(&name) {
+        return Err(Refusal::new(
+            ErrorCode::TierDisabled,
+            format!("tier `{name}` is not lent by this deployment"),
+            offered(entry, rules),
+        ));
+    }
+    if !entry.tiers.contains_key(&name) {
+        return Err(Refusal::new(
+            ErrorCode::TierNotAllowed,
+            format!("you are not registered for tier `{name}`"),
+            format!("{}; an administrator can add tiers to your entry", offered(entry, rules)),
+        ));
+    }
+    Ok((name, tier.clone(), digest.clone()))
+}
+
+fn window(
+    seconds: u64,
+    name: &TierName,
+    tier: &Tier,
+    entry: &CallerEntry,
+    rules: &Rules,
+) -> Result<Duration, Refusal> {
+    let most = tier
+        .maximum()
+        .min(Duration::from_secs(u64::from(entry.tiers.get(name).copied().unwrap_or(0)) * 3600));
+    let window = Duration::from_secs(seconds);
+    if window < rules.minimum_window || window.is_zero() {
+        return Err(Refusal::new(
+            ErrorCode::WindowTooShort,
+            format!("`{}` is shorter than this deployment allows", spoken(window)),
+            format!("ask for {} or more", spoken(rules.minimum_window)),
+        ));
+    }
+    if window > most {
+        return Err(Refusal::new(
+            ErrorCode::WindowTooLong,
+            format!("`{}` is longer than tier `{name}` allows you", spoken(window)),
+            format!("ask for {} or less", spoken(most)),
+        ));
+    }
+    Ok(window)
+}
+
+/// A duration as people write it on the command line: `8h`, `90m`, `20s`.
+pub fn spoken(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds if seconds != 0 && seconds.is_multiple_of(3600) => format!("{}h", seconds / 3600),
+        seconds if seconds != 0 && seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
+        seconds => format!("{seconds}s"),
+    }
+}
+
+fn reason(value: Option<&str>, name: &TierName, tier: &Tier) -> Result<Option<String>, Refusal> {
+    let Some(value) = value else {
+        return if tier.reason_required {
+            Err(Refusal::new(
+                ErrorCode::ReasonRequired,
+                format!("tier `{name}` asks for a reason"),
+                format!("say in {SHORTEST_REASON} characters or more what it is for: `--reason '…'`"),
+            ))
+        } else {
+            Ok(None)
+        };
+    };
+    let cleaned: String = value.chars().filter(|character| !character.is_control()).collect();
+    let cleaned = cleaned.trim();
+    if (SHORTEST_REASON..=LONGEST_REASON).contains(&cleaned.chars().count()) {
+        Ok(Some(cleaned.to_owned()))
+    } else {
+        Err(Refusal::new(
+            ErrorCode::ReasonUnusable,
+            format!("the reason has {} characters", cleaned.chars().count()),
+            format!("say in {SHORTEST_REASON} to {LONGEST_REASON} characters what it is for"),
+        ))
+    }
+}
+
+fn project(value: Option<&str>, entry: &CallerEntry) -> Result<Option<ProjectName>, Refusal> {
+    let Some(value) = value else { return Ok(None) };
+    let project: ProjectName = value.parse()?;
+    if entry.projects.contains(&project) {
+        return Ok(Some(project));
+    }
+    let known: Vec<_> = entry.projects.iter().map(|name| format!("`{name}`")).collect();
+    let hint = if known.is_empty() {
+        "you are registered for none".to_owned()
+    } else {
+        format!("yours: {}", known.join(", "))
+    };
+    Err(Refusal::new(
+        ErrorCode::ProjectNotAllowed,
+        format!("you are not registered for project `{project}`"),
+        hint,
+    ))
+}
+
+impl Terms {
+    /// The session that was granted: its window begins `now`.
+    pub fn session(self, session_id: SessionId, external_id: ExternalId, now: Timestamp) -> NewSession {
+        let request_digest = self.request_digest();
+        let by = ChangedBy::Caller(self.caller.clone());
+        let mut session = Session {
+            version: ROW_VERSION,
+            role_name: RoleName::for_session(&self.entry.namespace, &self.tier_name, &session_id),
+            session_id,
+            fence: 1,
+            state: State::Requested,
+            grant: self.tier.grant,
+            tier: self.tier_name,
+            namespace: self.entry.namespace,
+            person: self.entry.person,
+            project: self.project,
+            reason: self.reason,
+            caller: self.caller,
+            policy_digest: self.digest,
+            mfa: self.mfa,
+            alert: self.tier.alert,
+            requested_at: now,
+            // Windows are bounded by `window`, so this cannot overflow; if it did, the session would be over at once.
+            expires_at: now.checked_add(self.window).unwrap_or(now),
+            external_id,
+            role: None,
+            provisioning_at: None,
+            activated_at: None,
+            end: None,
+            ended_at: None,
+            changed_at: now,
+            outbox: Vec::new(),
+        };
+        session.outbox.push(events::session_event(&session, false));
+        let audit = events::session_audit(&session, &by, None);
+        let key = IdempotencyKey {
+            caller: session.caller.unique_id.clone(),
+            client_request_id: self.client_request_id,
+            request_digest,
+            expires_at: now.checked_add(IDEMPOTENCY_MEMORY).unwrap_or(now),
+        };
+        NewSession { session, audit, key }
+    }
+
+    fn request_digest(&self) -> String {
+        let mut hash = Sha256::new();
+        let window = self.window.as_secs().to_string();
+        let parts = [
+            Some(self.tier_name.as_str()),
+            Some(window.as_str()),
+            self.reason.as_deref(),
+            self.project.as_ref().map(ProjectName::as_str),
+        ];
+        for part in parts {
+            // Length first, and "none" unlike any length, so that no two requests have one encoding.
+            hash.update(
+                part.map_or(u64::MAX, |text| u64::try_from(text.len()).unwrap_or(u64::MAX)).to_be_bytes(),
+            );
+            hash.update(part.unwrap_or_default());
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::lifecycle::tests::{at, requested};
+
+    fn actor() -> Actor {
+        let identity = requested().caller;
+        Actor {
+            entry: Some(CallerEntry {
+                unique_id: identity.unique_id.clone(),
+                account: identity.account.clone(),
+                arn: identity.arn.clone(),
+                person: "sue".parse().unwrap(),
+                namespace: "sue".parse().unwrap(),
+                tiers: [("developer", 4), ("read-only", 100), ("break-glass", 1)]
+                    .into_iter()
+                    .map(|(name, hours)| (name.parse().unwrap(), hours))
+                    .collect::<BTreeMap<_, _>>(),
+                projects: ["atlas".parse().unwrap()].into(),
+                roles: [CallerRole::Caller].into(),
+                registered_at: at(0),
+                registered_by: "test".into(),
+            }),
+            identity,
+            administrator: false,
+        }
+    }
+
+    fn rules() -> Rules {
+        Rules {
+            enabled_tiers: ["developer", "read-only", "admin"]
+                .into_iter()
+                .map(|name| name.parse().unwrap())
+                .collect(),
+            minimum_window: Duration::from_secs(900),
+            mfa_required: true,
+        }
+    }
+
+    fn request(tier: &str, seconds: u64) -> SessionRequest {
+        SessionRequest {
+            client_request_id: "0123-4567".into(),
+            tier: tier.into(),
+            duration_seconds: seconds,
+            reason: None,
+            project: None,
+        }
+    }
+
+    fn outcome(request: &SessionRequest) -> Result<NewSession, ErrorCode> {
+        match decide(request, &actor(), &TierTable::built_in().unwrap(), &rules()) {
+            Decision::Grant(terms) => {
+                Ok(terms.session(SessionId::from_random([1; 10]), ExternalId::from_random([2; 16]), at(0)))
+            }
+            Decision::Refuse(refusal) => {
+                assert!(!refusal.hint.is_empty(), "invariant 10: {refusal:?}");
+                Err(refusal.code)
+            }
+        }
+    }
+
+    #[test]
+    fn a_good_request_becomes_a_session_of_the_signer() {
+        let new = outcome(&request("developer", 4 * 3600)).unwrap();
+        assert_eq!(new.session.caller, actor().identity);
+        assert_eq!(new.session.expires_at, at(4 * 3600));
+        assert!(new.session.mfa);
+        assert_eq!(
+            new.session.role_name.as_str(),
+            format!("sorry-sue-developer-{}", new.session.session_id.short())
+        );
+        assert_eq!((new.audit.sequence, new.session.outbox.len()), (1, 1));
+    }
+
+    #[test]
+    fn invariant_10_each_rule_refuses_by_its_own_code() {
+        use ErrorCode::*;
+        let with = |edit: fn(&mut SessionRequest)| {
+            let mut request = request("developer", 3600);
+            edit(&mut request);
+            outcome(&request).map(|_| ())
+        };
+        assert_eq!(with(|_| {}), Ok(()));
+        for (edit, code) in [
+            ((|request| request.tier = "wizard".into()) as fn(&mut SessionRequest), UnknownTier),
+            (|request| request.tier = "../developer".into(), UnknownTier),
+            (|request| request.tier = "break-glass".into(), TierDisabled),
+            (|request| request.tier = "admin".into(), TierNotAllowed),
+            (|request| request.duration_seconds = 0, WindowTooShort),
+            (|request| request.duration_seconds = 899, WindowTooShort),
+            (|request| request.duration_seconds = 4 * 3600 + 1, WindowTooLong),
+            (|request| request.duration_seconds = u64::MAX, WindowTooLong),
+            (|request| request.reason = Some("too short".into()), ReasonUnusable),
+            (|request| request.reason = Some("\n\t\u{1b}\u{7}\u{8}\u{0}\n\n\n\n\n".into()), ReasonUnusable),
+            (|request| request.reason = Some("x".repeat(501)), ReasonUnusable),
+            (|request| request.project = Some("zeus".into()), ProjectNotAllowed),
+            (|request| request.project = Some("${aws:x}".into()), InvalidInput),
+            (|request| request.client_request_id = "short".into(), InvalidInput),
+            (|request| request.client_request_id = "with a space".into(), InvalidInput),
+        ] {
+            assert_eq!(with(edit), Err(code));
+        }
+    }
+
+    #[test]
+    fn the_shorter_of_the_tiers_and_the_callers_hours_counts() {
+        assert!(outcome(&request("read-only", 36 * 3600)).is_ok());
+        assert_eq!(outcome(&request("read-only", 36 * 3600 + 1)).unwrap_err(), ErrorCode::WindowTooLong);
+    }
+
+    #[test]
+    fn nobody_gets_a_session_by_account_or_role_they_do_not_have() {
+        let tiers = TierTable::built_in().unwrap();
+        let mut strangers = [actor(), actor(), actor()];
+        strangers[0].entry = None;
+        strangers[1].identity.account = "999999999999".parse().unwrap();
+        strangers[2].entry.as_mut().unwrap().roles = [CallerRole::Admin].into();
+        for stranger in strangers {
+            let decision = decide(&request("developer", 3600), &stranger, &tiers, &rules());
+            assert!(matches!(decision, Decision::Refuse(Refusal { code: ErrorCode::UnknownCaller, .. })));
+        }
+    }
+
+    #[test]
+    fn reasons_keep_their_words_and_lose_their_controls() {
+        let mut request = request("developer", 3600);
+        request.reason = Some("  look at\u{1b}[31m the queue\r\n ".into());
+        assert_eq!(outcome(&request).unwrap().session.reason.as_deref(), Some("look at[31m the queue"));
+    }
+
+    #[test]
+    fn invariant_9_the_digest_tells_requests_apart() {
+        let digest = |edit: fn(&mut SessionRequest)| {
+            let mut request = request("developer", 3600);
+            request.project = Some("atlas".into());
+            edit(&mut request);
+            outcome(&request).unwrap().key.request_digest
+        };
+        let same = digest(|_| {});
+        assert_eq!(same, digest(|request| request.client_request_id = "another-key".into()));
+        assert_ne!(same, digest(|request| request.tier = "read-only".into()));
+        assert_ne!(same, digest(|request| request.duration_seconds = 3601));
+        assert_ne!(same, digest(|request| request.project = None));
+        assert_ne!(same, digest(|request| request.reason = Some("because I asked".into())));
+    }
+
+    #[test]
+    fn durations_are_spoken_as_they_are_typed() {
+        let spoken = |seconds| super::spoken(Duration::from_secs(seconds));
+        assert_eq!([spoken(0), spoken(20), spoken(5400), spoken(28800)], ["0s", "20s", "90m", "8h"]);
+    }
+}

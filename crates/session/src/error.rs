@@ -1,0 +1,192 @@
+//! Every way in which the service says no, by one stable code each.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The stable name of an error: the API's `code`, a function's `errorType` (which the state machine's `Retry` and `Catch` match
+/// on), an HTTP status and the command line's exit code, all from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ErrorCode {
+    /// The request is not what the API document describes.
+    InvalidInput,
+    /// There is no such tier.
+    UnknownTier,
+    /// The tier exists, and this deployment does not lend it.
+    TierDisabled,
+    /// The caller is not registered for the tier.
+    TierNotAllowed,
+    /// The window is longer than the tier, or the caller's entry, allows.
+    WindowTooLong,
+    /// The window is shorter than the deployment allows.
+    WindowTooShort,
+    /// The tier asks for a reason.
+    ReasonRequired,
+    /// The reason says too little, or too much.
+    ReasonUnusable,
+    /// The caller is not registered for the project.
+    ProjectNotAllowed,
+    /// The signature is good, and the registry does not know its owner.
+    UnknownCaller,
+    /// The caller may not do this.
+    NotAllowed,
+    /// There is no such session, or none that the caller may see.
+    SessionNotFound,
+    /// There is no such thing.
+    NotFound,
+    /// The idempotency key was used for another request.
+    IdempotencyConflict,
+    /// Something else has it: a name, a namespace.
+    Conflict,
+    /// Somebody else moved the session on; this step must stop.
+    Superseded,
+    /// A principal of the planned name exists and is not this session's.
+    PrincipalConflict,
+    /// AWS refused a call that the service is meant to be allowed.
+    PolicyRefused,
+    /// The alert could not be sent, so nothing was granted.
+    AlertUndeliverable,
+    /// Nobody would have received the alert, so nothing was granted.
+    NoSubscriber,
+    /// AWS asked to slow down.
+    Throttled,
+    /// AWS could not be reached, or did not answer in time.
+    Unavailable,
+    /// A fault of this program.
+    Internal,
+}
+
+impl ErrorCode {
+    /// All codes, for the documents and the tests that hold them to each other.
+    pub const ALL: [Self; 23] = [
+        Self::InvalidInput,
+        Self::UnknownTier,
+        Self::TierDisabled,
+        Self::TierNotAllowed,
+        Self::WindowTooLong,
+        Self::WindowTooShort,
+        Self::ReasonRequired,
+        Self::ReasonUnusable,
+        Self::ProjectNotAllowed,
+        Self::UnknownCaller,
+        Self::NotAllowed,
+        Self::SessionNotFound,
+        Self::NotFound,
+        Self::IdempotencyConflict,
+        Self::Conflict,
+        Self::Superseded,
+        Self::PrincipalConflict,
+        Self::PolicyRefused,
+        Self::AlertUndeliverable,
+        Self::NoSubscriber,
+        Self::Throttled,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
+    /// The code as it is written.
+    pub const fn as_str(self) -> &'static str {
+        self.parts().0
+    }
+
+    /// The status of the API's answer.
+    pub const fn http_status(self) -> u16 {
+        self.parts().1
+    }
+
+    /// How the command line ends: 1 failed, 2 usage, 3 refused by policy, 4 not found, 5 cannot reach AWS, 70 a bug.
+    pub const fn exit_code(self) -> u8 {
+        self.parts().2
+    }
+
+    const fn parts(self) -> (&'static str, u16, u8) {
+        match self {
+            Self::InvalidInput => ("InvalidInput", 400, 2),
+            Self::UnknownTier => ("UnknownTier", 404, 4),
+            Self::TierDisabled => ("TierDisabled", 403, 3),
+            Self::TierNotAllowed => ("TierNotAllowed", 403, 3),
+            Self::WindowTooLong => ("WindowTooLong", 403, 3),
+            Self::WindowTooShort => ("WindowTooShort", 400, 2),
+            Self::ReasonRequired => ("ReasonRequired", 400, 2),
+            Self::ReasonUnusable => ("ReasonUnusable", 400, 2),
+            Self::ProjectNotAllowed => ("ProjectNotAllowed", 403, 3),
+            Self::UnknownCaller => ("UnknownCaller", 403, 3),
+            Self::NotAllowed => ("NotAllowed", 403, 3),
+            Self::SessionNotFound => ("SessionNotFound", 404, 4),
+            Self::NotFound => ("NotFound", 404, 4),
+            Self::IdempotencyConflict => ("IdempotencyConflict", 409, 1),
+            Self::Conflict => ("Conflict", 409, 1),
+            Self::Superseded => ("Superseded", 409, 1),
+            Self::PrincipalConflict => ("PrincipalConflict", 500, 1),
+            Self::PolicyRefused => ("PolicyRefused", 500, 1),
+            Self::AlertUndeliverable => ("AlertUndeliverable", 503, 1),
+            Self::NoSubscriber => ("NoSubscriber", 503, 1),
+            Self::Throttled => ("Throttled", 429, 5),
+            Self::Unavailable => ("Unavailable", 503, 5),
+            Self::Internal => ("Internal", 500, 70),
+        }
+    }
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// An answer of "no" that the caller reads: which rule, why, and what would be allowed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// The rule that refused.
+    pub code: ErrorCode,
+    /// Lower case, no full stop, the caller's own words in backticks.
+    pub message: String,
+    /// What would be allowed, or where to look.
+    pub hint: String,
+}
+
+impl Refusal {
+    /// A refusal by `code`.
+    pub fn new(code: ErrorCode, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: hint.into() }
+    }
+}
+
+impl From<sorry_policy::NameError> for Refusal {
+    fn from(error: sorry_policy::NameError) -> Self {
+        Self::new(ErrorCode::InvalidInput, error.to_string(), error.hint())
+    }
+}
+
+/// A step of the workflow that did not succeed. The state machine sees `code`; the text goes to the log and, for a session that
+/// failed because of it, into its row.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct StepError {
+    /// What the state machine's `Retry` and `Catch` match on.
+    pub code: ErrorCode,
+    /// What happened; holds no secret, for none is known to a step.
+    pub message: String,
+}
+
+impl StepError {
+    /// A failure with `code`.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_written_as_they_are_serialized() {
+        for code in ErrorCode::ALL {
+            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+        }
+        let names: std::collections::BTreeSet<_> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(names.len(), ErrorCode::ALL.len());
+    }
+}

@@ -1,0 +1,125 @@
+//! What every change leaves behind: an audit record, and an event for whoever listens on the bus.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{Identity, Session, lifecycle::Failure};
+
+/// Who made a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangedBy {
+    /// A person, through the API.
+    Caller(Identity),
+    /// A part of the service, by its function's name.
+    Service(String),
+}
+
+impl ChangedBy {
+    /// A part of the service.
+    pub fn service(function: &str) -> Self {
+        Self::Service(function.to_owned())
+    }
+
+    /// The ARN or the function, for people to read.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Caller(identity) => &identity.arn,
+            Self::Service(function) => function,
+        }
+    }
+}
+
+/// One line of the audit: append-only, written in the same transaction as the change it records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// A session id, or `caller#<unique id>`.
+    pub subject: String,
+    /// Order within the subject. For sessions it is the fence of the row that the change made.
+    pub sequence: u64,
+    /// When.
+    pub at: Timestamp,
+    /// What, such as `session.ACTIVE`.
+    pub what: String,
+    /// Who.
+    pub by: ChangedBy,
+    /// The rest, by kind of change.
+    pub details: Value,
+}
+
+/// An event that is decided and waits to be published. Delivery is at least once; `id` lets listeners drop repeats.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxEntry {
+    /// Unique: session and fence.
+    pub id: String,
+    /// The event bus's `detail-type`.
+    pub detail_type: String,
+    /// When the change was made.
+    pub at: Timestamp,
+    /// The event bus's `detail`; `alert` in it says whether security is told.
+    pub detail: Value,
+}
+
+/// `detail-type` of the events about sessions.
+pub const SESSION_EVENT: &str = "Session State Change";
+/// `detail-type` of the events about the registry.
+pub const CALLER_EVENT: &str = "Caller Change";
+/// `detail-type` of the event that says that the sweep deletes nothing until somebody looks.
+pub const SWEEP_HELD_EVENT: &str = "Sweep Held";
+
+/// The audit record of the change that made `session` what it is.
+pub(crate) fn session_audit(session: &Session, by: &ChangedBy, failure: Option<&Failure>) -> AuditRecord {
+    AuditRecord {
+        subject: session.session_id.to_string(),
+        sequence: session.fence,
+        at: session.changed_at,
+        what: format!("session.{}", session.state),
+        by: by.clone(),
+        details: json!({
+            "person": session.person,
+            "namespace": session.namespace,
+            "tier": session.tier,
+            "project": session.project,
+            "reason": session.reason,
+            "expires_at": session.expires_at,
+            "role_name": session.role_name,
+            "policy_digest": session.policy_digest,
+            "failure": failure,
+        }),
+    }
+}
+
+/// The event of the change that made `session` what it is.
+pub(crate) fn session_event(session: &Session, alert: bool) -> OutboxEntry {
+    OutboxEntry {
+        id: format!("{}-{}", session.session_id, session.fence),
+        detail_type: SESSION_EVENT.to_owned(),
+        at: session.changed_at,
+        detail: json!({
+            "event_id": format!("{}-{}", session.session_id, session.fence),
+            "session_id": session.session_id,
+            "state": session.state,
+            "tier": session.tier,
+            "namespace": session.namespace,
+            "person": session.person,
+            "project": session.project,
+            "caller": session.caller.arn,
+            "role_name": session.role_name,
+            "at": session.changed_at,
+            "expires_at": session.expires_at,
+            "end": session.end,
+            "alert": alert,
+        }),
+    }
+}
+
+/// An event about the registry.
+pub fn caller_event(audit: &AuditRecord) -> OutboxEntry {
+    OutboxEntry {
+        id: format!("{}-{}", audit.subject, audit.sequence),
+        detail_type: CALLER_EVENT.to_owned(),
+        at: audit.at,
+        detail: json!({"what": audit.what, "subject": audit.subject, "by": audit.by.name(), "at": audit.at, "alert": false}),
+    }
+}

@@ -1,0 +1,110 @@
+//! When something is due: the one place for every margin of time.
+//!
+//! Access ends by the date in the role's policy ([`sorry_policy::access_policy`]); what is timed here is the tidying up.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sorry_policy::SessionId;
+
+use crate::{Session, State};
+
+/// How long after a try at provisioning a principal may still appear, so that "there is none" means nothing yet. Longer than the
+/// provisioning function lives (30 s) and than IAM takes to show what it made (seconds); held to the template by a contract test.
+pub const PROVISIONING_GRACE: Duration = Duration::from_secs(300);
+
+/// How long the workflow is left to end a session by itself before the sweep does it.
+pub const WORKFLOW_MARGIN: Duration = Duration::from_secs(30);
+
+/// How long a session may stay in a passing state before the sweep takes it up.
+pub const STUCK_AFTER: Duration = Duration::from_secs(120);
+
+/// How long an event may stay unpublished before the sweep publishes it.
+pub const OUTBOX_MARGIN: Duration = Duration::from_secs(60);
+
+/// How long the rows of ended sessions are kept.
+pub const RETENTION: Duration = Duration::from_secs(90 * 24 * 3600);
+
+/// How long a client's idempotency key is remembered.
+pub const IDEMPOTENCY_MEMORY: Duration = Duration::from_secs(24 * 3600);
+
+/// The due index is spread over this many keys, so that none of them is hot.
+pub const DUE_SHARDS: u8 = 8;
+
+/// The largest clock difference between this service and AWS that AWS itself accepts is 5 minutes; arithmetic here stays far
+/// inside of what a timestamp holds, so an overflow could only come from a corrupt row, and then "never" is the safe answer.
+fn after(moment: Timestamp, duration: Duration) -> Timestamp {
+    moment.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+impl Session {
+    /// When the sweep should look at this session if nobody else has moved it on by then; `None`: never.
+    pub fn due_at(&self) -> Option<Timestamp> {
+        let by_state = match self.state {
+            State::Requested | State::Provisioning | State::Revoking | State::Expiring | State::Failing => {
+                Some(after(self.changed_at, STUCK_AFTER))
+            }
+            State::Active => Some(after(self.expires_at, WORKFLOW_MARGIN)),
+            State::CleanUpFailed => Some(self.changed_at),
+            State::Revoked | State::Expired | State::Failed => None,
+        };
+        let by_outbox = (!self.outbox.is_empty()).then(|| after(self.changed_at, OUTBOX_MARGIN));
+        by_state.into_iter().chain(by_outbox).min()
+    }
+
+    /// The key of the due index that this session stands under.
+    pub fn due_shard(&self) -> u8 {
+        shard(&self.session_id)
+    }
+
+    /// When the table may forget the row: garbage collection only, never a decision.
+    pub fn forget_at(&self) -> Option<Timestamp> {
+        self.state.is_over().then(|| after(self.changed_at, RETENTION))
+    }
+
+    /// Whether a principal of this session may still appear although none is seen at `now`.
+    pub fn may_still_appear(&self, now: Timestamp) -> bool {
+        self.activated_at.is_none()
+            && self.provisioning_at.is_some_and(|started| now < after(started, PROVISIONING_GRACE))
+    }
+}
+
+fn shard(id: &SessionId) -> u8 {
+    id.as_str().bytes().fold(0_u8, |sum, byte| sum.wrapping_add(byte)) % DUE_SHARDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        events::ChangedBy,
+        lifecycle::tests::{at, requested},
+    };
+
+    #[test]
+    fn every_state_in_which_something_can_be_left_is_due_one_day() {
+        for state in State::ALL {
+            let session = Session { state, ..requested() };
+            assert_eq!(session.due_at().is_none(), state.is_over(), "{state}");
+            assert_eq!(session.forget_at().is_some(), state.is_over(), "{state}");
+        }
+    }
+
+    #[test]
+    fn an_unpublished_event_is_due_before_the_end_of_the_session() {
+        let active = Session { state: State::Active, expires_at: at(3600), ..requested() };
+        assert_eq!(active.due_at(), Some(at(3630)));
+        let change = requested().provisioning(&ChangedBy::service("test"), at(10)).unwrap();
+        let unpublished = Session { outbox: change.session.outbox, ..active };
+        assert_eq!(unpublished.due_at(), Some(at(60)));
+    }
+
+    #[test]
+    fn a_principal_may_appear_until_the_grace_is_over_unless_it_was_seen() {
+        let tried = Session { provisioning_at: Some(at(0)), ..requested() };
+        assert!(tried.may_still_appear(at(299)));
+        assert!(!tried.may_still_appear(at(300)));
+        assert!(!requested().may_still_appear(at(0)));
+        assert!(!Session { activated_at: Some(at(1)), ..tried }.may_still_appear(at(2)));
+    }
+}

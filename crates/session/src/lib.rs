@@ -1,0 +1,33 @@
+//! The life of a session: who may have one, what becomes of it, and how it ends. No AWS in here: what the service touches in the
+//! world stands behind the traits in [`ports`], the time and random numbers are arguments.
+//!
+//! Decisions ([`decision`], [`lifecycle`], [`expiry`], [`provision::plan`]) are pure. Steps ([`provision`], [`clean_up`], [`sweep`],
+//! [`outbox`]) act on them and make no choice of their own.
+//!
+//! ```text
+//!  REQUESTED ──▶ PROVISIONING ──▶ ACTIVE ──▶ EXPIRING ──▶ EXPIRED
+//!      │               │            │
+//!      │               │            ├──────▶ REVOKING ──▶ REVOKED
+//!      └───────────────┴────────────┴──────▶ FAILING ───▶ FAILED
+//!                                              (a REQUESTED or PROVISIONING session can be revoked, too)
+//!
+//!  REVOKING, EXPIRING, FAILING ──▶ CLEAN_UP_FAILED ──▶ the end it was on its way to
+//! ```
+
+pub mod caller;
+pub mod clean_up;
+pub mod decision;
+pub mod error;
+pub mod events;
+pub mod expiry;
+pub mod lifecycle;
+pub mod outbox;
+pub mod ports;
+pub mod provision;
+pub mod session;
+pub mod sweep;
+
+pub use caller::{Actor, Administrators, CallerEntry, CallerRole, Identity};
+pub use error::{ErrorCode, Refusal, StepError};
+pub use lifecycle::{Change, EndCause, Failure, State};
+pub use session::Session;

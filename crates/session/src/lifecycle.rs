@@ -1,0 +1,405 @@
+//! The changes that a session can go through. Each takes the row as it was read and gives the row as it shall be, with its audit
+//! record and event; the store writes all three in one transaction, or none if the row has changed meanwhile.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ErrorCode, Session, StepError,
+    events::{self, AuditRecord, ChangedBy},
+    session::{CreatedRole, End},
+};
+
+/// Where a session stands, in the order of its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum State {
+    /// Decided; nothing exists yet.
+    Requested,
+    /// IAM is being written.
+    Provisioning,
+    /// IAM has taken both writes.
+    Active,
+    /// Ended early; access is being taken away.
+    Revoking,
+    /// Past its end; what is left is being removed.
+    Expiring,
+    /// Something went wrong before it was usable; what is left is being removed.
+    Failing,
+    /// Ended early, and nothing is left.
+    Revoked,
+    /// Ended at its time, and nothing is left.
+    Expired,
+    /// Never usable, and nothing is left.
+    Failed,
+    /// Something is left that could not be removed; every sweep tries again.
+    CleanUpFailed,
+}
+
+impl State {
+    /// All states, in the order of life.
+    pub const ALL: [Self; 10] = [
+        Self::Requested,
+        Self::Provisioning,
+        Self::Active,
+        Self::Revoking,
+        Self::Expiring,
+        Self::Failing,
+        Self::Revoked,
+        Self::Expired,
+        Self::Failed,
+        Self::CleanUpFailed,
+    ];
+
+    /// The state as it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "REQUESTED",
+            Self::Provisioning => "PROVISIONING",
+            Self::Active => "ACTIVE",
+            Self::Revoking => "REVOKING",
+            Self::Expiring => "EXPIRING",
+            Self::Failing => "FAILING",
+            Self::Revoked => "REVOKED",
+            Self::Expired => "EXPIRED",
+            Self::Failed => "FAILED",
+            Self::CleanUpFailed => "CLEAN_UP_FAILED",
+        }
+    }
+
+    /// Whether nothing is left and nothing more will happen.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Revoked | Self::Expired | Self::Failed)
+    }
+
+    /// Whether the end is decided and something may be left.
+    pub const fn is_ending(self) -> bool {
+        matches!(self, Self::Revoking | Self::Expiring | Self::Failing | Self::CleanUpFailed)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// Why a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndCause {
+    /// Its time was up.
+    Expired,
+    /// Somebody ended it.
+    Revoked,
+    /// A step failed.
+    Failed,
+}
+
+impl EndCause {
+    const fn passing(self) -> State {
+        match self {
+            Self::Expired => State::Expiring,
+            Self::Revoked => State::Revoking,
+            Self::Failed => State::Failing,
+        }
+    }
+
+    const fn over(self) -> State {
+        match self {
+            Self::Expired => State::Expired,
+            Self::Revoked => State::Revoked,
+            Self::Failed => State::Failed,
+        }
+    }
+}
+
+/// What went wrong, as the row keeps it and the caller reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Stable code, an [`ErrorCode`] or the name of a fault of the platform.
+    pub code: String,
+    /// For people.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with one of the service's own codes.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code: code.to_string(), message: message.into() }
+    }
+}
+
+impl From<StepError> for Failure {
+    fn from(error: StepError) -> Self {
+        Self::new(error.code, error.message)
+    }
+}
+
+/// A decided change: nothing has happened until the store commits it.
+#[must_use = "a change that is not committed has not happened"]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The row as it shall be.
+    pub session: Session,
+    /// The fence that the row must still have.
+    pub expected_fence: u64,
+    /// Its line in the audit.
+    pub audit: AuditRecord,
+}
+
+/// A change that the session's state does not allow.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("session `{session}` is {state}, and cannot be {wanted}")]
+pub struct TransitionError {
+    session: String,
+    state: State,
+    wanted: State,
+}
+
+impl From<TransitionError> for StepError {
+    fn from(error: TransitionError) -> Self {
+        Self::new(ErrorCode::Superseded, error.to_string())
+    }
+}
+
+impl Session {
+    fn change(&self, to: State, by: &ChangedBy, now: Timestamp, edit: impl FnOnce(&mut Self)) -> Change {
+        let mut session = self.clone();
+        session.state = to;
+        session.fence = self.fence.saturating_add(1);
+        session.changed_at = now;
+        edit(&mut session);
+        let audit =
+            events::session_audit(&session, by, session.end.as_ref().and_then(|end| end.failure.as_ref()));
+        let alert = to == State::CleanUpFailed || (session.alert && to.is_over());
+        session.outbox.push(events::session_event(&session, alert));
+        Change { session, expected_fence: self.fence, audit }
+    }
+
+    fn refuse(&self, wanted: State) -> TransitionError {
+        TransitionError { session: self.session_id.to_string(), state: self.state, wanted }
+    }
+
+    /// REQUESTED → PROVISIONING, or PROVISIONING again for another try: the fence stops whoever tried before.
+    ///
+    /// # Errors
+    /// When the session is beyond that.
+    pub fn provisioning(&self, by: &ChangedBy, now: Timestamp) -> Result<Change, TransitionError> {
+        match self.state {
+            State::Requested | State::Provisioning => {
+                Ok(self.change(State::Provisioning, by, now, |session| session.provisioning_at = Some(now)))
+            }
+            _ => Err(self.refuse(State::Provisioning)),
+        }
+    }
+
+    /// PROVISIONING → ACTIVE.
+    ///
+    /// # Errors
+    /// When the session is not being provisioned.
+    pub fn active(
+        &self,
+        role: CreatedRole,
+        by: &ChangedBy,
+        now: Timestamp,
+    ) -> Result<Change, TransitionError> {
+        match self.state {
+            State::Provisioning => Ok(self.change(State::Active, by, now, |session| {
+                session.role = Some(role);
+                session.activated_at = Some(now);
+            })),
+            _ => Err(self.refuse(State::Active)),
+        }
+    }
+
+    /// Any living state → the passing state of `cause`. What comes first stays: an end is decided once.
+    ///
+    /// # Errors
+    /// When its end is decided already.
+    pub fn ending(
+        &self,
+        cause: EndCause,
+        failure: Option<Failure>,
+        by: &ChangedBy,
+        now: Timestamp,
+    ) -> Result<Change, TransitionError> {
+        match self.state {
+            State::Requested | State::Provisioning | State::Active => {
+                Ok(self.change(cause.passing(), by, now, |session| {
+                    session.end = Some(End { cause, by: by.name().to_owned(), at: now, failure });
+                }))
+            }
+            _ => Err(self.refuse(cause.passing())),
+        }
+    }
+
+    /// A passing state, or CLEAN_UP_FAILED → the end it was on its way to. Only when nothing is left.
+    ///
+    /// # Errors
+    /// When the session is not ending.
+    pub fn over(&self, by: &ChangedBy, now: Timestamp) -> Result<Change, TransitionError> {
+        match (&self.end, self.state.is_ending()) {
+            (Some(end), true) => {
+                Ok(self.change(end.cause.over(), by, now, |session| session.ended_at = Some(now)))
+            }
+            _ => Err(self.refuse(State::Expired)),
+        }
+    }
+
+    /// A passing state → CLEAN_UP_FAILED, loudly.
+    ///
+    /// # Errors
+    /// When the session is not ending, or has failed so before.
+    pub fn clean_up_failed(
+        &self,
+        failure: Failure,
+        by: &ChangedBy,
+        now: Timestamp,
+    ) -> Result<Change, TransitionError> {
+        if !self.state.is_ending() || self.state == State::CleanUpFailed {
+            return Err(self.refuse(State::CleanUpFailed));
+        }
+        Ok(self.change(State::CleanUpFailed, by, now, |session| {
+            if let Some(end) = &mut session.end {
+                end.failure.get_or_insert(failure);
+            }
+        }))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use sorry_policy::{ExternalId, Grant, RoleName, SessionId, TierTable};
+
+    use super::*;
+    use crate::{Identity, session::ROW_VERSION};
+
+    /// A session as it is written first.
+    pub(crate) fn requested() -> Session {
+        let session_id = SessionId::from_random([3; 10]);
+        let namespace = "sue".parse().unwrap();
+        let tier = "developer".parse().unwrap();
+        Session {
+            version: ROW_VERSION,
+            role_name: RoleName::for_session(&namespace, &tier, &session_id),
+            session_id,
+            fence: 1,
+            state: State::Requested,
+            policy_digest: TierTable::built_in().unwrap().digest(&tier).unwrap().clone(),
+            tier,
+            grant: Grant::Role,
+            namespace,
+            person: "sue".parse().unwrap(),
+            project: None,
+            reason: None,
+            caller: Identity {
+                account: "123456789012".parse().unwrap(),
+                unique_id: "AIDAEXAMPLE".into(),
+                arn: "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr".into(),
+                source_address: None,
+            },
+            mfa: false,
+            alert: false,
+            requested_at: at(0),
+            expires_at: at(3600),
+            external_id: ExternalId::from_random([4; 16]),
+            role: None,
+            provisioning_at: None,
+            activated_at: None,
+            end: None,
+            ended_at: None,
+            changed_at: at(0),
+            outbox: Vec::new(),
+        }
+    }
+
+    pub(crate) fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_767_225_600 + second).unwrap()
+    }
+
+    fn role() -> CreatedRole {
+        CreatedRole {
+            arn: "arn:aws:iam::123456789012:role/sorry/session/sue/x".into(),
+            unique_id: "AROAEXAMPLE".into(),
+        }
+    }
+
+    /// The transition table, whole: what each state allows, and nothing else.
+    #[test]
+    fn only_the_drawn_transitions_exist() {
+        let by = ChangedBy::service("test");
+        let failure = Failure::new(ErrorCode::Internal, "x");
+        for state in State::ALL {
+            let session = Session {
+                state,
+                end: state.is_ending().then(|| End {
+                    cause: EndCause::Revoked,
+                    by: String::new(),
+                    at: at(1),
+                    failure: None,
+                }),
+                ..requested()
+            };
+            let reached: Vec<State> = [
+                session.provisioning(&by, at(2)),
+                session.active(role(), &by, at(2)),
+                session.ending(EndCause::Revoked, None, &by, at(2)),
+                session.ending(EndCause::Expired, None, &by, at(2)),
+                session.ending(EndCause::Failed, None, &by, at(2)),
+                session.over(&by, at(2)),
+                session.clean_up_failed(failure.clone(), &by, at(2)),
+            ]
+            .into_iter()
+            .filter_map(|change| change.ok().map(|change| change.session.state))
+            .collect();
+            let ends = [State::Revoking, State::Expiring, State::Failing];
+            let expected: Vec<State> = match state {
+                State::Requested => [&[State::Provisioning], &ends[..]].concat(),
+                State::Provisioning => [&[State::Provisioning, State::Active], &ends[..]].concat(),
+                State::Active => ends.to_vec(),
+                State::Revoking | State::Expiring | State::Failing => {
+                    vec![State::Revoked, State::CleanUpFailed]
+                }
+                State::CleanUpFailed => vec![State::Revoked],
+                State::Revoked | State::Expired | State::Failed => vec![],
+            };
+            assert_eq!(reached, expected, "{state}");
+        }
+    }
+
+    #[test]
+    fn invariant_7_every_change_carries_its_audit_record_and_event() {
+        let session = requested();
+        let change = session.provisioning(&ChangedBy::service("provision"), at(1)).unwrap();
+        assert_eq!((change.expected_fence, change.session.fence), (1, 2));
+        assert_eq!((change.audit.sequence, change.audit.what.as_str()), (2, "session.PROVISIONING"));
+        assert_eq!(change.session.outbox.len(), 1);
+        assert_eq!(change.session.outbox[0].detail["state"], "PROVISIONING");
+    }
+
+    #[test]
+    fn security_hears_of_the_end_of_an_alerting_session_and_of_every_clean_up_that_failed() {
+        let by = ChangedBy::service("test");
+        for alert in [false, true] {
+            let session = Session { alert, ..requested() };
+            let ending = session.ending(EndCause::Revoked, None, &by, at(1)).unwrap().session;
+            assert_eq!(ending.outbox[0].detail["alert"], false);
+            let over = ending.over(&by, at(2)).unwrap().session;
+            assert_eq!(over.outbox[1].detail["alert"], alert);
+            let stuck =
+                ending.clean_up_failed(Failure::new(ErrorCode::Throttled, "x"), &by, at(2)).unwrap().session;
+            assert_eq!(stuck.outbox[1].detail["alert"], true);
+        }
+    }
+
+    #[test]
+    fn no_external_id_in_events_or_audit() {
+        let change = requested().provisioning(&ChangedBy::service("provision"), at(1)).unwrap();
+        let secret = change.session.external_id.as_str();
+        assert!(!serde_json::to_string(&change.session.outbox).unwrap().contains(secret));
+        assert!(!serde_json::to_string(&change.audit).unwrap().contains(secret));
+    }
+}

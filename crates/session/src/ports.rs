@@ -1,0 +1,259 @@
+//! What the domain needs of the world. `sorry-aws` does it on AWS, `sorry-testkit` in memory with faults on demand.
+#![allow(
+    async_fn_in_trait,
+    reason = "every user of these traits is generic in this workspace, so no auto trait need be named"
+)]
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sorry_policy::{RoleName, SessionId};
+
+use crate::{
+    CallerEntry, Change, ErrorCode, Session, StepError,
+    events::{AuditRecord, OutboxEntry},
+    provision::RolePlan,
+    session::CreatedRole,
+};
+
+/// A call to the world that did not do what it was meant to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PortError {
+    /// AWS asked to slow down; nothing happened.
+    #[error("throttled: {0}")]
+    Throttled(String),
+    /// No answer, or one that says to try again; it may have happened all the same.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// AWS refuses it for good; nothing happened.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// What was read is not what this program writes.
+    #[error("unreadable: {0}")]
+    Unreadable(String),
+}
+
+impl From<PortError> for StepError {
+    fn from(error: PortError) -> Self {
+        let code = match error {
+            PortError::Throttled(_) => ErrorCode::Throttled,
+            PortError::Unavailable(_) => ErrorCode::Unavailable,
+            PortError::Refused(_) => ErrorCode::PolicyRefused,
+            PortError::Unreadable(_) => ErrorCode::Internal,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// What became of a [`Change`].
+#[must_use = "a change that lost its race has not happened"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// It is written.
+    Yes,
+    /// The row had changed; nothing is written.
+    Superseded,
+}
+
+/// A client's own key for one request, so that asking twice is asking once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// The caller's unique id: keys of different callers never meet.
+    pub caller: String,
+    /// What the client chose.
+    pub client_request_id: String,
+    /// Digest of the request, to tell a repeat from another request.
+    pub request_digest: String,
+    /// Until when it is remembered.
+    pub expires_at: Timestamp,
+}
+
+/// What became of a new session.
+#[must_use = "the session may not be the new one"]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// It is written.
+    New,
+    /// The same request made this session before.
+    Before(SessionId),
+    /// The key was used for another request.
+    OtherRequest,
+}
+
+/// Which sessions to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionScope {
+    /// Those of a person.
+    Person(String),
+    /// Those in a namespace.
+    Namespace(String),
+}
+
+/// Sessions in the order of their requests, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionPage {
+    /// The sessions.
+    pub sessions: Vec<Session>,
+    /// Where the next page begins.
+    pub cursor: Option<String>,
+}
+
+/// The rows of sessions, each with its audit.
+pub trait SessionStore {
+    /// Reads a session, consistently.
+    async fn load(&self, id: &SessionId) -> Result<Option<Session>, PortError>;
+    /// Writes a new session, its audit record and its idempotency key in one transaction.
+    async fn create(
+        &self,
+        session: &Session,
+        audit: &AuditRecord,
+        key: &IdempotencyKey,
+    ) -> Result<Created, PortError>;
+    /// Writes a change and its audit record in one transaction, if the row still has the expected fence.
+    async fn commit(&self, change: &Change) -> Result<Committed, PortError>;
+    /// Writes a session whose published events were taken from its outbox, if its fence is still the same.
+    async fn acknowledge(&self, session: &Session) -> Result<Committed, PortError>;
+    /// Lists sessions; not consistent, so never a base for decisions.
+    async fn list(&self, scope: &SessionScope, cursor: Option<&str>) -> Result<SessionPage, PortError>;
+    /// All sessions that are not over or have unpublished events; not consistent.
+    async fn unfinished(&self) -> Result<Vec<Session>, PortError>;
+    /// Whether the table's canary is there, consistently. Without it the table is not the one that was written.
+    async fn canary(&self) -> Result<bool, PortError>;
+    /// Puts the canary into the table.
+    async fn place_canary(&self) -> Result<(), PortError>;
+}
+
+/// What the sweep remembers between its runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SweepMemory {
+    /// When the canary was put into the sessions table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary_placed_at: Option<Timestamp>,
+    /// Since when the sweep holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_since: Option<Timestamp>,
+    /// When an administrator last said that the sweep may go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_at: Option<Timestamp>,
+}
+
+/// The registry of callers.
+pub trait Registry {
+    /// Reads a caller by the principal's unique id, consistently.
+    async fn caller(&self, unique_id: &str) -> Result<Option<CallerEntry>, PortError>;
+    /// All callers; not consistent.
+    async fn callers(&self) -> Result<Vec<CallerEntry>, PortError>;
+    /// Writes a caller, the claim on its namespace and the audit record in one transaction; `Superseded` when another person has
+    /// the namespace.
+    async fn put_caller(&self, entry: &CallerEntry, audit: &AuditRecord) -> Result<Committed, PortError>;
+    /// Removes a caller, with the audit record, in one transaction.
+    async fn remove_caller(&self, entry: &CallerEntry, audit: &AuditRecord) -> Result<(), PortError>;
+    /// What the sweep remembers, consistently.
+    async fn sweep_memory(&self) -> Result<SweepMemory, PortError>;
+    /// Remembers it.
+    async fn put_sweep_memory(&self, memory: &SweepMemory) -> Result<(), PortError>;
+}
+
+/// What became of a role that was to be made.
+#[must_use = "the role may be somebody else's"]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoleCreated {
+    /// It is made.
+    New(CreatedRole),
+    /// A role of that name is there.
+    NameTaken,
+}
+
+/// A role as IAM shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleSeen {
+    /// Name and ids.
+    pub role: CreatedRole,
+    /// The tag `sorry:session`.
+    pub session: Option<String>,
+}
+
+/// Whether a principal was there to be written to.
+#[must_use = "the principal may be gone"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It was.
+    There,
+    /// It was not.
+    Gone,
+}
+
+/// What became of a role that was to be deleted.
+#[must_use = "the role may still be there"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoleDeleted {
+    /// It is gone, or was.
+    Gone,
+    /// Something is still attached to it.
+    NotEmpty,
+}
+
+/// Makes and removes principals under `/sorry/session/`.
+pub trait PrincipalProvisioner {
+    /// Makes a role with path, boundary and tags in one write.
+    async fn create_role(&self, plan: &RolePlan) -> Result<RoleCreated, PortError>;
+    /// Looks at a role.
+    async fn role(&self, name: &RoleName) -> Result<Option<RoleSeen>, PortError>;
+    /// Writes an inline policy.
+    async fn put_inline_policy(
+        &self,
+        role: &RoleName,
+        policy: &str,
+        document: &str,
+    ) -> Result<Presence, PortError>;
+    /// Names of a role's inline policies; none if the role is gone.
+    async fn inline_policies(&self, role: &RoleName) -> Result<Vec<String>, PortError>;
+    /// Removes an inline policy, if it is there.
+    async fn delete_inline_policy(&self, role: &RoleName, policy: &str) -> Result<(), PortError>;
+    /// Takes a role's attached policies and instance profiles away: the service attaches none, a person might have.
+    async fn detach_all(&self, role: &RoleName) -> Result<(), PortError>;
+    /// Deletes a role.
+    async fn delete_role(&self, role: &RoleName) -> Result<RoleDeleted, PortError>;
+    /// Names of all roles under `/sorry/session/`.
+    async fn session_roles(&self) -> Result<Vec<RoleName>, PortError>;
+}
+
+/// The workflows that wait for the end of sessions.
+pub trait Workflow {
+    /// Starts the workflow of a session; starting it twice is starting it once.
+    async fn start_grant(&self, session: &Session) -> Result<(), PortError>;
+    /// Starts the workflow that ends a session whose end is decided; per fence, starting it twice is starting it once.
+    async fn start_end(&self, session: &Session) -> Result<(), PortError>;
+}
+
+/// Whoever listens to what happens.
+pub trait EventBus {
+    /// Publishes events; all or an error.
+    async fn publish(&self, events: &[OutboxEntry]) -> Result<(), PortError>;
+}
+
+/// Security's ear.
+pub trait Alerts {
+    /// How many subscribers have confirmed that they want to hear.
+    async fn confirmed_subscribers(&self) -> Result<u64, PortError>;
+    /// Sends a message.
+    async fn send(&self, subject: &str, message: &str) -> Result<(), PortError>;
+}
+
+/// The time, to the second.
+pub trait Clock {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// The ports of a step, by name.
+#[derive(Clone, Debug)]
+pub struct Ports<S, P, E, C> {
+    /// Rows.
+    pub store: S,
+    /// Principals.
+    pub principals: P,
+    /// Listeners.
+    pub events: E,
+    /// Time.
+    pub clock: C,
+}

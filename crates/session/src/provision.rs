@@ -1,0 +1,259 @@
+//! Making the role of a session: everything about it is fixed by [`plan`], then [`provision`] carries it out.
+
+use jiff::Timestamp;
+use sorry_policy::{
+    ACCESS_POLICY_NAME, AccountId, DocumentError, Partition, Region, RoleName, TierTable, TrustTerms,
+    Variables, access_policy, render, trust_policy,
+};
+
+use crate::{
+    ErrorCode, Session, State, StepError,
+    events::ChangedBy,
+    outbox,
+    ports::{Clock, EventBus, Ports, Presence, PrincipalProvisioner, RoleCreated, SessionStore},
+    session::CreatedRole,
+};
+
+/// Where the service lives.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Its account.
+    pub account: AccountId,
+    /// Its region.
+    pub region: Region,
+    /// Its partition.
+    pub partition: Partition,
+    /// ARN of the boundaries up to the tier's name.
+    pub boundary_arn_prefix: String,
+}
+
+/// All of CreateRole's arguments: name, path, boundary and tags travel in one write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RolePlan {
+    /// Name.
+    pub name: RoleName,
+    /// Path, `/sorry/session/<namespace>/`.
+    pub path: String,
+    /// Who may assume it, and until when.
+    pub trust_policy: String,
+    /// What it can never exceed.
+    pub boundary_arn: String,
+    /// In seconds; AWS takes 3600 to 43200.
+    pub max_session_seconds: i32,
+    /// Key and value.
+    pub tags: Vec<(&'static str, String)>,
+    /// For people who find it in the console.
+    pub description: String,
+}
+
+/// Everything that is written to IAM for one session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvisionPlan {
+    /// The first write.
+    pub role: RolePlan,
+    /// The second write: what the tier allows, and the date that ends it.
+    pub access_policy: String,
+}
+
+/// Name of the tag that says whose principal it is.
+pub const SESSION_TAG: &str = "sorry:session";
+
+/// Path of everything that is made for sessions, and the only one that is ever deleted from.
+pub const SESSION_PATH: &str = "/sorry/session/";
+
+/// Fixes every name, tag, policy and date of a session's role.
+///
+/// # Errors
+/// When the tier's template cannot be filled, or AWS would refuse the documents for their size.
+pub fn plan(session: &Session, tiers: &TierTable, place: &Place) -> Result<ProvisionPlan, StepError> {
+    let (Some(tier), Some(template), Some(digest)) =
+        (tiers.tier(&session.tier), tiers.template(&session.tier), tiers.digest(&session.tier))
+    else {
+        return Err(StepError::new(ErrorCode::UnknownTier, format!("there is no tier `{}`", session.tier)));
+    };
+    if *digest != session.policy_digest {
+        // What was decided on is not what would be granted: another version of this program decided.
+        let message = format!("tier `{}` has changed since the session was requested", session.tier);
+        return Err(StepError::new(ErrorCode::PolicyRefused, message));
+    }
+    let variables = Variables {
+        namespace: &session.namespace,
+        project: session.project.as_ref(),
+        session: &session.session_id,
+        account: &place.account,
+        region: &place.region,
+        partition: &place.partition,
+    };
+    let documents = || -> Result<(String, String), DocumentError> {
+        let access = access_policy(render(template, &variables)?, session.expires_at)?;
+        let trust = trust_policy(&TrustTerms {
+            caller_arn: &session.caller.arn,
+            caller_unique_id: &session.caller.unique_id,
+            role_session_name: session.caller.name(),
+            external_id: &session.external_id,
+            session: &session.session_id,
+            expires_at: session.expires_at,
+            mfa: session.mfa,
+        })?;
+        Ok((access, trust))
+    };
+    let (access_policy, trust_policy) =
+        documents().map_err(|error| StepError::new(ErrorCode::Internal, error.to_string()))?;
+    let mut tags = vec![
+        (SESSION_TAG, session.session_id.to_string()),
+        ("sorry:namespace", session.namespace.to_string()),
+        ("sorry:person", session.person.to_string()),
+        ("sorry:tier", session.tier.to_string()),
+        ("sorry:expires-at", session.expires_at.to_string()),
+    ];
+    tags.extend(session.project.iter().map(|project| ("sorry:project", project.to_string())));
+    let role = RolePlan {
+        name: session.role_name.clone(),
+        path: format!("{SESSION_PATH}{}/", session.namespace),
+        trust_policy,
+        boundary_arn: format!("{}{}", place.boundary_arn_prefix, tier.boundary),
+        max_session_seconds: max_session_seconds(session),
+        tags,
+        description: format!("Lent by sorry until {}", session.expires_at),
+    };
+    Ok(ProvisionPlan { role, access_policy })
+}
+
+/// The smallest maximum that fits the window. Source: IAM CreateRole, MaxSessionDuration, 1 to 12 hours.
+fn max_session_seconds(session: &Session) -> i32 {
+    let window = session.expires_at.duration_since(session.requested_at).as_secs();
+    i32::try_from(window.clamp(3_600, 43_200)).unwrap_or(3_600)
+}
+
+/// Makes the role of a session and reports when the session ends. Running it twice, late or beside itself does no harm: the row's
+/// fence is checked before each write, and nothing it writes can outweigh a revocation.
+///
+/// # Errors
+/// [`ErrorCode::Superseded`] when the session was moved on by somebody else, who then cleans up; anything else means that this
+/// session cannot be provisioned as things are.
+pub async fn provision<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock>(
+    ports: &Ports<S, P, E, C>,
+    id: &sorry_policy::SessionId,
+    tiers: &TierTable,
+    place: &Place,
+) -> Result<Timestamp, StepError> {
+    let by = ChangedBy::service("provision");
+    let session = load(ports, id).await?;
+    if session.state == State::Active {
+        return Ok(session.expires_at);
+    }
+    let plan = plan(&session, tiers, place)?;
+    let now = ports.clock.now();
+    if now >= session.expires_at {
+        return Err(StepError::new(
+            ErrorCode::Unavailable,
+            "the window was over before the role could be made",
+        ));
+    }
+    let session = commit(ports, session.provisioning(&by, now)?).await?;
+    let role = create_role(ports, &session, &plan.role).await?;
+    still_current(ports, &session).await?;
+    let written =
+        ports.principals.put_inline_policy(&plan.role.name, ACCESS_POLICY_NAME, &plan.access_policy).await?;
+    if written == Presence::Gone {
+        let message = format!("role `{}` vanished while it was being set up", plan.role.name);
+        return Err(StepError::new(ErrorCode::Unavailable, message));
+    }
+    let session = commit(ports, session.active(role, &by, ports.clock.now())?).await?;
+    Ok(session.expires_at)
+}
+
+async fn create_role<S: SessionStore, P: PrincipalProvisioner, E, C>(
+    ports: &Ports<S, P, E, C>,
+    session: &Session,
+    plan: &RolePlan,
+) -> Result<CreatedRole, StepError> {
+    still_current(ports, session).await?;
+    if let RoleCreated::New(role) = ports.principals.create_role(plan).await? {
+        return Ok(role);
+    }
+    // An earlier try made it, if it carries this session's tag: then it is what the plan says, for the plan follows from the row.
+    match ports.principals.role(&plan.name).await? {
+        Some(seen) if seen.session.as_deref() == Some(session.session_id.as_str()) => Ok(seen.role),
+        _ => {
+            let message = format!("a role `{}` exists and is not this session's", plan.name);
+            Err(StepError::new(ErrorCode::PrincipalConflict, message))
+        }
+    }
+}
+
+async fn load<S: SessionStore, P, E, C>(
+    ports: &Ports<S, P, E, C>,
+    id: &sorry_policy::SessionId,
+) -> Result<Session, StepError> {
+    let session = ports.store.load(id).await?;
+    session.ok_or_else(|| StepError::new(ErrorCode::NotFound, format!("there is no session `{id}`")))
+}
+
+/// The fence: whoever revoked, failed or took over this session has changed its row.
+async fn still_current<S: SessionStore, P, E, C>(
+    ports: &Ports<S, P, E, C>,
+    session: &Session,
+) -> Result<(), StepError> {
+    let current = load(ports, &session.session_id).await?;
+    if current.fence == session.fence { Ok(()) } else { Err(superseded(session)) }
+}
+
+async fn commit<S: SessionStore, P, E: EventBus, C: Clock>(
+    ports: &Ports<S, P, E, C>,
+    change: crate::Change,
+) -> Result<Session, StepError> {
+    let session = change.session.clone();
+    outbox::commit(ports, change).await?.ok_or_else(|| superseded(&session))
+}
+
+fn superseded(session: &Session) -> StepError {
+    StepError::new(
+        ErrorCode::Superseded,
+        format!("session `{}` was moved on by somebody else", session.session_id),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::tests::{at, requested};
+
+    fn place() -> Place {
+        Place {
+            account: "123456789012".parse().unwrap(),
+            region: "eu-west-2".parse().unwrap(),
+            partition: "aws".parse().unwrap(),
+            boundary_arn_prefix: "arn:aws:iam::123456789012:policy/sorry/service/sorry-boundary-".into(),
+        }
+    }
+
+    #[test]
+    fn the_plan_follows_from_the_row_alone() {
+        let tiers = TierTable::built_in().unwrap();
+        let plan = plan(&requested(), &tiers, &place()).unwrap();
+        assert_eq!(plan.role.path, "/sorry/session/sue/");
+        assert_eq!(plan.role.boundary_arn, format!("{}developer", place().boundary_arn_prefix));
+        assert!(plan.role.tags.contains(&("sorry:expires-at", requested().expires_at.to_string())));
+        assert!(
+            plan.access_policy.contains(&format!(r#"{{"aws:CurrentTime":"{}"}}"#, requested().expires_at))
+        );
+        assert_eq!(plan, super::plan(&requested(), &tiers, &place()).unwrap());
+    }
+
+    #[test]
+    fn a_session_is_never_given_other_than_what_was_decided() {
+        let mut session = requested();
+        session.policy_digest = serde_json::from_value("other".into()).unwrap();
+        let error = plan(&session, &TierTable::built_in().unwrap(), &place()).unwrap_err();
+        assert_eq!(error.code, ErrorCode::PolicyRefused);
+    }
+
+    #[test]
+    fn the_maximum_session_duration_is_the_smallest_that_fits() {
+        for (window, expected) in [(20, 3_600), (3_600, 3_600), (28_800, 28_800), (129_600, 43_200)] {
+            let session = Session { expires_at: at(window), ..requested() };
+            assert_eq!(max_session_seconds(&session), expected);
+        }
+    }
+}

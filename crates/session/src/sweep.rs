@@ -1,0 +1,292 @@
+//! The reconciler that gives the guarantee: whatever died, failed or was forgotten, after one sweep there is no principal without a
+//! live session and no live session without its principal.
+//!
+//! It deletes principals that no row accounts for, so a lost table would make it delete everything. It therefore **holds** (and
+//! alerts) when the table's canary is missing, or when there are more orphans than could be an accident, until an administrator
+//! confirms. Holding is safe: what it would delete is ended by its own date.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sorry_policy::{RoleName, SessionId};
+
+use crate::{
+    ErrorCode, Failure, Session, State, StepError,
+    clean_up::{self, CleanUp, clean_up, remove_role},
+    events::{ChangedBy, OutboxEntry, SWEEP_HELD_EVENT},
+    lifecycle::EndCause,
+    outbox,
+    ports::{Clock, EventBus, Ports, Presence, PrincipalProvisioner, Registry, SessionStore, SweepMemory},
+};
+
+/// Orphans that may be an accident, however few principals there are.
+const FEW_ORPHANS: usize = 5;
+/// How long an administrator's confirmation lets the sweep go on.
+const CONFIRMATION_HOLDS: Duration = Duration::from_secs(3600);
+/// How long one sweep works before it leaves the rest to the next. The function's own time-out lies above.
+const BUDGET: Duration = Duration::from_secs(180);
+
+/// What one sweep found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SweepReport {
+    /// Sessions that were due.
+    pub found: usize,
+    /// Of those, ended now.
+    pub ended: usize,
+    /// Sessions whose unpublished events were sent.
+    pub published: usize,
+    /// Live sessions that had lost their principal, and were ended.
+    pub repaired: usize,
+    /// Principals without a live session that were removed.
+    pub orphans: Vec<RoleName>,
+    /// Principals without a live session that were left alone, because the sweep holds.
+    pub held: Vec<RoleName>,
+    /// Why it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_because: Option<String>,
+    /// What did not succeed; the next sweep tries again.
+    pub failed: Vec<String>,
+    /// Whether the time was not enough for everything.
+    pub unfinished: bool,
+}
+
+/// Runs one sweep. One item that fails never stops the rest.
+///
+/// # Errors
+/// When not even the rows or the roles could be listed.
+pub async fn sweep<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock>(
+    ports: &Ports<S, P, E, C>,
+    registry: &impl Registry,
+) -> Result<SweepReport, StepError> {
+    let mut run = Sweep {
+        ports,
+        by: ChangedBy::service("sweep"),
+        started_at: ports.clock.now(),
+        report: SweepReport::default(),
+    };
+    // Roles before rows: a role is made after its row, so one that is listed here has a row that is found below.
+    let roles = ports.principals.session_roles().await?;
+    let sessions = ports.store.unfinished().await?;
+    run.due(&sessions).await;
+    run.without_principal(&sessions, &roles).await;
+    run.orphans(&sessions, roles, registry).await?;
+    Ok(run.report)
+}
+
+struct Sweep<'a, S, P, E, C> {
+    ports: &'a Ports<S, P, E, C>,
+    by: ChangedBy,
+    started_at: Timestamp,
+    report: SweepReport,
+}
+
+impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, S, P, E, C> {
+    fn out_of_time(&mut self) -> bool {
+        let over = self.ports.clock.now().duration_since(self.started_at).unsigned_abs() >= BUDGET;
+        self.report.unfinished |= over;
+        over
+    }
+
+    fn note(&mut self, about: &dyn std::fmt::Display, error: &StepError) {
+        self.report.failed.push(format!("{about}: {}: {error}", error.code));
+    }
+
+    /// Ends what is past its end or stuck, and publishes what stayed unpublished, most overdue first.
+    async fn due(&mut self, sessions: &[Session]) {
+        let mut due: Vec<_> = sessions
+            .iter()
+            .filter_map(|session| session.due_at().map(|at| (at, session)))
+            .filter(|(at, _)| *at <= self.started_at)
+            .collect();
+        due.sort_by_key(|(at, _)| *at);
+        for (_, session) in due {
+            if self.out_of_time() {
+                return;
+            }
+            self.report.found += 1;
+            if let Err(error) = self.settle(&session.session_id).await {
+                self.note(&session.session_id, &error);
+            }
+        }
+    }
+
+    /// Brings one session to where it should be; reads it again, for the list may be old.
+    async fn settle(&mut self, id: &SessionId) -> Result<(), StepError> {
+        let Some(session) = self.ports.store.load(id).await? else { return Ok(()) };
+        let now = self.ports.clock.now();
+        let past_its_end = session.state == State::Active && session.expires_at <= now;
+        let stuck = session.state != State::Active
+            && !session.state.is_over()
+            && Session { outbox: Vec::new(), ..session.clone() }.due_at().is_some_and(|at| at <= now);
+        if past_its_end || stuck {
+            let failure = Failure::new(ErrorCode::Unavailable, "its workflow did not go on");
+            match clean_up(self.ports, id, Some(failure), &self.by).await {
+                Ok(CleanUp::Ended) => self.report.ended += 1,
+                Ok(CleanUp::Pending | CleanUp::NotDue(_)) => {}
+                Err(error) => {
+                    clean_up::give_up(self.ports, id, error.clone().into(), &self.by).await?;
+                    return Err(error);
+                }
+            }
+        } else if !session.outbox.is_empty() {
+            outbox::flush(self.ports, &session).await?;
+            self.report.published += 1;
+        }
+        Ok(())
+    }
+
+    /// Ends sessions that say ACTIVE while their role is gone.
+    async fn without_principal(&mut self, sessions: &[Session], roles: &[RoleName]) {
+        let lost = sessions
+            .iter()
+            .filter(|session| session.state == State::Active && !roles.contains(&session.role_name));
+        for session in lost {
+            if self.out_of_time() {
+                return;
+            }
+            match self.end_without_principal(session).await {
+                Ok(ended) => self.report.repaired += usize::from(ended),
+                Err(error) => self.note(&session.session_id, &error),
+            }
+        }
+    }
+
+    async fn end_without_principal(&self, session: &Session) -> Result<bool, StepError> {
+        let grace = crate::expiry::PROVISIONING_GRACE;
+        // Lists and a fresh role's visibility lag: only a role that should long be there is missed.
+        let settled = session.activated_at.is_some_and(|at| {
+            self.started_at.duration_since(at).unsigned_abs() >= grace && at <= self.started_at
+        });
+        if !settled || self.ports.principals.role(&session.role_name).await?.is_some() {
+            return Ok(false);
+        }
+        let failure = Failure::new(
+            ErrorCode::NotFound,
+            format!("role `{}` was deleted by somebody else", session.role_name),
+        );
+        let now = self.ports.clock.now();
+        let Some(current) = self.ports.store.load(&session.session_id).await? else { return Ok(false) };
+        let Ok(change) = current.ending(EndCause::Failed, Some(failure), &self.by, now) else {
+            return Ok(false);
+        };
+        if outbox::commit(self.ports, change).await?.is_none() {
+            return Ok(false);
+        }
+        Ok(clean_up(self.ports, &session.session_id, None, &self.by).await? == CleanUp::Ended)
+    }
+
+    /// Removes principals under `/sorry/session/` that no live session owns.
+    async fn orphans(
+        &mut self,
+        sessions: &[Session],
+        roles: Vec<RoleName>,
+        registry: &impl Registry,
+    ) -> Result<(), StepError> {
+        let owners: BTreeMap<&RoleName, &Session> = sessions
+            .iter()
+            .filter(|session| !session.state.is_over())
+            .map(|session| (&session.role_name, session))
+            .collect();
+        let listed = roles.len();
+        let mut orphans = Vec::new();
+        for role in roles.into_iter().filter(|role| !owners.contains_key(role)) {
+            if self.out_of_time() {
+                break;
+            }
+            match self.is_orphan(&role).await {
+                Ok(true) => orphans.push(role),
+                Ok(false) => {}
+                Err(error) => self.note(&role, &error),
+            }
+        }
+        let mut memory = registry.sweep_memory().await?;
+        if let Some(reason) = self.reason_to_hold(listed, orphans.len(), &memory).await? {
+            self.report.held_because = Some(reason.clone());
+            self.report.held = orphans;
+            return self.hold(&reason, memory, registry).await;
+        }
+        self.release(&mut memory, registry).await?;
+        for role in orphans {
+            if self.out_of_time() {
+                return Ok(());
+            }
+            match remove_role(self.ports, &role, None).await {
+                Ok(Presence::There) => self.report.orphans.push(role),
+                Ok(Presence::Gone) => {}
+                Err(error) => self.note(&role, &error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The list of sessions is not consistent: ask the role whose it is, and that row consistently.
+    async fn is_orphan(&self, role: &RoleName) -> Result<bool, StepError> {
+        let Some(seen) = self.ports.principals.role(role).await? else { return Ok(false) };
+        let Some(id) = seen.session.and_then(|id| id.parse::<SessionId>().ok()) else { return Ok(true) };
+        let session = self.ports.store.load(&id).await?;
+        Ok(session.is_none_or(|session| session.state.is_over() || session.role_name != *role))
+    }
+
+    async fn reason_to_hold(
+        &self,
+        listed: usize,
+        orphans: usize,
+        memory: &SweepMemory,
+    ) -> Result<Option<String>, StepError> {
+        let confirmed = memory.confirmed_at.is_some_and(|at| {
+            at <= self.started_at && self.started_at.duration_since(at).unsigned_abs() < CONFIRMATION_HOLDS
+        });
+        if confirmed {
+            return Ok(None);
+        }
+        let canary = self.ports.store.canary().await?;
+        Ok(match (canary, memory.canary_placed_at) {
+            (false, Some(_)) => Some("the sessions table has lost its canary row".to_owned()),
+            // Nothing was ever swept here: in a new deployment every principal has its row.
+            (_, None) if orphans > 0 => {
+                Some(format!("{orphans} principals are older than this deployment's tables"))
+            }
+            _ if orphans > FEW_ORPHANS.max(listed / 10) => {
+                Some(format!("{orphans} of {listed} principals have no session"))
+            }
+            _ => None,
+        })
+    }
+
+    async fn hold(
+        &self,
+        reason: &str,
+        mut memory: SweepMemory,
+        registry: &impl Registry,
+    ) -> Result<(), StepError> {
+        if memory.held_since.is_some() {
+            return Ok(());
+        }
+        // Said first, remembered second: better twice than never.
+        let at = self.started_at;
+        let detail = json!({"because": reason, "held": self.report.held, "at": at, "alert": true});
+        let id = format!("sweep-held-{}", at.as_second());
+        self.ports
+            .events
+            .publish(&[OutboxEntry { id, detail_type: SWEEP_HELD_EVENT.to_owned(), at, detail }])
+            .await?;
+        memory.held_since = Some(at);
+        Ok(registry.put_sweep_memory(&memory).await?)
+    }
+
+    async fn release(&self, memory: &mut SweepMemory, registry: &impl Registry) -> Result<(), StepError> {
+        let canary = memory.canary_placed_at.is_some() && self.ports.store.canary().await?;
+        if canary && memory.held_since.is_none() && memory.confirmed_at.is_none() {
+            return Ok(());
+        }
+        if !canary {
+            self.ports.store.place_canary().await?;
+            memory.canary_placed_at = Some(self.started_at);
+        }
+        memory.held_since = None;
+        memory.confirmed_at = None;
+        Ok(registry.put_sweep_memory(memory).await?)
+    }
+}

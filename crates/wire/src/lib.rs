@@ -1,0 +1,255 @@
+//! The JSON of the API, as `infrastructure/openapi.yaml` describes it: shared by the command line and the functions, so that
+//! neither can mean something else. Not for: anything that is stored.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use sorry_policy::{
+    ExternalId, Grant, NameError, Namespace, PersonName, ProjectName, RoleName, SessionId, TierName,
+};
+pub use sorry_session::{
+    CallerRole, EndCause, ErrorCode, Failure, State, decision::spoken, sweep::SweepReport,
+};
+
+/// Body of `POST /tiers/{tier}/sessions`. There is no field for who is asking: the signature says that.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestSession {
+    /// The client's own key for this request, 8 to 64 letters, digits and hyphens; sent again within 24 hours it gives the same
+    /// session.
+    pub client_request_id: String,
+    /// Length of the window, in seconds.
+    pub duration_seconds: u64,
+    /// What for, 10 to 500 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What for, where work is accounted by project.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+}
+
+/// A session as its owner, or somebody who may see it, is shown it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionView {
+    /// Its name.
+    pub session_id: SessionId,
+    /// Where it stands.
+    pub state: State,
+    /// Its tier.
+    pub tier: TierName,
+    /// How it gives access.
+    pub grant: Grant,
+    /// Whose corner of the account.
+    pub namespace: Namespace,
+    /// Whose loan.
+    pub person: PersonName,
+    /// Project, if one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<ProjectName>,
+    /// Reason, if one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// ARN of the principal that asked.
+    pub caller: String,
+    /// Whether using it takes an MFA code.
+    pub mfa: bool,
+    /// When it was asked for.
+    pub requested_at: Timestamp,
+    /// When it became usable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activated_at: Option<Timestamp>,
+    /// When AWS stops honouring it.
+    pub expires_at: Timestamp,
+    /// Why, by whom and when its end was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<EndView>,
+    /// When nothing of it was left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// The role made for it.
+    pub role_name: RoleName,
+    /// How to assume the role: only for the principal that asked, and only while the session is ACTIVE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
+}
+
+/// The arguments of `AssumeRole`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// The role.
+    pub role_arn: String,
+    /// What the trust policy asks for.
+    pub external_id: ExternalId,
+    /// Must be the session id.
+    pub source_identity: SessionId,
+    /// Must be the caller's name.
+    pub role_session_name: String,
+    /// The longest that the role can be assumed for, in seconds.
+    pub maximum_seconds: u32,
+}
+
+/// The end of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndView {
+    /// Why.
+    pub cause: EndCause,
+    /// ARN of the person, or name of the part of the service.
+    pub by: String,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// What went wrong, if something did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// Answer of `GET /sessions`: newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionList {
+    /// The sessions.
+    pub sessions: Vec<SessionView>,
+    /// To be sent as `cursor` for the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// A tier as the caller may have it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierView {
+    /// Its name.
+    pub name: TierName,
+    /// One line about it.
+    pub description: String,
+    /// How it gives access.
+    pub grant: Grant,
+    /// The most hours that anybody gets.
+    pub maximum_hours: u32,
+    /// The most hours that the caller gets; nothing if the caller is not registered for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub your_hours: Option<u32>,
+    /// Whether this deployment lends it.
+    pub enabled: bool,
+    /// Whether using it takes an MFA code here.
+    pub mfa: bool,
+    /// Whether a request must say why.
+    pub reason_required: bool,
+    /// Whether security is told.
+    pub alert: bool,
+}
+
+/// Answer of `GET /tiers`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierList {
+    /// The tiers, by name.
+    pub tiers: Vec<TierView>,
+    /// The shortest window of this deployment, in seconds.
+    pub minimum_seconds: u64,
+}
+
+/// Answer of `GET /whoami`: the caller as the service sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhoAmI {
+    /// Account of the signing principal.
+    pub account: String,
+    /// Its unique id.
+    pub unique_id: String,
+    /// Its ARN.
+    pub arn: String,
+    /// Where the request came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_address: Option<String>,
+    /// Whether the deployment or the registry makes it an administrator.
+    pub administrator: bool,
+    /// What the registry knows; nothing if it knows nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<CallerView>,
+}
+
+/// Body of `PUT /admin/callers/{id}`, where `id` is the principal's unique id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PutCaller {
+    /// ARN of the user, or of the assumed-role session.
+    pub arn: String,
+    /// Whose keys they are.
+    pub person: String,
+    /// The person's corner of the account.
+    pub namespace: String,
+    /// The tiers the caller may have, with the most hours of each.
+    pub tiers: BTreeMap<String, u32>,
+    /// The projects the caller may name.
+    #[serde(default)]
+    pub projects: BTreeSet<String>,
+    /// What the caller may do; `caller` if left out.
+    #[serde(default = "caller_only")]
+    pub roles: BTreeSet<CallerRole>,
+}
+
+fn caller_only() -> BTreeSet<CallerRole> {
+    [CallerRole::Caller].into()
+}
+
+/// A caller in the registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallerView {
+    /// The principal's unique id.
+    pub unique_id: String,
+    /// Its ARN when it was registered.
+    pub arn: String,
+    /// Whose keys they are.
+    pub person: PersonName,
+    /// The person's corner of the account.
+    pub namespace: Namespace,
+    /// The tiers the caller may have, with the most hours of each.
+    pub tiers: BTreeMap<TierName, u32>,
+    /// The projects the caller may name.
+    pub projects: BTreeSet<ProjectName>,
+    /// What the caller may do.
+    pub roles: BTreeSet<CallerRole>,
+    /// When the entry was written.
+    pub registered_at: Timestamp,
+    /// ARN of the administrator who wrote it.
+    pub registered_by: String,
+}
+
+/// Answer of `GET /admin/callers`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallerList {
+    /// The callers.
+    pub callers: Vec<CallerView>,
+}
+
+/// Answer of `DELETE /admin/callers/{id}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallerRemoved {
+    /// The entry that was removed.
+    pub caller: CallerView,
+    /// The sessions that are ending because of it.
+    pub ended: Vec<SessionId>,
+}
+
+/// Answer of `PUT /admin/sweep/confirmation`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SweepConfirmed {
+    /// Since when the sweep holds; nothing if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_since: Option<Timestamp>,
+    /// From now on the next sweep removes what it held, within the hour.
+    pub confirmed_at: Timestamp,
+}
+
+/// Body of every answer that is not a success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// The rule that refused, an [`ErrorCode`]; the gateway's own refusals have none.
+    pub code: String,
+    /// Lower case, no full stop.
+    pub message: String,
+    /// What would be allowed, or where to look.
+    #[serde(default)]
+    pub hint: String,
+    /// To find the request in the logs.
+    #[serde(default)]
+    pub request_id: String,
+}
