@@ -95,7 +95,7 @@ pub fn decide(request: &SessionRequest, actor: &Actor, tiers: &TierTable, rules:
 ///
 /// # Errors
 /// When the registry does not know the actor, or not as a caller.
-pub fn registered<'a>(actor: &'a Actor) -> Result<&'a CallerEntry, Refusal> {
+pub fn registered(actor: &Actor) -> Result<&CallerEntry, Refusal> {
     match &actor.entry {
         Some(entry)
             if entry.account == actor.identity.account && entry.roles.contains(&CallerRole::Caller) =>

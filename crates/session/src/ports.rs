@@ -243,6 +243,11 @@ pub trait Alerts {
 pub trait Clock {
     /// Now.
     fn now(&self) -> Timestamp;
+
+    /// A number that grows with time, to order records of the same subject: microseconds where the clock has them.
+    fn sequence(&self) -> u64 {
+        u64::try_from(self.now().as_microsecond()).unwrap_or_default()
+    }
 }
 
 /// The ports of a step, by name.

@@ -1,0 +1,24 @@
+//! The system's clock. Only `main.rs` of a function gives it to a step.
+
+use jiff::Timestamp;
+use sorry_session::ports::Clock;
+
+/// The system's clock, cut to seconds as IAM's date conditions and the rows want it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place where functions read the clock")]
+fn system_now() -> Timestamp {
+    Timestamp::now()
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        // A whole second of an existing timestamp is always a timestamp.
+        Timestamp::from_second(system_now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    fn sequence(&self) -> u64 {
+        u64::try_from(system_now().as_microsecond()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,130 @@
+//! The registry of callers in DynamoDB.
+
+use aws_sdk_dynamodb::{
+    Client,
+    types::{Delete, Put, TransactWriteItem},
+};
+use serde::de::DeserializeOwned;
+use sorry_session::{
+    CallerEntry,
+    events::AuditRecord,
+    ports::{Committed, PortError, Registry, SweepMemory},
+};
+
+use crate::{
+    errors::port_error,
+    item::{from_item, string, to_item},
+    sessions::{Transaction, put_audit, transact},
+};
+
+const KEY: &str = "key";
+/// Value of `kind` by which callers are listed.
+const CALLER: &str = "caller";
+/// Key of what the sweep remembers.
+const SWEEP: &str = "sweep";
+
+/// The tables `registry` and `audit`.
+#[derive(Clone, Debug)]
+pub struct DynamoRegistry {
+    client: Client,
+    registry: String,
+    audit: String,
+}
+
+impl DynamoRegistry {
+    /// The tables of these names.
+    pub fn new(config: &aws_config::SdkConfig, registry: String, audit: String) -> Self {
+        Self { client: Client::new(config), registry, audit }
+    }
+
+    async fn read<T: DeserializeOwned>(&self, key: String) -> Result<Option<T>, PortError> {
+        let call =
+            self.client.get_item().table_name(&self.registry).key(KEY, string(key)).consistent_read(true);
+        let answer = call.send().await.map_err(|error| port_error("GetItem", &error))?;
+        answer.item.map(from_item).transpose()
+    }
+}
+
+fn caller_key(unique_id: &str) -> String {
+    format!("caller#{unique_id}")
+}
+
+impl Registry for DynamoRegistry {
+    async fn caller(&self, unique_id: &str) -> Result<Option<CallerEntry>, PortError> {
+        self.read(caller_key(unique_id)).await
+    }
+
+    async fn callers(&self) -> Result<Vec<CallerEntry>, PortError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.registry)
+            .index_name("by-kind")
+            .key_condition_expression("kind = :kind")
+            .expression_attribute_values(":kind", string(CALLER));
+        let mut pages = query.into_paginator().send();
+        let mut callers = Vec::new();
+        while let Some(page) = pages.next().await {
+            for item in page.map_err(|error| port_error("Query", &error))?.items.unwrap_or_default() {
+                callers.push(from_item(item)?);
+            }
+        }
+        Ok(callers)
+    }
+
+    async fn put_caller(&self, entry: &CallerEntry, audit: &AuditRecord) -> Result<Committed, PortError> {
+        let mut caller = to_item(entry)?;
+        caller.insert(KEY.to_owned(), string(caller_key(&entry.unique_id)));
+        caller.insert("kind".to_owned(), string(CALLER));
+        let put_caller = Put::builder().table_name(&self.registry).set_item(Some(caller)).build();
+        let claim = Put::builder()
+            .table_name(&self.registry)
+            .item(KEY, string(format!("namespace#{}", entry.namespace)))
+            .item("person", string(entry.person.as_str()))
+            .condition_expression("attribute_not_exists(#key) OR person = :person")
+            .expression_attribute_names("#key", KEY)
+            .expression_attribute_values(":person", string(entry.person.as_str()))
+            .build();
+        let built = |put: Result<Put, _>| put.map_err(|error| PortError::Refused(format!("Put: {error}")));
+        let items = vec![
+            TransactWriteItem::builder().put(built(claim)?).build(),
+            TransactWriteItem::builder().put(built(put_caller)?).build(),
+            put_audit(&self.audit, audit)?,
+        ];
+        match transact(&self.client, items).await? {
+            Transaction::Written => Ok(Committed::Yes),
+            Transaction::Cancelled(obstacles) if obstacles.first() == Some(&true) => {
+                Ok(Committed::Superseded)
+            }
+            Transaction::Cancelled(_) => {
+                Err(PortError::Throttled("the caller is being changed by somebody else".to_owned()))
+            }
+        }
+    }
+
+    async fn remove_caller(&self, entry: &CallerEntry, audit: &AuditRecord) -> Result<(), PortError> {
+        let delete = Delete::builder()
+            .table_name(&self.registry)
+            .key(KEY, string(caller_key(&entry.unique_id)))
+            .build();
+        let delete = delete.map_err(|error| PortError::Refused(format!("Delete: {error}")))?;
+        let items = vec![TransactWriteItem::builder().delete(delete).build(), put_audit(&self.audit, audit)?];
+        match transact(&self.client, items).await? {
+            Transaction::Written => Ok(()),
+            Transaction::Cancelled(_) => {
+                Err(PortError::Throttled("the caller is being changed by somebody else".to_owned()))
+            }
+        }
+    }
+
+    async fn sweep_memory(&self) -> Result<SweepMemory, PortError> {
+        Ok(self.read(SWEEP.to_owned()).await?.unwrap_or_default())
+    }
+
+    async fn put_sweep_memory(&self, memory: &SweepMemory) -> Result<(), PortError> {
+        let mut item = to_item(memory)?;
+        item.insert(KEY.to_owned(), string(SWEEP));
+        let call = self.client.put_item().table_name(&self.registry).set_item(Some(item));
+        call.send().await.map(|_| ()).map_err(|error| port_error("PutItem", &error))
+    }
+}

@@ -1,0 +1,116 @@
+//! The functions' settings: every environment variable that they read, and the SDK's configuration.
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use sorry_policy::{AccountId, Partition, Region};
+use sorry_session::provision::Place;
+
+/// Table of sessions.
+pub const SESSIONS_TABLE: &str = "SORRY_SESSIONS_TABLE";
+/// Table of callers.
+pub const REGISTRY_TABLE: &str = "SORRY_REGISTRY_TABLE";
+/// Table of audit records.
+pub const AUDIT_TABLE: &str = "SORRY_AUDIT_TABLE";
+/// Bus for events.
+pub const EVENT_BUS: &str = "SORRY_EVENT_BUS";
+/// Topic for alerts.
+pub const ALERT_TOPIC_ARN: &str = "SORRY_ALERT_TOPIC_ARN";
+/// State machine of sessions.
+pub const STATE_MACHINE_ARN: &str = "SORRY_STATE_MACHINE_ARN";
+/// Tiers that are lent, separated by commas.
+pub const ENABLED_TIERS: &str = "SORRY_ENABLED_TIERS";
+/// Shortest window, in seconds.
+pub const MINIMUM_WINDOW_SECONDS: &str = "SORRY_MINIMUM_WINDOW_SECONDS";
+/// Whether tiers that want MFA get it: `true` or `false`.
+pub const MFA_REQUIRED: &str = "SORRY_MFA_REQUIRED";
+/// ARNs of the deployment's administrators, separated by commas.
+pub const ADMINISTRATORS: &str = "SORRY_ADMINISTRATORS";
+/// The service's account.
+pub const ACCOUNT_ID: &str = "SORRY_ACCOUNT_ID";
+/// ARN of the boundaries up to the tier's name.
+pub const BOUNDARY_ARN_PREFIX: &str = "SORRY_BOUNDARY_ARN_PREFIX";
+/// The region; Lambda sets it.
+const AWS_REGION: &str = "AWS_REGION";
+
+/// A setting that is missing or cannot be used. The function then does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingError {
+    /// It is not set.
+    #[error("the environment variable {0} is not set")]
+    Missing(&'static str),
+    /// It is set to something else than it must be.
+    #[error("the environment variable {0} cannot be used: {1}")]
+    Unusable(&'static str, String),
+}
+
+/// Reads a setting.
+///
+/// # Errors
+/// When it is missing or empty.
+#[expect(clippy::disallowed_methods, reason = "this is the one place where functions read the environment")]
+pub fn required(name: &'static str) -> Result<String, SettingError> {
+    std::env::var(name).ok().filter(|value| !value.is_empty()).ok_or(SettingError::Missing(name))
+}
+
+/// Reads a setting of another type than text.
+///
+/// # Errors
+/// When it is missing, empty or of another form.
+pub fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(name: &'static str) -> Result<T, SettingError> {
+    required(name)?.parse().map_err(|error: T::Err| SettingError::Unusable(name, error.to_string()))
+}
+
+/// Reads a list that is separated by commas.
+///
+/// # Errors
+/// When it is missing, or one of its items is of another form.
+pub fn list<T: std::str::FromStr<Err: std::fmt::Display>>(
+    name: &'static str,
+) -> Result<Vec<T>, SettingError> {
+    required(name)?
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .map(|item| item.parse().map_err(|error: T::Err| SettingError::Unusable(name, error.to_string())))
+        .collect()
+}
+
+/// Where the service lives.
+///
+/// # Errors
+/// When a setting is missing or cannot be used.
+pub fn place() -> Result<Place, SettingError> {
+    let boundary_arn_prefix = required(BOUNDARY_ARN_PREFIX)?;
+    let partition =
+        boundary_arn_prefix.split(':').nth(1).and_then(|partition| partition.parse::<Partition>().ok());
+    Ok(Place {
+        account: parsed::<AccountId>(ACCOUNT_ID)?,
+        region: parsed::<Region>(AWS_REGION)?,
+        partition: partition
+            .ok_or_else(|| SettingError::Unusable(BOUNDARY_ARN_PREFIX, "no ARN".to_owned()))?,
+        boundary_arn_prefix,
+    })
+}
+
+/// The SDK's configuration: credentials and region from the function's environment, `ring` for TLS, and time-outs that leave a
+/// function the time to say what happened.
+pub async fn sdk() -> SdkConfig {
+    let http_client = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http_client)
+        .retry_config(RetryConfig::standard().with_max_attempts(3))
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(Duration::from_secs(2))
+                .operation_attempt_timeout(Duration::from_secs(4))
+                .operation_timeout(Duration::from_secs(8))
+                .build(),
+        )
+        .load()
+        .await
+}

@@ -1,0 +1,164 @@
+//! The workflow's state `Alert`, and the target of the rule `sorry-alerts`: tells security.
+//!
+//! Before a grant it fails closed: when the alert cannot be sent, or nobody would receive it, the workflow grants nothing.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sorry_policy::SessionId;
+use sorry_session::{
+    ErrorCode, Session, State, StepError,
+    decision::spoken,
+    events::{SESSION_EVENT, SWEEP_HELD_EVENT},
+    ports::{Alerts, SessionStore},
+};
+
+/// What arrives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Input {
+    /// The workflow is about to grant a session.
+    Workflow {
+        /// Which session.
+        session_id: SessionId,
+        /// What happens to it.
+        moment: Moment,
+    },
+    /// An event on the bus that is marked for security.
+    Event {
+        /// The kind of event.
+        #[serde(rename = "detail-type")]
+        detail_type: String,
+        /// The event.
+        detail: Value,
+    },
+}
+
+/// What happens to a session, as the workflow says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moment {
+    /// It is about to be granted.
+    Granting,
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Subscribers that had confirmed when the alert was sent.
+    pub subscribers: u64,
+}
+
+/// An e-mail's subject is at most this long. Source: SNS Publish, Subject.
+const LONGEST_SUBJECT: usize = 100;
+
+/// Sends what `input` calls for.
+///
+/// # Errors
+/// [`ErrorCode::NoSubscriber`] when nobody has confirmed, [`ErrorCode::AlertUndeliverable`] when the topic did not take the alert,
+/// [`ErrorCode::Superseded`] when the session is no longer to be granted.
+pub async fn alert(
+    store: &impl SessionStore,
+    alerts: &impl Alerts,
+    input: &Input,
+) -> Result<Output, StepError> {
+    let (subject, message) = match input {
+        Input::Workflow { session_id, moment: Moment::Granting } => {
+            let session = store.load(session_id).await?;
+            let session = session.ok_or_else(|| {
+                StepError::new(ErrorCode::NotFound, format!("there is no session `{session_id}`"))
+            })?;
+            if session.state != State::Requested {
+                let message = format!("session `{session_id}` is {}, and not to be granted", session.state);
+                return Err(StepError::new(ErrorCode::Superseded, message));
+            }
+            granting(&session)
+        }
+        Input::Event { detail_type, detail } => happened(detail_type, detail),
+    };
+    let undeliverable = |error: sorry_session::ports::PortError| {
+        StepError::new(ErrorCode::AlertUndeliverable, format!("the alert could not be sent: {error}"))
+    };
+    let subscribers = alerts.confirmed_subscribers().await.map_err(undeliverable)?;
+    if subscribers == 0 {
+        return Err(StepError::new(ErrorCode::NoSubscriber, "nobody has subscribed to the alert topic"));
+    }
+    alerts.send(&subject, &message).await.map_err(undeliverable)?;
+    Ok(Output { subscribers })
+}
+
+fn granting(session: &Session) -> (String, String) {
+    let window = session.expires_at.duration_since(session.requested_at).unsigned_abs();
+    let subject = subject(&format!("{} session for {}", session.tier, session.person));
+    let message = format!(
+        "A {tier} session is about to be granted.\n\n\
+         session:   {id}\n\
+         person:    {person}\n\
+         caller:    {arn}\n\
+         from:      {address}\n\
+         reason:    {reason}\n\
+         for:       {window}, until {expires_at}\n\
+         role:      {role}\n\n\
+         To end it: sorry revoke {id}\n",
+        tier = session.tier,
+        id = session.session_id,
+        person = session.person,
+        arn = session.caller.arn,
+        address = session.caller.source_address.as_deref().unwrap_or("unknown"),
+        reason = session.reason.as_deref().unwrap_or("none given"),
+        window = spoken(window),
+        expires_at = session.expires_at,
+        role = session.role_name,
+    );
+    (subject, message)
+}
+
+fn happened(detail_type: &str, detail: &Value) -> (String, String) {
+    let text = |name: &str| detail.get(name).and_then(Value::as_str).unwrap_or("unknown").to_owned();
+    let headline = match detail_type {
+        SESSION_EVENT => format!("{} session of {} is {}", text("tier"), text("person"), text("state")),
+        SWEEP_HELD_EVENT => "the sweep holds: somebody must look".to_owned(),
+        other => other.to_owned(),
+    };
+    let hint = match (detail_type, text("state").as_str()) {
+        (SESSION_EVENT, "CLEAN_UP_FAILED") => {
+            "Something of it is left; every sweep tries again. The function's log says why.\n"
+        }
+        (SWEEP_HELD_EVENT, _) => "To let it go on once you have looked: sorry admin sweep --confirm\n",
+        _ => "",
+    };
+    let pretty = serde_json::to_string_pretty(detail).unwrap_or_default();
+    (subject(&headline), format!("{headline}\n{hint}\n{pretty}\n"))
+}
+
+fn subject(text: &str) -> String {
+    format!("sorry: {text}")
+        .chars()
+        .filter(|character| character.is_ascii() && !character.is_control())
+        .take(LONGEST_SUBJECT)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn both_senders_are_understood() {
+        let id = "0123456789abcdef";
+        let workflow = json!({"session_id": id, "moment": "granting"});
+        assert!(matches!(serde_json::from_value(workflow).unwrap(), Input::Workflow { .. }));
+        let event = json!({"source": "sorry", "detail-type": "Sweep Held", "detail": {"alert": true}});
+        assert!(matches!(serde_json::from_value(event).unwrap(), Input::Event { .. }));
+        assert!(serde_json::from_value::<Input>(json!({"session_id": id, "moment": "lunch"})).is_err());
+    }
+
+    #[test]
+    fn subjects_are_what_sns_takes() {
+        let (subject, message) =
+            happened(SESSION_EVENT, &json!({"tier": "é\n".repeat(200), "state": "CLEAN_UP_FAILED"}));
+        assert!(subject.len() <= LONGEST_SUBJECT && subject.is_ascii() && !subject.contains('\n'));
+        assert!(message.contains("every sweep tries again"));
+    }
+}

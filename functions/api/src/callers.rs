@@ -1,0 +1,218 @@
+//! What administrators do: register and remove callers, and let the sweep go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::json;
+use sorry_policy::TierName;
+use sorry_session::{
+    Actor, CallerEntry, ErrorCode, Refusal,
+    events::{AuditRecord, ChangedBy, caller_event},
+    ports::{Clock, Committed, EventBus, Registry, SessionScope, SessionStore, Workflow},
+};
+use sorry_wire::{CallerList, CallerRemoved, PutCaller, SweepConfirmed};
+
+use crate::{Api, ApiError, Request, Response, body, ok, view};
+
+impl<S: SessionStore, R: Registry, W: Workflow, E: EventBus, C: Clock> Api<S, R, W, E, C> {
+    pub(crate) async fn list_callers(&self, actor: &Actor) -> Result<Response, ApiError> {
+        administrators_only(actor)?;
+        let callers = self.registry.callers().await?.iter().map(view::caller).collect();
+        ok(200, &CallerList { callers })
+    }
+
+    pub(crate) async fn put_caller(
+        &self,
+        id: &str,
+        request: &Request,
+        actor: &Actor,
+    ) -> Result<Response, ApiError> {
+        administrators_only(actor)?;
+        let entry = self.entry(id, body(request)?, actor)?;
+        let audit = self.audit(&entry, "caller.registered", actor);
+        if self.registry.put_caller(&entry, &audit).await? == Committed::Superseded {
+            return Err(Refusal::new(
+                ErrorCode::Conflict,
+                format!("namespace `{}` belongs to somebody else than `{}`", entry.namespace, entry.person),
+                "choose another namespace, or name the person whose it is with `--person`",
+            )
+            .into());
+        }
+        self.tell(&audit).await;
+        ok(200, &view::caller(&entry))
+    }
+
+    /// The entry goes first, so that nothing new can be asked for while what there is is being ended.
+    pub(crate) async fn remove_caller(&self, id: &str, actor: &Actor) -> Result<Response, ApiError> {
+        administrators_only(actor)?;
+        let Some(entry) = self.registry.caller(id).await? else {
+            return Err(Refusal::new(
+                ErrorCode::NotFound,
+                format!("there is no caller `{id}`"),
+                "`sorry admin callers list` shows them",
+            )
+            .into());
+        };
+        let audit = self.audit(&entry, "caller.removed", actor);
+        self.registry.remove_caller(&entry, &audit).await?;
+        self.tell(&audit).await;
+        let scope = SessionScope::Person(entry.person.to_string());
+        let (mut ended, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = self.ports.store.list(&scope, cursor.as_deref()).await?;
+            for session in
+                page.sessions.into_iter().filter(|session| session.caller.unique_id == entry.unique_id)
+            {
+                if !session.state.is_over() {
+                    ended.push(self.end(session, actor).await?.session_id);
+                }
+            }
+            cursor = page.cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        ok(200, &CallerRemoved { caller: view::caller(&entry), ended })
+    }
+
+    pub(crate) async fn confirm_sweep(&self, actor: &Actor) -> Result<Response, ApiError> {
+        administrators_only(actor)?;
+        let mut memory = self.registry.sweep_memory().await?;
+        let now = self.ports.clock.now();
+        memory.confirmed_at = Some(now);
+        self.registry.put_sweep_memory(&memory).await?;
+        tracing::warn!(by = actor.identity.arn, "an administrator lets the sweep go on");
+        ok(200, &SweepConfirmed { held_since: memory.held_since, confirmed_at: now })
+    }
+
+    fn entry(&self, unique_id: &str, wanted: PutCaller, actor: &Actor) -> Result<CallerEntry, Refusal> {
+        check_principal(unique_id, &wanted.arn, self.account.as_str())?;
+        let mut tiers = BTreeMap::new();
+        for (name, hours) in wanted.tiers {
+            let name: TierName = name.parse()?;
+            let Some(tier) = self.tiers.tier(&name) else {
+                let known: Vec<_> = self.tiers.iter().map(|(name, _)| format!("`{name}`")).collect();
+                let hint = format!("there are {}", known.join(", "));
+                return Err(Refusal::new(ErrorCode::UnknownTier, format!("there is no tier `{name}`"), hint));
+            };
+            if !(1..=tier.maximum_hours).contains(&hours) {
+                return Err(Refusal::new(
+                    ErrorCode::InvalidInput,
+                    format!("`{hours}` hours cannot be given of tier `{name}`"),
+                    format!("give 1 to {}", tier.maximum_hours),
+                ));
+            }
+            tiers.insert(name, hours);
+        }
+        if wanted.roles.is_empty() {
+            return Err(Refusal::new(
+                ErrorCode::InvalidInput,
+                "a caller needs a role",
+                "`caller`, `security` or `admin`",
+            ));
+        }
+        Ok(CallerEntry {
+            unique_id: unique_id.to_owned(),
+            account: self.account.clone(),
+            arn: wanted.arn,
+            person: wanted.person.parse()?,
+            namespace: wanted.namespace.parse()?,
+            tiers,
+            projects: wanted.projects.iter().map(|name| name.parse()).collect::<Result<BTreeSet<_>, _>>()?,
+            roles: wanted.roles,
+            registered_at: self.ports.clock.now(),
+            registered_by: actor.identity.arn.clone(),
+        })
+    }
+
+    fn audit(&self, entry: &CallerEntry, what: &str, actor: &Actor) -> AuditRecord {
+        AuditRecord {
+            subject: format!("caller#{}", entry.unique_id),
+            sequence: self.ports.clock.sequence(),
+            at: self.ports.clock.now(),
+            what: what.to_owned(),
+            by: ChangedBy::Caller(actor.identity.clone()),
+            details: json!({
+                "arn": entry.arn, "person": entry.person, "namespace": entry.namespace,
+                "tiers": entry.tiers, "projects": entry.projects, "roles": entry.roles,
+            }),
+        }
+    }
+
+    /// The audit has it; listeners that miss the event can look there.
+    async fn tell(&self, audit: &AuditRecord) {
+        if let Err(error) = self.ports.events.publish(&[caller_event(audit)]).await {
+            tracing::error!(%error, subject = audit.subject, "the event was not published");
+        }
+    }
+}
+
+fn administrators_only(actor: &Actor) -> Result<(), Refusal> {
+    if actor.is_administrator() {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        ErrorCode::NotAllowed,
+        format!("`{}` is not an administrator", actor.identity.arn),
+        "administrators are named by the deployment's parameter `AdministratorArns`, or registered with `--role admin`",
+    ))
+}
+
+/// A unique id and an ARN that can be one principal of this account: they go into trust policies.
+fn check_principal(unique_id: &str, arn: &str, account: &str) -> Result<(), Refusal> {
+    let id = |text: &str, prefix: &str| {
+        text.starts_with(prefix)
+            && (16..=128).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+    };
+    let name = |text: &str| {
+        (1..=512).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+=,.@_-/".contains(&byte))
+    };
+    let in_account = |service: &str, kind: &str| {
+        let mut parts = arn.splitn(6, ':');
+        let head = [parts.next(), parts.next(), parts.next(), parts.next(), parts.next()];
+        let partition = head[1].unwrap_or_default();
+        (head[0], head[2], head[3], head[4]) == (Some("arn"), Some(service), Some(""), Some(account))
+            && partition.starts_with("aws")
+            && parts.next().and_then(|rest| rest.strip_prefix(kind)).is_some_and(name)
+    };
+    let good = match unique_id.split_once(':') {
+        None => id(unique_id, "AIDA") && in_account("iam", "user/"),
+        Some((role, session)) => {
+            id(role, "AROA") && in_account("sts", "assumed-role/") && arn.ends_with(&format!("/{session}"))
+        }
+    };
+    if good {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        ErrorCode::InvalidInput,
+        "unique id and ARN are not those of one principal of this account",
+        "a user has `AIDA…` and `arn:aws:iam::ACCOUNT:user/…`, a role session `AROA…:NAME` and `arn:aws:sts::ACCOUNT:assumed-role/ROLE/NAME`",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_principals_of_the_account_can_be_registered() {
+        const ACCOUNT: &str = "123456789012";
+        const USER: &str = "AIDAEXAMPLEEXAMPLE";
+        const ROLE: &str = "AROAEXAMPLEEXAMPLE";
+        for (id, arn, good) in [
+            (USER.to_owned(), format!("arn:aws:iam::{ACCOUNT}:user/sorry/caller/sue-mgr"), true),
+            (format!("{ROLE}:ci"), format!("arn:aws:sts::{ACCOUNT}:assumed-role/build/ci"), true),
+            (USER.to_owned(), "arn:aws:iam::999999999999:user/sue".to_owned(), false),
+            (USER.to_owned(), format!("arn:aws:iam::{ACCOUNT}:user/*"), false),
+            (USER.to_owned(), format!("arn:aws:iam::{ACCOUNT}:root"), false),
+            (USER.to_owned(), "*".to_owned(), false),
+            (format!("{ROLE}:ci"), format!("arn:aws:sts::{ACCOUNT}:assumed-role/build/other"), false),
+            (ROLE.to_owned(), format!("arn:aws:iam::{ACCOUNT}:role/build"), false),
+            ("AIDA*".to_owned(), format!("arn:aws:iam::{ACCOUNT}:user/sue"), false),
+        ] {
+            assert_eq!(check_principal(&id, &arn, ACCOUNT).is_ok(), good, "{id} {arn}");
+        }
+    }
+}

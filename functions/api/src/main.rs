@@ -1,0 +1,54 @@
+//! Wires the API to AWS.
+
+use std::time::Duration;
+
+use lambda_http::{Error, Request, service_fn};
+use sorry_api::{Api, http};
+use sorry_aws::{
+    DynamoRegistry, DynamoSessions, EventBridgeBus, StepFunctionsWorkflow, SystemClock, function, settings,
+};
+use sorry_policy::TierTable;
+use sorry_session::{Administrators, decision::Rules, ports::Ports};
+use tracing::Instrument;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    function::start_logging();
+    let sdk = settings::sdk().await;
+    let sessions = settings::required(settings::SESSIONS_TABLE)?;
+    let audit = settings::required(settings::AUDIT_TABLE)?;
+    let registry = settings::required(settings::REGISTRY_TABLE)?;
+    let api = Api {
+        ports: Ports {
+            store: DynamoSessions::new(&sdk, sessions, audit.clone(), Some(registry.clone())),
+            principals: (),
+            events: EventBridgeBus::new(&sdk, settings::required(settings::EVENT_BUS)?),
+            clock: SystemClock,
+        },
+        registry: DynamoRegistry::new(&sdk, registry, audit),
+        workflow: StepFunctionsWorkflow::new(&sdk, settings::required(settings::STATE_MACHINE_ARN)?),
+        tiers: TierTable::built_in()?,
+        rules: Rules {
+            enabled_tiers: settings::list(settings::ENABLED_TIERS)?.into_iter().collect(),
+            minimum_window: Duration::from_secs(settings::parsed(settings::MINIMUM_WINDOW_SECONDS)?),
+            mfa_required: settings::parsed(settings::MFA_REQUIRED)?,
+        },
+        administrators: Administrators::new(settings::list::<String>(settings::ADMINISTRATORS)?),
+        account: settings::parsed(settings::ACCOUNT_ID)?,
+        random: sorry_aws::random,
+    };
+    let api = &api;
+    lambda_http::run(service_fn(async |event: Request| {
+        let span = tracing::info_span!("request", request_id = http::request_id(&event));
+        async {
+            let response = match http::request(&event) {
+                Ok(request) => api.answer(&request).await,
+                Err(refusal) => http::unreadable(refusal, &http::request_id(&event)),
+            };
+            http::response(&response).map_err(Error::from)
+        }
+        .instrument(span)
+        .await
+    }))
+    .await
+}

@@ -1,0 +1,158 @@
+//! Asking for sessions, looking at them, and ending them.
+
+use sorry_policy::{ExternalId, SessionId};
+use sorry_session::{
+    Actor, ErrorCode, Refusal, Session, State, StepError,
+    caller::Operation,
+    clean_up::revoke,
+    decision::{Decision, NewSession, SessionRequest, decide, registered},
+    events::ChangedBy,
+    ports::{Clock, Created, EventBus, Registry, SessionScope, SessionStore, Workflow},
+};
+use sorry_wire::{RequestSession, SessionList};
+
+use crate::{Api, ApiError, Request, Response, body, ok, parameter, view};
+
+impl<S: SessionStore, R: Registry, W: Workflow, E: EventBus, C: Clock> Api<S, R, W, E, C> {
+    pub(crate) async fn request_session(
+        &self,
+        request: &Request,
+        actor: &Actor,
+    ) -> Result<Response, ApiError> {
+        // First of all, so that nobody learns about bodies or tiers whom the registry does not know.
+        registered(actor)?;
+        let asked: RequestSession = body(request)?;
+        let wanted = SessionRequest {
+            client_request_id: asked.client_request_id,
+            tier: parameter(request, "tier")?.to_owned(),
+            duration_seconds: asked.duration_seconds,
+            reason: asked.reason,
+            project: asked.project,
+        };
+        let terms = match decide(&wanted, actor, &self.tiers, &self.rules) {
+            Decision::Grant(terms) => terms,
+            Decision::Refuse(refusal) => return Err(refusal.into()),
+        };
+        let (session_id, external_id) = self.new_ids()?;
+        let NewSession { session, audit, key } =
+            terms.session(session_id, external_id, self.ports.clock.now());
+        let session = match self.ports.store.create(&session, &audit, &key).await? {
+            Created::New => session,
+            Created::Before(id) => self.load(&id).await?,
+            Created::OtherRequest => {
+                return Err(Refusal::new(
+                    ErrorCode::IdempotencyConflict,
+                    format!("`client_request_id` `{}` was used for another request", key.client_request_id),
+                    "use a new one for each request",
+                )
+                .into());
+            }
+        };
+        // The row is there; the timer comes before the grant. Asked again, it is started again, by the same name.
+        if session.state == State::Requested {
+            self.workflow.start_grant(&session).await?;
+        }
+        tracing::info!(session_id = %session.session_id, tier = %session.tier, "requested");
+        ok(202, &view::session(&session, actor))
+    }
+
+    fn new_ids(&self) -> Result<(SessionId, ExternalId), StepError> {
+        let random = (self.random)()?;
+        let (id, external_id) = random.split_at(10);
+        match (id.try_into(), external_id.try_into()) {
+            (Ok(id), Ok(external_id)) => {
+                Ok((SessionId::from_random(id), ExternalId::from_random(external_id)))
+            }
+            _ => Err(StepError::new(ErrorCode::Internal, "too few random bytes")),
+        }
+    }
+
+    pub(crate) async fn list_sessions(&self, request: &Request, actor: &Actor) -> Result<Response, ApiError> {
+        let entry = registered(actor)?;
+        let query = |name: &str| request.query.get(name).map(String::as_str);
+        if let Some(unknown) = request
+            .query
+            .keys()
+            .find(|name| !["scope", "status", "project", "cursor"].contains(&name.as_str()))
+        {
+            return Err(unusable(unknown, "`scope`, `status`, `project` and `cursor` are known").into());
+        }
+        let scope = match query("scope") {
+            None | Some("mine") => SessionScope::Person(entry.person.to_string()),
+            Some("namespace") => SessionScope::Namespace(entry.namespace.to_string()),
+            Some(_) => return Err(unusable("scope", "`mine` or `namespace`").into()),
+        };
+        let status = match query("status") {
+            None => None,
+            Some(wanted) => {
+                let known = State::ALL.into_iter().find(|state| state.as_str() == wanted);
+                let names = State::ALL.map(State::as_str).join(", ");
+                Some(known.ok_or_else(|| unusable("status", &format!("one of {names}")))?)
+            }
+        };
+        let page = self.ports.store.list(&scope, query("cursor")).await?;
+        let sessions = page
+            .sessions
+            .iter()
+            .filter(|session| status.is_none_or(|status| session.state == status))
+            .filter(|session| {
+                query("project")
+                    .is_none_or(|wanted| session.project.as_ref().is_some_and(|name| name.as_str() == wanted))
+            })
+            .filter(|session| actor.may(Operation::View, session))
+            .map(|session| view::session(session, actor))
+            .collect();
+        ok(200, &SessionList { sessions, cursor: page.cursor })
+    }
+
+    pub(crate) async fn show_session(&self, id: &str, actor: &Actor) -> Result<Response, ApiError> {
+        ok(200, &view::session(&self.visible(id, actor).await?, actor))
+    }
+
+    pub(crate) async fn revoke_session(&self, id: &str, actor: &Actor) -> Result<Response, ApiError> {
+        let session = self.visible(id, actor).await?;
+        if !actor.may(Operation::Revoke, &session) {
+            return Err(Refusal::new(
+                ErrorCode::NotAllowed,
+                format!("session `{id}` is {}'s, and not yours to end", session.person),
+                "its owner can end it, and so can security and administrators",
+            )
+            .into());
+        }
+        let session = self.end(session, actor).await?;
+        ok(if session.state.is_over() { 200 } else { 202 }, &view::session(&session, actor))
+    }
+
+    /// Decides the end of a session, if nobody has, and starts what carries it out.
+    pub(crate) async fn end(&self, session: Session, actor: &Actor) -> Result<Session, ApiError> {
+        let session = revoke(&self.ports, session, &ChangedBy::Caller(actor.identity.clone())).await?;
+        if session.state.is_ending() {
+            self.workflow.start_end(&session).await?;
+            tracing::info!(session_id = %session.session_id, "ending");
+        }
+        Ok(session)
+    }
+
+    async fn load(&self, id: &SessionId) -> Result<Session, ApiError> {
+        self.ports.store.load(id).await?.ok_or_else(|| unknown_session(id.as_str()).into())
+    }
+
+    /// A session that the actor may see. One that may not be seen is answered like one that does not exist.
+    async fn visible(&self, id: &str, actor: &Actor) -> Result<Session, ApiError> {
+        let session = self.load(&id.parse()?).await?;
+        if actor.may(Operation::View, &session) { Ok(session) } else { Err(unknown_session(id).into()) }
+    }
+}
+
+fn unknown_session(id: &str) -> Refusal {
+    Refusal::new(
+        ErrorCode::SessionNotFound,
+        format!("there is no session `{id}`"),
+        "`sorry list` shows yours",
+    )
+}
+
+fn unusable(name: &str, hint: &str) -> Refusal {
+    let shown: String = name.chars().filter(|character| !character.is_control()).take(64).collect();
+    Refusal::new(ErrorCode::InvalidInput, format!("the query parameter `{shown}` cannot be used"), hint)
+}

@@ -1,0 +1,73 @@
+//! From the domain's rows to what a caller is shown of them.
+
+use sorry_policy::{Tier, TierName};
+use sorry_session::{
+    Actor, CallerEntry, Session, State, caller::Operation, decision::Rules, provision::max_session_seconds,
+    session::End,
+};
+use sorry_wire::{Access, CallerView, EndView, SessionView, TierView};
+
+/// A session, with how to use it for the one who can.
+pub(crate) fn session(session: &Session, actor: &Actor) -> SessionView {
+    let usable = session.state == State::Active && actor.may(Operation::Use, session);
+    SessionView {
+        session_id: session.session_id.clone(),
+        state: session.state,
+        tier: session.tier.clone(),
+        grant: session.grant,
+        namespace: session.namespace.clone(),
+        person: session.person.clone(),
+        project: session.project.clone(),
+        reason: session.reason.clone(),
+        caller: session.caller.arn.clone(),
+        mfa: session.mfa,
+        requested_at: session.requested_at,
+        activated_at: session.activated_at,
+        expires_at: session.expires_at,
+        end: session.end.clone().map(end),
+        ended_at: session.ended_at,
+        role_name: session.role_name.clone(),
+        access: session.role.as_ref().filter(|_| usable).map(|role| Access {
+            role_arn: role.arn.clone(),
+            external_id: session.external_id.clone(),
+            source_identity: session.session_id.clone(),
+            role_session_name: session.caller.name().to_owned(),
+            maximum_seconds: max_session_seconds(session).unsigned_abs(),
+        }),
+    }
+}
+
+fn end(end: End) -> EndView {
+    EndView { cause: end.cause, by: end.by, at: end.at, failure: end.failure }
+}
+
+/// A tier as this caller may have it here.
+pub(crate) fn tier(name: &TierName, tier: &Tier, actor: &Actor, rules: &Rules) -> TierView {
+    let hours = actor.entry.as_ref().and_then(|entry| entry.tiers.get(name).copied());
+    TierView {
+        name: name.clone(),
+        description: tier.description.clone(),
+        grant: tier.grant,
+        maximum_hours: tier.maximum_hours,
+        your_hours: hours.map(|hours| hours.min(tier.maximum_hours)),
+        enabled: rules.enabled_tiers.contains(name),
+        mfa: tier.mfa && rules.mfa_required,
+        reason_required: tier.reason_required,
+        alert: tier.alert,
+    }
+}
+
+/// A caller's entry.
+pub(crate) fn caller(entry: &CallerEntry) -> CallerView {
+    CallerView {
+        unique_id: entry.unique_id.clone(),
+        arn: entry.arn.clone(),
+        person: entry.person.clone(),
+        namespace: entry.namespace.clone(),
+        tiers: entry.tiers.clone(),
+        projects: entry.projects.clone(),
+        roles: entry.roles.clone(),
+        registered_at: entry.registered_at,
+        registered_by: entry.registered_by.clone(),
+    }
+}

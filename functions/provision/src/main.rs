@@ -1,0 +1,30 @@
+//! Wires the step `provision` to AWS.
+
+use sorry_aws::{DynamoSessions, EventBridgeBus, IamPrincipals, SystemClock, function, settings};
+use sorry_policy::TierTable;
+use sorry_provision::{Input, Output};
+use sorry_session::{ports::Ports, provision::provision};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    function::start_logging();
+    let sdk = settings::sdk().await;
+    let ports = Ports {
+        store: DynamoSessions::new(
+            &sdk,
+            settings::required(settings::SESSIONS_TABLE)?,
+            settings::required(settings::AUDIT_TABLE)?,
+            None,
+        ),
+        principals: IamPrincipals::new(&sdk),
+        events: EventBridgeBus::new(&sdk, settings::required(settings::EVENT_BUS)?),
+        clock: SystemClock,
+    };
+    let tiers = TierTable::built_in()?;
+    let place = settings::place()?;
+    function::serve(async |input: Input| {
+        let expires_at = provision(&ports, &input.session_id, &tiers, &place).await?;
+        Ok(Output { expires_at: expires_at.to_string() })
+    })
+    .await
+}
