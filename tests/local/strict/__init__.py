@@ -1,0 +1,57 @@
+"""The patches that make MiniStack decide as AWS does, one module per topic.
+
+MiniStack (PyPI `ministack`, pinned in `requirements.txt`) evaluates IAM well, but leaves gaps that `sorry` depends
+on. Each module here closes one, by replacing functions of MiniStack at start; none of MiniStack's own files is
+changed. A module opens with what AWS's documentation says and the patch restores, in our words, and names the page.
+Each has probes in `probes.py` that pass against the strict server and must *fail* against plain MiniStack: when a
+newer MiniStack no longer needs a patch, its probe says so.
+
+Not for: weakening anything. A patch only refuses what AWS refuses, or tells what AWS tells.
+"""
+
+from . import (
+    api_gateway,
+    authorization,
+    cloudformation_iam,
+    iam_arns,
+    iam_condition_keys,
+    iam_lists,
+    iam_names,
+    pass_role,
+    policy_sizes,
+    policy_variables,
+    principal_arn,
+    session_durations,
+    session_tokens,
+    source_identity,
+    subscriptions,
+    tags_on_creation,
+    trust_principals,
+)
+
+# In reading order. `authorization` comes first: others take part in decisions through it.
+PATCHES = (
+    authorization,
+    policy_variables,
+    iam_arns,
+    iam_condition_keys,
+    principal_arn,
+    tags_on_creation,
+    pass_role,
+    source_identity,
+    session_durations,
+    session_tokens,
+    trust_principals,
+    policy_sizes,
+    iam_names,
+    iam_lists,
+    cloudformation_iam,
+    api_gateway,
+    subscriptions,
+)
+
+
+def apply_all() -> None:
+    """Put every patch in place. To be called once, before the server starts."""
+    for patch in PATCHES:
+        patch.apply()
