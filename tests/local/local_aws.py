@@ -386,9 +386,7 @@ def refresh(instance: Instance, arguments: argparse.Namespace, zips: dict[str, P
         upload(client("s3", outputs["endpoint_url"], *keys), changed)
         functions = client("lambda", outputs["endpoint_url"], *keys)
         for name in changed:
-            functions.update_function_code(
-                FunctionName=f"sorry-{name}", S3Bucket=CODE_BUCKET, S3Key=f"{CODE_PREFIX}{name}.zip"
-            )
+            functions.update_function_code(FunctionName=f"sorry-{name}", S3Bucket=CODE_BUCKET, S3Key=f"{CODE_PREFIX}{name}.zip")
         say(f"new code for {', '.join(changed)}")
         deployed.update({name: archive.name for name, archive in changed.items()})
         write_private(instance.outputs_file, json.dumps(outputs, indent=2) + "\n")
@@ -440,9 +438,7 @@ def status(arguments: argparse.Namespace) -> int:
     process = instance.process()
     if process is None:
         if (instance.directory / "pid").exists():
-            say(
-                f"the local AWS of {instance.directory} has ended by itself; its log ends:\n{server.tail(instance.log)}"
-            )
+            say(f"the local AWS of {instance.directory} has ended by itself; its log ends:\n{server.tail(instance.log)}")
         else:
             say(f"no local AWS is running for {instance.directory}")
         return 1
@@ -494,21 +490,15 @@ def main() -> int:
         command.set_defaults(run=run)
         command.add_argument("--state", type=Path, required=True, metavar="DIR", help="where its files lie")
         if name == "up":
-            command.add_argument(
-                "--binaries", type=Path, metavar="DIR", help="the folder of `sorry-api` and the others"
-            )
+            command.add_argument("--binaries", type=Path, metavar="DIR", help="the folder of `sorry-api` and the others")
             command.add_argument("--port", type=int, help="default: a free one")
             command.add_argument("--architecture", choices=("x86_64", "arm64"), help="default: this machine's")
             command.add_argument("--set", type=parameter, action="append", default=[], metavar="Parameter=Value")
             command.add_argument("--watch-parent", type=int, metavar="PID", help="end when this process is gone")
-            command.add_argument(
-                "--sorry", type=Path, metavar="PATH", help="the command; default: beside the functions"
-            )
+            command.add_argument("--sorry", type=Path, metavar="PATH", help="the command; default: beside the functions")
             command.add_argument("--template", type=Path, metavar="FILE", help=argparse.SUPPRESS)
             callers = command.add_mutually_exclusive_group()
-            callers.add_argument(
-                "--register-callers", action="store_true", default=True, help=f"register {CALLER} (default)"
-            )
+            callers.add_argument("--register-callers", action="store_true", default=True, help=f"register {CALLER} (default)")
             callers.add_argument("--no-callers", action="store_false", dest="register_callers")
     arguments = parser.parse_args()
     if arguments.command == "up" and arguments.binaries is None and arguments.template is None:

@@ -175,9 +175,7 @@ class LocalAws:
     def role(self, trust_policy: str, *statements: dict[str, Any], path: str = "/", **arguments: Any) -> str:
         """A new role with one inline policy; its ARN."""
         role = name("role")
-        made = self.iam.create_role(RoleName=role, Path=path, AssumeRolePolicyDocument=trust_policy, **arguments)[
-            "Role"
-        ]
+        made = self.iam.create_role(RoleName=role, Path=path, AssumeRolePolicyDocument=trust_policy, **arguments)["Role"]
         if statements:
             self.iam.put_role_policy(RoleName=role, PolicyName="probe", PolicyDocument=policy(*statements))
         return made["Arn"]
@@ -215,9 +213,7 @@ class LocalAws:
                 return found["StackStatus"], {o["OutputKey"]: o["OutputValue"] for o in found.get("Outputs", [])}
             time.sleep(0.02)
 
-    def call_api(
-        self, caller: Principal, api_id: str, path: str, headers: dict[str, str] | None = None
-    ) -> tuple[int, str]:
+    def call_api(self, caller: Principal, api_id: str, path: str, headers: dict[str, str] | None = None) -> tuple[int, str]:
         """A signed GET to stage `v1`; status and body."""
         url = f"{server.endpoint_url(self.port)}/_aws/execute-api/{api_id}/v1{path}"
         request = AWSRequest(method="GET", url=url, headers=headers or {})
@@ -422,9 +418,7 @@ def permissions_boundary_key(aws: LocalAws) -> None:
     allowed(iam.create_role, RoleName=made, AssumeRolePolicyDocument=document, PermissionsBoundary=boundary)
     allowed(iam.put_role_policy, RoleName=made, PolicyName="p", PolicyDocument=policy(allow("s3:*")))
     unbounded = aws.role(document).rpartition("/")[2]
-    refused(
-        "AccessDenied", iam.put_role_policy, RoleName=unbounded, PolicyName="p", PolicyDocument=policy(allow("s3:*"))
-    )
+    refused("AccessDenied", iam.put_role_policy, RoleName=unbounded, PolicyName="p", PolicyDocument=policy(allow("s3:*")))
     refused("AccessDenied", iam.get_role, RoleName=made)
 
 
@@ -470,9 +464,7 @@ def tags_need_permission(aws: LocalAws) -> None:
     arn = f"arn:aws:iam::{ACCOUNT}:role/sorry/session/*"
     condition = {"StringEquals": {"aws:RequestTag/sorry:session": "s"}}
     caller = aws.user(allow("iam:CreateRole"), allow("iam:TagRole", Resource=arn, Condition=condition)).client("iam")
-    allowed(
-        caller.create_role, RoleName=name("r"), Path="/sorry/session/", AssumeRolePolicyDocument=document, Tags=tags
-    )
+    allowed(caller.create_role, RoleName=name("r"), Path="/sorry/session/", AssumeRolePolicyDocument=document, Tags=tags)
 
 
 @probe

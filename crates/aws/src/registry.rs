@@ -45,7 +45,8 @@ impl DynamoRegistry {
     }
 }
 
-fn caller_key(unique_id: &str) -> String {
+/// Key of a caller.
+pub(crate) fn caller_key(unique_id: &str) -> String {
     format!("caller#{unique_id}")
 }
 

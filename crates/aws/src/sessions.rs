@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     operation::transact_write_items::TransactWriteItemsError,
-    types::{AttributeValue, Put, TransactWriteItem},
+    types::{AttributeValue, ConditionCheck, Put, TransactWriteItem},
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,7 @@ use sorry_session::{
 use crate::{
     errors::port_error,
     item::{Item, from_item, number, string, to_item},
+    registry::caller_key,
 };
 
 const SESSION_ID: &str = "session_id";
@@ -137,7 +138,7 @@ pub(crate) fn put_audit(table: &str, record: &AuditRecord) -> Result<TransactWri
     Ok(TransactWriteItem::builder().put(built(put.build())?).build())
 }
 
-/// Whether a transaction is written; if not, the codes of its items, `None` where the item was no obstacle.
+/// Whether a transaction is written; if not, for each of its items whether its condition was the obstacle.
 pub(crate) enum Transaction {
     Written,
     Cancelled(Vec<bool>),
@@ -234,8 +235,16 @@ impl SessionStore for DynamoSessions {
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_values(":now", number(session.requested_at.as_second()))
             .build();
+        // Whoever is removed at this very moment gets no session that the removal does not see.
+        let still_registered = ConditionCheck::builder()
+            .table_name(registry)
+            .key("key", string(caller_key(&key.caller)))
+            .condition_expression("attribute_exists(#key)")
+            .expression_attribute_names("#key", "key")
+            .build();
         let items = vec![
             TransactWriteItem::builder().put(built(put_key)?).build(),
+            TransactWriteItem::builder().condition_check(built(still_registered)?).build(),
             TransactWriteItem::builder()
                 .put(self.put_session(session, "attribute_not_exists(session_id)", None)?)
                 .build(),
@@ -252,6 +261,7 @@ impl SessionStore for DynamoSessions {
                     None => Err(PortError::Unavailable("the request's key came and went".to_owned())),
                 }
             }
+            Transaction::Cancelled(obstacles) if obstacles.get(1) == Some(&true) => Ok(Created::CallerGone),
             // 80 random bits that were drawn before: the caller asks again and gets others.
             Transaction::Cancelled(_) => Err(PortError::Unavailable("the session id is taken".to_owned())),
         }

@@ -52,9 +52,13 @@ pub enum SettingError {
 ///
 /// # Errors
 /// When it is missing or empty.
-#[expect(clippy::disallowed_methods, reason = "this is the one place where functions read the environment")]
 pub fn required(name: &'static str) -> Result<String, SettingError> {
-    std::env::var(name).ok().filter(|value| !value.is_empty()).ok_or(SettingError::Missing(name))
+    read(name).and_then(|value| if value.is_empty() { Err(SettingError::Missing(name)) } else { Ok(value) })
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place where functions read the environment")]
+fn read(name: &'static str) -> Result<String, SettingError> {
+    std::env::var(name).map_err(|_| SettingError::Missing(name))
 }
 
 /// Reads a setting of another type than text.
@@ -65,14 +69,14 @@ pub fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(name: &'static str) 
     required(name)?.parse().map_err(|error: T::Err| SettingError::Unusable(name, error.to_string()))
 }
 
-/// Reads a list that is separated by commas.
+/// Reads a list that is separated by commas; it may be empty.
 ///
 /// # Errors
 /// When it is missing, or one of its items is of another form.
 pub fn list<T: std::str::FromStr<Err: std::fmt::Display>>(
     name: &'static str,
 ) -> Result<Vec<T>, SettingError> {
-    required(name)?
+    read(name)?
         .split(',')
         .map(str::trim)
         .filter(|item| !item.is_empty())

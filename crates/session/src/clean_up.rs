@@ -50,24 +50,17 @@ pub async fn clean_up<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: 
             session
         } else {
             let now = ports.clock.now();
-            let (cause, failure) = match session.state {
-                // Also when the workflow caught something: all that failed then was the answer to the last write.
-                State::Active if now < session.expires_at => return Ok(CleanUp::NotDue(session.expires_at)),
-                State::Active => (EndCause::Expired, None),
-                _ => {
-                    let unknown = || Failure::new(ErrorCode::Unavailable, "provisioning did not finish");
-                    (EndCause::Failed, Some(failure.clone().unwrap_or_else(unknown)))
-                }
+            let Some((cause, failure)) = due_end(&session, failure.as_ref(), now) else {
+                return Ok(CleanUp::NotDue(session.expires_at));
             };
-            let change = session.ending(cause, failure, by, now)?;
-            match outbox::commit(ports, change).await? {
+            match outbox::commit(ports, session.ending(cause, failure, by, now)?).await? {
                 Some(ending) => ending,
                 None => continue,
             }
         };
-        if remove_role(ports, &ending.role_name, Some(id)).await? == Presence::Gone
-            && ending.may_still_appear(ports.clock.now())
-        {
+        let gone = remove_role(ports, &ending.role_name, Some(id)).await? == Presence::Gone;
+        // A session that never was ACTIVE may have a write of an earlier try under way, whatever was found and removed.
+        if (gone || ending.activated_at.is_none()) && ending.may_still_appear(ports.clock.now()) {
             return Ok(CleanUp::Pending);
         }
         if outbox::commit(ports, ending.over(by, ports.clock.now())?).await?.is_some() {
@@ -75,6 +68,23 @@ pub async fn clean_up<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: 
         }
     }
     Err(StepError::new(ErrorCode::Unavailable, format!("session `{id}` keeps changing")))
+}
+
+/// How a session whose end is not decided yet has to end at `now`, if it has to. `failure` is what was caught on the way.
+fn due_end(
+    session: &Session,
+    failure: Option<&Failure>,
+    now: Timestamp,
+) -> Option<(EndCause, Option<Failure>)> {
+    match session.state {
+        // Also when something was caught: all that failed then was the answer to the last write.
+        State::Active if now < session.expires_at => None,
+        State::Active => Some((EndCause::Expired, None)),
+        _ => {
+            let unknown = || Failure::new(ErrorCode::Unavailable, "provisioning did not finish");
+            Some((EndCause::Failed, Some(failure.cloned().unwrap_or_else(unknown))))
+        }
+    }
 }
 
 /// Records that a clean-up was given up. The row stays visible and the sweep goes on trying.
@@ -93,8 +103,9 @@ pub async fn give_up<S: SessionStore, P, E: EventBus, C: Clock>(
             session
         } else {
             // The clean-up could not even write that it began.
-            let change = session.ending(EndCause::Failed, Some(failure.clone()), by, ports.clock.now())?;
-            match outbox::commit(ports, change).await? {
+            let now = ports.clock.now();
+            let Some((cause, failure)) = due_end(&session, Some(&failure), now) else { return Ok(()) };
+            match outbox::commit(ports, session.ending(cause, failure, by, now)?).await? {
                 Some(ending) => ending,
                 None => continue,
             }

@@ -102,12 +102,17 @@ pub fn registered(actor: &Actor) -> Result<&CallerEntry, Refusal> {
         {
             Ok(entry)
         }
-        _ => Err(Refusal::new(
-            ErrorCode::UnknownCaller,
-            format!("`{}` is not a registered caller", actor.identity.arn),
-            "an administrator registers callers with `sorry admin callers add`",
-        )),
+        _ => Err(unregistered(actor)),
     }
+}
+
+/// The answer to somebody whom the registry does not know as a caller.
+pub fn unregistered(actor: &Actor) -> Refusal {
+    Refusal::new(
+        ErrorCode::UnknownCaller,
+        format!("`{}` is not a registered caller", actor.identity.arn),
+        "an administrator registers callers with `sorry admin callers add`",
+    )
 }
 
 fn terms(

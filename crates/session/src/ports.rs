@@ -77,6 +77,8 @@ pub enum Created {
     Before(SessionId),
     /// The key was used for another request.
     OtherRequest,
+    /// The caller was removed from the registry meanwhile.
+    CallerGone,
 }
 
 /// Which sessions to list.
@@ -101,7 +103,7 @@ pub struct SessionPage {
 pub trait SessionStore {
     /// Reads a session, consistently.
     async fn load(&self, id: &SessionId) -> Result<Option<Session>, PortError>;
-    /// Writes a new session, its audit record and its idempotency key in one transaction.
+    /// Writes a new session, its audit record and its idempotency key in one transaction, if its caller is still registered.
     async fn create(
         &self,
         session: &Session,

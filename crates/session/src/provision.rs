@@ -175,9 +175,13 @@ async fn create_role<S: SessionStore, P: PrincipalProvisioner, E, C>(
     // An earlier try made it, if it carries this session's tag: then it is what the plan says, for the plan follows from the row.
     match ports.principals.role(&plan.name).await? {
         Some(seen) if seen.session.as_deref() == Some(session.session_id.as_str()) => Ok(seen.role),
-        _ => {
+        Some(_) => {
             let message = format!("a role `{}` exists and is not this session's", plan.name);
             Err(StepError::new(ErrorCode::PrincipalConflict, message))
+        }
+        None => {
+            let message = format!("IAM does not show role `{}` yet", plan.name);
+            Err(StepError::new(ErrorCode::Unavailable, message))
         }
     }
 }

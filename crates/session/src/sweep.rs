@@ -55,7 +55,7 @@ pub struct SweepReport {
 /// Runs one sweep. One item that fails never stops the rest.
 ///
 /// # Errors
-/// When not even the rows or the roles could be listed.
+/// When the rows or the roles could not be listed. What is due is ended in the second case all the same.
 pub async fn sweep<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock>(
     ports: &Ports<S, P, E, C>,
     registry: &impl Registry,
@@ -67,9 +67,10 @@ pub async fn sweep<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clo
         report: SweepReport::default(),
     };
     // Roles before rows: a role is made after its row, so one that is listed here has a row that is found below.
-    let roles = ports.principals.session_roles().await?;
+    let roles = ports.principals.session_roles().await;
     let sessions = ports.store.unfinished().await?;
     run.due(&sessions).await;
+    let roles = roles?;
     run.without_principal(&sessions, &roles).await;
     run.orphans(&sessions, roles, registry).await?;
     Ok(run.report)

@@ -223,8 +223,9 @@ pub struct CallerList {
 /// Answer of `DELETE /admin/callers/{id}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallerRemoved {
-    /// The entry that was removed.
-    pub caller: CallerView,
+    /// The entry that was removed; nothing if an earlier try removed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caller: Option<CallerView>,
     /// The sessions that are ending because of it.
     pub ended: Vec<SessionId>,
 }

@@ -9,7 +9,7 @@ use sorry_session::{
     ErrorCode, Session, State, StepError,
     decision::spoken,
     events::{SESSION_EVENT, SWEEP_HELD_EVENT},
-    ports::{Alerts, SessionStore},
+    ports::{Alerts, PortError, SessionStore},
 };
 
 /// What arrives.
@@ -54,7 +54,7 @@ const LONGEST_SUBJECT: usize = 100;
 /// Sends what `input` calls for.
 ///
 /// # Errors
-/// [`ErrorCode::NoSubscriber`] when nobody has confirmed, [`ErrorCode::AlertUndeliverable`] when the topic did not take the alert,
+/// [`ErrorCode::NoSubscriber`] when nobody has confirmed, [`ErrorCode::AlertUndeliverable`] when the topic refuses the alert,
 /// [`ErrorCode::Superseded`] when the session is no longer to be granted.
 pub async fn alert(
     store: &impl SessionStore,
@@ -75,8 +75,17 @@ pub async fn alert(
         }
         Input::Event { detail_type, detail } => happened(detail_type, detail),
     };
-    let undeliverable = |error: sorry_session::ports::PortError| {
-        StepError::new(ErrorCode::AlertUndeliverable, format!("the alert could not be sent: {error}"))
+    let undeliverable = |error: PortError| {
+        let message = format!("the alert could not be sent: {error}");
+        match error {
+            // Worth another try, which the workflow makes; it grants nothing until one succeeds.
+            PortError::Throttled(_) | PortError::Unavailable(_) => {
+                StepError::new(StepError::from(error).code, message)
+            }
+            PortError::Refused(_) | PortError::Unreadable(_) => {
+                StepError::new(ErrorCode::AlertUndeliverable, message)
+            }
+        }
     };
     let subscribers = alerts.confirmed_subscribers().await.map_err(undeliverable)?;
     if subscribers == 0 {

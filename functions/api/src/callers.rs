@@ -7,7 +7,7 @@ use sorry_policy::TierName;
 use sorry_session::{
     Actor, CallerEntry, ErrorCode, Refusal,
     events::{AuditRecord, ChangedBy, caller_event},
-    ports::{Clock, Committed, EventBus, Registry, SessionScope, SessionStore, Workflow},
+    ports::{Clock, Committed, EventBus, Registry, SessionStore, Workflow},
 };
 use sorry_wire::{CallerList, CallerRemoved, PutCaller, SweepConfirmed};
 
@@ -41,37 +41,27 @@ impl<S: SessionStore, R: Registry, W: Workflow, E: EventBus, C: Clock> Api<S, R,
         ok(200, &view::caller(&entry))
     }
 
-    /// The entry goes first, so that nothing new can be asked for while what there is is being ended.
+    /// The entry goes first, so that nothing new can be asked for while what there is is being ended. Asked again after a failure
+    /// half way, it goes on.
     pub(crate) async fn remove_caller(&self, id: &str, actor: &Actor) -> Result<Response, ApiError> {
         administrators_only(actor)?;
-        let Some(entry) = self.registry.caller(id).await? else {
-            return Err(Refusal::new(
-                ErrorCode::NotFound,
-                format!("there is no caller `{id}`"),
-                "`sorry admin callers list` shows them",
-            )
-            .into());
-        };
-        let audit = self.audit(&entry, "caller.removed", actor);
-        self.registry.remove_caller(&entry, &audit).await?;
-        self.tell(&audit).await;
-        let scope = SessionScope::Person(entry.person.to_string());
-        let (mut ended, mut cursor) = (Vec::new(), None);
-        loop {
-            let page = self.ports.store.list(&scope, cursor.as_deref()).await?;
-            for session in
-                page.sessions.into_iter().filter(|session| session.caller.unique_id == entry.unique_id)
-            {
-                if !session.state.is_over() {
-                    ended.push(self.end(session, actor).await?.session_id);
-                }
-            }
-            cursor = page.cursor;
-            if cursor.is_none() {
-                break;
+        let entry = self.registry.caller(id).await?;
+        if let Some(entry) = &entry {
+            let audit = self.audit(entry, "caller.removed", actor);
+            self.registry.remove_caller(entry, &audit).await?;
+            self.tell(&audit).await;
+        }
+        let mut ended = Vec::new();
+        for session in self.ports.store.unfinished().await? {
+            if session.caller.unique_id == id && !session.state.is_over() {
+                ended.push(self.end(session, actor).await?.session_id);
             }
         }
-        ok(200, &CallerRemoved { caller: view::caller(&entry), ended })
+        if entry.is_none() && ended.is_empty() {
+            let hint = "`sorry admin callers list` shows them";
+            return Err(Refusal::new(ErrorCode::NotFound, format!("there is no caller `{id}`"), hint).into());
+        }
+        ok(200, &CallerRemoved { caller: entry.as_ref().map(view::caller), ended })
     }
 
     pub(crate) async fn confirm_sweep(&self, actor: &Actor) -> Result<Response, ApiError> {

@@ -5,7 +5,7 @@ use sorry_session::{
     Actor, ErrorCode, Refusal, Session, State, StepError,
     caller::Operation,
     clean_up::revoke,
-    decision::{Decision, NewSession, SessionRequest, decide, registered},
+    decision::{Decision, NewSession, SessionRequest, decide, registered, unregistered},
     events::ChangedBy,
     ports::{Clock, Created, EventBus, Registry, SessionScope, SessionStore, Workflow},
 };
@@ -39,6 +39,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, E: EventBus, C: Clock> Api<S, R,
         let session = match self.ports.store.create(&session, &audit, &key).await? {
             Created::New => session,
             Created::Before(id) => self.load(&id).await?,
+            Created::CallerGone => return Err(unregistered(actor).into()),
             Created::OtherRequest => {
                 return Err(Refusal::new(
                     ErrorCode::IdempotencyConflict,

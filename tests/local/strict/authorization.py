@@ -92,9 +92,7 @@ def apply() -> None:
         return context
 
     def decide(access_key_id, iam_action, service, region, resource_arn="*", service_context=None):
-        result = enforce(
-            access_key_id, iam_action, service, region, resource_arn=resource_arn, service_context=service_context
-        )
+        result = enforce(access_key_id, iam_action, service, region, resource_arn=resource_arn, service_context=service_context)
         if result is not None:
             return result
         for refusal in _refusals:

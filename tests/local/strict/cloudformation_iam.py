@@ -70,6 +70,4 @@ def apply() -> None:
     provisioners._iam_managed_policy_create = create_strict_policy
     provisioners._iam_managed_policy_update = update_strict_policy
     provisioners._RESOURCE_HANDLERS["AWS::IAM::Role"].update(create=create_strict_role, update=update_strict_role)
-    provisioners._RESOURCE_HANDLERS["AWS::IAM::ManagedPolicy"].update(
-        create=create_strict_policy, update=update_strict_policy
-    )
+    provisioners._RESOURCE_HANDLERS["AWS::IAM::ManagedPolicy"].update(create=create_strict_policy, update=update_strict_policy)

@@ -72,9 +72,7 @@ def apply() -> None:
     def with_path(service, method, path, headers, body, query_params, region, account_id):
         if service == "iam":
             action = iam_actions.extract_iam_action(service, method, path, headers, body, query_params) or ""
-            found = resource_arn(
-                action.partition(":")[2], lambda name: iam_actions._query_param(query_params, name), account_id
-            )
+            found = resource_arn(action.partition(":")[2], lambda name: iam_actions._query_param(query_params, name), account_id)
             if found:
                 return found
         return extract_resource_arn(service, method, path, headers, body, query_params, region, account_id)

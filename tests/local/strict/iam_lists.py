@@ -16,13 +16,10 @@ def _list(operation: str, element: str, store: Any, as_xml, parameters: dict[str
     prefix = iam._p(parameters, "PathPrefix") or "/"
     marker = iam._p(parameters, "Marker")
     page = int(iam._p(parameters, "MaxItems") or _DEFAULT_PAGE)
-    names = sorted(
-        name for name, entity in store.items() if entity.get("Path", "/").startswith(prefix) and name > marker
-    )
+    names = sorted(name for name, entity in store.items() if entity.get("Path", "/").startswith(prefix) and name > marker)
     shown = names[:page]
     members = "".join(
-        f"<member>{re.sub(r'<Tags>.*?</Tags>', '', as_xml(name, boundary=False), flags=re.DOTALL)}</member>"
-        for name in shown
+        f"<member>{re.sub(r'<Tags>.*?</Tags>', '', as_xml(name, boundary=False), flags=re.DOTALL)}</member>" for name in shown
     )
     more = (
         f"<IsTruncated>true</IsTruncated><Marker>{shown[-1]}</Marker>"
@@ -34,9 +31,5 @@ def _list(operation: str, element: str, store: Any, as_xml, parameters: dict[str
 
 
 def apply() -> None:
-    iam._IAM_HANDLERS["ListRoles"] = lambda parameters: _list(
-        "ListRoles", "Roles", iam._roles, iam._role_xml, parameters
-    )
-    iam._IAM_HANDLERS["ListUsers"] = lambda parameters: _list(
-        "ListUsers", "Users", iam._users, iam._user_xml, parameters
-    )
+    iam._IAM_HANDLERS["ListRoles"] = lambda parameters: _list("ListRoles", "Roles", iam._roles, iam._role_xml, parameters)
+    iam._IAM_HANDLERS["ListUsers"] = lambda parameters: _list("ListUsers", "Users", iam._users, iam._user_xml, parameters)

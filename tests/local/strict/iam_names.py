@@ -28,9 +28,7 @@ def _tags_refusal(tags: list[dict[str, str]], existing: list[dict[str, str]]) ->
         if not 1 <= len(key) <= 128 or not _tag_text_is_valid(key) or key.lower().startswith("aws:"):
             return query_protocol.validation_error(key, "tags.member.key", "Member must be a valid tag key", "iam")
         if len(value) > 256 or not _tag_text_is_valid(value):
-            return query_protocol.validation_error(
-                value, "tags.member.value", "Member must be a valid tag value", "iam"
-            )
+            return query_protocol.validation_error(value, "tags.member.value", "Member must be a valid tag value", "iam")
     if len({tag["Key"] for tag in [*existing, *tags]}) > 50:
         return query_protocol.error(409, "LimitExceeded", "Cannot exceed quota for TagsPerResource: 50", "iam")
     return None

@@ -37,9 +37,7 @@ def inline_policies_refusal(documents: Iterable[str], limit: int, kind: str, nam
     return None
 
 
-def _inline(
-    kind: str, name_parameter: str, existing: Callable[[str], dict], limit: int
-) -> Callable[[dict], str | None]:
+def _inline(kind: str, name_parameter: str, existing: Callable[[str], dict], limit: int) -> Callable[[dict], str | None]:
     def refusal(parameters: dict[str, Any]) -> str | None:
         name = iam._p(parameters, name_parameter)
         documents = dict(existing(name) or {})
@@ -57,12 +55,8 @@ _REFUSALS: dict[str, Callable[[dict], str | None]] = {
     "PutRolePolicy": _inline(
         "role", "RoleName", lambda name: (iam._roles.get(name) or {}).get("InlinePolicies", {}), INLINE_POLICIES_OF_ROLE
     ),
-    "PutUserPolicy": _inline(
-        "user", "UserName", lambda name: iam._user_inline_policies.get(name), INLINE_POLICIES_OF_USER
-    ),
-    "PutGroupPolicy": _inline(
-        "group", "GroupName", lambda name: iam._group_inline_policies.get(name), INLINE_POLICIES_OF_GROUP
-    ),
+    "PutUserPolicy": _inline("user", "UserName", lambda name: iam._user_inline_policies.get(name), INLINE_POLICIES_OF_USER),
+    "PutGroupPolicy": _inline("group", "GroupName", lambda name: iam._group_inline_policies.get(name), INLINE_POLICIES_OF_GROUP),
 }
 
 

@@ -74,9 +74,7 @@ def apply() -> None:
         for operator, keys in conditions.items():
             wildcards = "like" in operator.lower() or "arn" in operator.lower()
             expanded[operator] = (
-                {key: _expand_all(value, context, wildcards) for key, value in keys.items()}
-                if isinstance(keys, dict)
-                else keys
+                {key: _expand_all(value, context, wildcards) for key, value in keys.items()} if isinstance(keys, dict) else keys
             )
         return conditions_met(expanded, context)
 

@@ -14,9 +14,7 @@ def _refusal(access_key_id: str, action: str) -> str | None:
     if session is None or session.get("PrincipalType") != "User":
         return None
     service, _, operation = action.partition(":")
-    if service == "iam" or (
-        service == "sts" and operation not in ("AssumeRole", "GetCallerIdentity", "SetSourceIdentity")
-    ):
+    if service == "iam" or (service == "sts" and operation not in ("AssumeRole", "GetCallerIdentity", "SetSourceIdentity")):
         return "session credentials without MFA"
     return None
 

@@ -25,9 +25,7 @@ def apply() -> None:
                 subscription.update(confirmed=False, token=secrets.token_hex(32))
                 subscription["attributes"].update(PendingConfirmation="true", ConfirmationWasAuthenticated="false")
                 shown = (
-                    subscription["arn"]
-                    if sns._p(params, "ReturnSubscriptionArn").lower() == "true"
-                    else "pending confirmation"
+                    subscription["arn"] if sns._p(params, "ReturnSubscriptionArn").lower() == "true" else "pending confirmation"
                 )
                 answer = f"<SubscribeResult><SubscriptionArn>{shown}</SubscriptionArn></SubscribeResult>"
                 response = sns._xml(200, "SubscribeResponse", answer)

@@ -72,9 +72,7 @@ def _without_strangers(document: Any, bindings: dict[str, str]) -> Any:
     for statement in _statements(document):
         names = _aws_principals(statement)
         if names:
-            bound = [
-                bindings[name] if name in bindings and _unique_id(name) != bindings[name] else name for name in names
-            ]
+            bound = [bindings[name] if name in bindings and _unique_id(name) != bindings[name] else name for name in names]
             statement["Principal"] = {**statement["Principal"], "AWS": bound}
     return document
 

@@ -1,0 +1,327 @@
+//! The tables.
+
+use jiff::{Timestamp, ToSpan};
+use sorry_policy::SessionId;
+use sorry_session::{
+    CallerEntry, Change, Session,
+    events::AuditRecord,
+    ports::{
+        Committed, Created, IdempotencyKey, PortError, Registry, SessionPage, SessionScope, SessionStore,
+        SweepMemory,
+    },
+    session::ROW_VERSION,
+};
+
+use crate::{World, world::Inner};
+
+/// Sessions that one page of a list holds.
+const PAGE: usize = 50;
+
+/// What is remembered of a request.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredKey {
+    session_id: SessionId,
+    request_digest: String,
+    expires_at: Timestamp,
+}
+
+impl Inner {
+    /// A row goes through its JSON, as it would through a table.
+    fn put_row(&mut self, session: &Session) {
+        let text = serde_json::to_string(session).unwrap();
+        let read: Session = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, *session, "a row is not what was written");
+        assert_eq!(read.version, ROW_VERSION);
+        let now = self.now;
+        self.rows.entry(read.session_id.clone()).or_default().push((now, read));
+    }
+
+    fn put_audit(&mut self, record: &AuditRecord) {
+        let key = (record.subject.clone(), record.sequence);
+        if self.audit.contains_key(&key) {
+            self.violation(format!("invariant 7: audit record {key:?} was written twice"));
+        }
+        self.audit.insert(key, record.clone());
+    }
+
+    /// A change of a session brings its audit record, its fence and its event along.
+    fn judge_change(&mut self, session: &Session, audit: &AuditRecord) {
+        let event = format!("{}-{}", session.session_id, session.fence);
+        let belongs = audit.subject == session.session_id.as_str()
+            && audit.sequence == session.fence
+            && audit.what == format!("session.{}", session.state)
+            && session.outbox.iter().any(|entry| entry.id == event);
+        if !belongs {
+            self.violation(format!("invariant 7: change {event} lacks its audit record or its event"));
+        }
+    }
+
+    fn create(
+        &mut self,
+        session: &Session,
+        audit: &AuditRecord,
+        key: &IdempotencyKey,
+    ) -> Result<Created, PortError> {
+        let name = (key.caller.clone(), key.client_request_id.clone());
+        if let Some(before) = self.keys.get(&name).filter(|before| before.expires_at > session.requested_at) {
+            return Ok(if before.request_digest == key.request_digest {
+                Created::Before(before.session_id.clone())
+            } else {
+                Created::OtherRequest
+            });
+        }
+        if self.rows.contains_key(&session.session_id) {
+            return Err(PortError::Unavailable("the session id is taken".to_owned()));
+        }
+        self.keys.insert(
+            name,
+            StoredKey {
+                session_id: session.session_id.clone(),
+                request_digest: key.request_digest.clone(),
+                expires_at: key.expires_at,
+            },
+        );
+        self.judge_change(session, audit);
+        self.put_audit(audit);
+        self.put_row(session);
+        Ok(Created::New)
+    }
+
+    fn commit(&mut self, change: &Change) -> Committed {
+        if self.row(&change.session.session_id).is_none_or(|row| row.fence != change.expected_fence) {
+            return Committed::Superseded;
+        }
+        if change.session.fence != change.expected_fence + 1 {
+            self.violation(format!("the fence of `{}` does not go up by one", change.session.session_id));
+        }
+        self.judge_change(&change.session, &change.audit);
+        self.put_audit(&change.audit);
+        self.put_row(&change.session);
+        Committed::Yes
+    }
+
+    fn acknowledge(&mut self, session: &Session) -> Committed {
+        match self.row(&session.session_id) {
+            Some(row) if row.fence == session.fence => {
+                if (Session { outbox: Vec::new(), ..row.clone() })
+                    != (Session { outbox: Vec::new(), ..session.clone() })
+                {
+                    self.violation(format!("`{}` was changed by an acknowledgement", session.session_id));
+                }
+                self.put_row(session);
+                Committed::Yes
+            }
+            _ => Committed::Superseded,
+        }
+    }
+
+    /// The rows as the indexes show them.
+    fn indexed(&self) -> Vec<Session> {
+        let shown = self.now.checked_sub(self.index_lag_seconds.seconds()).unwrap();
+        let version = |versions: &Vec<(Timestamp, Session)>| {
+            versions.iter().rev().find(|(written, _)| *written <= shown).map(|(_, session)| session.clone())
+        };
+        self.rows.values().filter_map(version).collect()
+    }
+
+    fn list(&self, scope: &SessionScope, cursor: Option<&str>) -> SessionPage {
+        let mut sessions: Vec<_> = self
+            .indexed()
+            .into_iter()
+            .filter(|session| match scope {
+                SessionScope::Person(person) => session.person.as_str() == person,
+                SessionScope::Namespace(namespace) => session.namespace.as_str() == namespace,
+            })
+            .collect();
+        sessions.sort_by(|one, other| {
+            (other.requested_at, &other.session_id).cmp(&(one.requested_at, &one.session_id))
+        });
+        let start = cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
+        let cursor = (sessions.len() > start + PAGE).then(|| (start + PAGE).to_string());
+        SessionPage { sessions: sessions.into_iter().skip(start).take(PAGE).collect(), cursor }
+    }
+
+    fn put_caller(&mut self, entry: &CallerEntry, audit: &AuditRecord) -> Committed {
+        if self.namespaces.get(&entry.namespace).is_some_and(|person| *person != entry.person) {
+            return Committed::Superseded;
+        }
+        self.namespaces.insert(entry.namespace.clone(), entry.person.clone());
+        self.callers.insert(entry.unique_id.clone(), entry.clone());
+        self.put_audit(audit);
+        Committed::Yes
+    }
+}
+
+impl SessionStore for World {
+    async fn load(&self, id: &SessionId) -> Result<Option<Session>, PortError> {
+        let id = id.clone();
+        self.call("load", id.to_string(), move |inner| Ok(inner.row(&id).cloned())).await
+    }
+
+    async fn create(
+        &self,
+        session: &Session,
+        audit: &AuditRecord,
+        key: &IdempotencyKey,
+    ) -> Result<Created, PortError> {
+        let (session, audit, key) = (session.clone(), audit.clone(), key.clone());
+        self.call("create", session.state.to_string(), move |inner| inner.create(&session, &audit, &key))
+            .await
+    }
+
+    async fn commit(&self, change: &Change) -> Result<Committed, PortError> {
+        let change = change.clone();
+        self.call("commit", change.session.state.to_string(), move |inner| Ok(inner.commit(&change))).await
+    }
+
+    async fn acknowledge(&self, session: &Session) -> Result<Committed, PortError> {
+        let session = session.clone();
+        self.call("acknowledge", session.state.to_string(), move |inner| Ok(inner.acknowledge(&session)))
+            .await
+    }
+
+    async fn list(&self, scope: &SessionScope, cursor: Option<&str>) -> Result<SessionPage, PortError> {
+        let (scope, cursor) = (scope.clone(), cursor.map(str::to_owned));
+        self.call("list", format!("{scope:?}"), move |inner| Ok(inner.list(&scope, cursor.as_deref()))).await
+    }
+
+    async fn unfinished(&self) -> Result<Vec<Session>, PortError> {
+        let due = |inner: &mut Inner| {
+            Ok(inner.indexed().into_iter().filter(|session| session.due_at().is_some()).collect())
+        };
+        self.call("unfinished", String::new(), due).await
+    }
+
+    async fn canary(&self) -> Result<bool, PortError> {
+        self.call("canary", String::new(), |inner| Ok(inner.canary)).await
+    }
+
+    async fn place_canary(&self) -> Result<(), PortError> {
+        self.call("place_canary", String::new(), |inner| {
+            inner.canary = true;
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Registry for World {
+    async fn caller(&self, unique_id: &str) -> Result<Option<CallerEntry>, PortError> {
+        let id = unique_id.to_owned();
+        self.call("caller", id.clone(), move |inner| Ok(inner.callers.get(&id).cloned())).await
+    }
+
+    async fn callers(&self) -> Result<Vec<CallerEntry>, PortError> {
+        self.call("callers", String::new(), |inner| Ok(inner.callers.values().cloned().collect())).await
+    }
+
+    async fn put_caller(&self, entry: &CallerEntry, audit: &AuditRecord) -> Result<Committed, PortError> {
+        let (entry, audit) = (entry.clone(), audit.clone());
+        self.call("put_caller", entry.unique_id.clone(), move |inner| Ok(inner.put_caller(&entry, &audit)))
+            .await
+    }
+
+    async fn remove_caller(&self, entry: &CallerEntry, audit: &AuditRecord) -> Result<(), PortError> {
+        let (id, audit) = (entry.unique_id.clone(), audit.clone());
+        self.call("remove_caller", id.clone(), move |inner| {
+            inner.callers.remove(&id);
+            inner.put_audit(&audit);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn sweep_memory(&self) -> Result<SweepMemory, PortError> {
+        self.call("sweep_memory", String::new(), |inner| Ok(inner.sweep_memory.clone())).await
+    }
+
+    async fn put_sweep_memory(&self, memory: &SweepMemory) -> Result<(), PortError> {
+        let memory = memory.clone();
+        self.call("put_sweep_memory", String::new(), move |inner| {
+            inner.sweep_memory = memory;
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// What a test does to the tables, or sees in them, past the service.
+impl World {
+    /// A session's row.
+    pub fn row(&self, id: &SessionId) -> Option<Session> {
+        self.inner().row(id).cloned()
+    }
+
+    /// All rows.
+    pub fn rows(&self) -> Vec<Session> {
+        let inner = self.inner();
+        inner.rows.keys().filter_map(|id| inner.row(id).cloned()).collect()
+    }
+
+    /// Whether the row of this session ever stood in that state.
+    pub fn was(&self, id: &SessionId, state: sorry_session::State) -> bool {
+        self.inner()
+            .rows
+            .get(id)
+            .is_some_and(|versions| versions.iter().any(|(_, session)| session.state == state))
+    }
+
+    /// Writes a row as it is, without audit.
+    pub fn plant_row(&self, session: &Session) {
+        self.inner().put_row(session);
+    }
+
+    /// The audit records of a subject, in order.
+    pub fn audit(&self, subject: &str) -> Vec<AuditRecord> {
+        let inner = self.inner();
+        inner.audit.values().filter(|record| record.subject == subject).cloned().collect()
+    }
+
+    /// The sessions table is lost, canary and all; the registry is not.
+    pub fn lose_sessions_table(&self) {
+        let mut inner = self.inner();
+        inner.rows.clear();
+        inner.canary = false;
+    }
+
+    /// The registry is lost; the sessions table is not.
+    pub fn lose_registry_table(&self) {
+        let mut inner = self.inner();
+        inner.keys.clear();
+        inner.callers.clear();
+        inner.namespaces.clear();
+        inner.sweep_memory = SweepMemory::default();
+    }
+
+    /// Takes the canary out of the sessions table.
+    pub fn lose_canary(&self) {
+        self.inner().canary = false;
+    }
+
+    /// Whether the canary is in the sessions table.
+    pub fn has_canary(&self) -> bool {
+        self.inner().canary
+    }
+
+    /// What the sweep remembers.
+    pub fn remembered(&self) -> SweepMemory {
+        self.inner().sweep_memory.clone()
+    }
+
+    /// Changes what the sweep remembers, as an administrator's confirmation does.
+    pub fn remember(&self, edit: impl FnOnce(&mut SweepMemory)) {
+        edit(&mut self.inner().sweep_memory);
+    }
+
+    /// How far the indexes (lists of sessions, the sweep's list) are behind the rows.
+    pub fn set_index_lag(&self, seconds: i64) {
+        self.inner().index_lag_seconds = seconds;
+    }
+
+    /// Registers a caller, without audit.
+    pub fn plant_caller(&self, entry: CallerEntry) {
+        let mut inner = self.inner();
+        inner.namespaces.insert(entry.namespace.clone(), entry.person.clone());
+        inner.callers.insert(entry.unique_id.clone(), entry);
+    }
+}

@@ -1,0 +1,380 @@
+//! The shared state, the clock, and the one way through which every call to a port goes.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use jiff::{Timestamp, ToSpan};
+use sorry_policy::{Namespace, PersonName, SessionId};
+use sorry_session::{
+    CallerEntry, Session,
+    events::{AuditRecord, OutboxEntry},
+    ports::{Clock, PortError, Ports, SweepMemory},
+};
+
+use crate::{
+    Call, Fault, Role, Start,
+    executor::Turn,
+    fault::{Faults, dead},
+    store::StoredKey,
+};
+
+/// The account of the world.
+pub(crate) const ACCOUNT: &str = "123456789012";
+/// ARNs of the service's own policies begin so.
+pub(crate) const SERVICE_POLICY_PREFIX: &str = "arn:aws:iam::123456789012:policy/sorry/service/";
+
+/// That many seconds after the world begins.
+///
+/// # Panics
+/// When that is beyond all time.
+pub fn moment(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_767_225_600 + seconds).unwrap()
+}
+
+/// AWS in memory, as the domain sees it. A clone is the same world.
+#[derive(Clone)]
+pub struct World(Arc<Mutex<Inner>>);
+
+type Hook = Box<dyn FnOnce(&World) + Send>;
+type LateWrite = Box<dyn FnOnce(&mut Inner) + Send>;
+
+pub(crate) struct Inner {
+    pub(crate) now: Timestamp,
+    /// Every version of every row, the last one being the row.
+    pub(crate) rows: BTreeMap<SessionId, Vec<(Timestamp, Session)>>,
+    pub(crate) audit: BTreeMap<(String, u64), AuditRecord>,
+    pub(crate) keys: BTreeMap<(String, String), StoredKey>,
+    pub(crate) canary: bool,
+    pub(crate) callers: BTreeMap<String, CallerEntry>,
+    pub(crate) namespaces: BTreeMap<Namespace, PersonName>,
+    pub(crate) sweep_memory: SweepMemory,
+    pub(crate) index_lag_seconds: i64,
+    pub(crate) roles: BTreeMap<String, Role>,
+    pub(crate) roles_made: u64,
+    pub(crate) iam_lag_seconds: i64,
+    pub(crate) stale_reads: usize,
+    pub(crate) published: Vec<OutboxEntry>,
+    pub(crate) starts: Vec<Start>,
+    pub(crate) subscribers: u64,
+    pub(crate) alerts: Vec<(String, String)>,
+    calls: Vec<Call>,
+    faults: Faults,
+    hooks: Vec<(usize, Hook)>,
+    /// Above 0, what calls is a hook: it is neither counted nor failed.
+    hook_depth: usize,
+    /// What killed the function that runs.
+    death: Option<Fault>,
+    late: Vec<(Timestamp, LateWrite)>,
+    land_after_seconds: Option<i64>,
+    taking_turns: bool,
+    pub(crate) violations: Vec<String>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl World {
+    /// An empty world at [`moment`] 0, with one confirmed subscriber.
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            now: moment(0),
+            rows: BTreeMap::new(),
+            audit: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            canary: false,
+            callers: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            sweep_memory: SweepMemory::default(),
+            index_lag_seconds: 0,
+            roles: BTreeMap::new(),
+            roles_made: 0,
+            iam_lag_seconds: 0,
+            stale_reads: 0,
+            published: Vec::new(),
+            starts: Vec::new(),
+            subscribers: 1,
+            alerts: Vec::new(),
+            calls: Vec::new(),
+            faults: Faults::default(),
+            hooks: Vec::new(),
+            hook_depth: 0,
+            death: None,
+            late: Vec::new(),
+            land_after_seconds: None,
+            taking_turns: false,
+            violations: Vec::new(),
+        })))
+    }
+
+    pub(crate) fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap()
+    }
+
+    /// The ports of a step.
+    pub fn ports(&self) -> Ports<Self, Self, Self, Self> {
+        Ports { store: self.clone(), principals: self.clone(), events: self.clone(), clock: self.clone() }
+    }
+
+    /// Every call goes through here: it is counted, may be interrupted, may fail, and what it did is judged.
+    pub(crate) async fn call<T>(
+        &self,
+        port: &'static str,
+        about: String,
+        effect: impl FnOnce(&mut Inner) -> Result<T, PortError> + Send + 'static,
+    ) -> Result<T, PortError> {
+        let turn = self.inner().taking_turns;
+        Turn(turn).await;
+        if self.inner().death.is_some() {
+            return Err(dead());
+        }
+        self.run_hooks();
+        let mut inner = self.inner();
+        let mut fault = None;
+        if inner.hook_depth == 0 {
+            let (number, at) = (inner.calls.len(), inner.now);
+            fault = inner.faults.of(number, port, &about);
+            inner.calls.push(Call { port, about, at, fault });
+        }
+        match fault {
+            None => {
+                let answer = effect(&mut inner);
+                inner.judge();
+                answer
+            }
+            Some(fault) => {
+                match fault {
+                    Fault::TimedOutApplied | Fault::CrashAfter => {
+                        drop(effect(&mut inner));
+                        inner.judge();
+                    }
+                    Fault::AppliedLate => {
+                        let after = inner.land_after_seconds;
+                        let lands_at = after.map_or(Timestamp::MAX, |seconds| {
+                            inner.now.checked_add(seconds.seconds()).unwrap()
+                        });
+                        inner.late.push((lands_at, Box::new(move |inner| drop(effect(inner)))));
+                    }
+                    Fault::Refused | Fault::Throttled | Fault::TimedOutNotApplied | Fault::CrashBefore => {}
+                }
+                if matches!(fault, Fault::CrashBefore | Fault::CrashAfter) {
+                    inner.death = Some(fault);
+                }
+                Err(fault.error(port))
+            }
+        }
+    }
+
+    fn run_hooks(&self) {
+        let hooks: Vec<Hook> = {
+            let mut inner = self.inner();
+            if inner.hook_depth > 0 {
+                return;
+            }
+            let number = inner.calls.len();
+            let due = inner.hooks.extract_if(.., |(at, _)| *at == number);
+            due.map(|(_, hook)| hook).collect()
+        };
+        for hook in hooks {
+            self.aside(hook);
+        }
+    }
+
+    /// Does something beside what is tested: its calls are neither counted nor failed.
+    pub fn aside<T>(&self, action: impl FnOnce(&Self) -> T) -> T {
+        let death = {
+            let mut inner = self.inner();
+            inner.hook_depth += 1;
+            inner.death.take()
+        };
+        let answer = action(self);
+        let mut inner = self.inner();
+        inner.hook_depth -= 1;
+        inner.death = death;
+        answer
+    }
+
+    /// The calls so far, but for those of hooks.
+    pub fn calls(&self) -> Vec<Call> {
+        self.inner().calls.clone()
+    }
+
+    /// Sets a fault for the call of that number, counted from 0 over the whole life of this world.
+    pub fn fail_call(&self, number: usize, fault: Fault) {
+        self.inner().faults.once.push((number, fault));
+    }
+
+    /// Sets a fault for the call of that number and for all later ones to the same port, until [`Self::clear_faults`].
+    pub fn fail_from_call(&self, number: usize, fault: Fault) {
+        self.inner().faults.from.push((number, fault));
+    }
+
+    /// Sets a fault for all calls to a port, until [`Self::clear_faults`].
+    pub fn fail_port(&self, port: &'static str, fault: Fault) {
+        self.inner().faults.ports.push((port, fault));
+    }
+
+    /// Sets a fault for all calls to a port that are about one thing (see [`Call::about`]), until [`Self::clear_faults`].
+    pub fn fail_about(&self, port: &'static str, about: &str, fault: Fault) {
+        self.inner().faults.about.push((port, about.to_owned(), fault));
+    }
+
+    /// Takes all faults back. What is dead stays dead, what is late stays late.
+    pub fn clear_faults(&self) {
+        self.inner().faults = Faults::default();
+    }
+
+    /// Does something just before the call of that number, such as what somebody else does at the same time.
+    pub fn before_call(&self, number: usize, action: impl FnOnce(&Self) + Send + 'static) {
+        self.inner().hooks.push((number, Box::new(action)));
+    }
+
+    /// Starts a new function where one may have died.
+    pub fn recover(&self) {
+        self.inner().death = None;
+    }
+
+    /// What killed the function that ran last, if something did.
+    pub fn death(&self) -> Option<Fault> {
+        self.inner().death
+    }
+
+    /// Lets late writes happen by themselves so many seconds after their calls.
+    pub fn land_after(&self, seconds: i64) {
+        self.inner().land_after_seconds = Some(seconds);
+    }
+
+    /// Lets all late writes happen now, in the order of their calls. Answers how many.
+    pub fn land_late_writes(&self) -> usize {
+        let mut inner = self.inner();
+        let late = std::mem::take(&mut inner.late);
+        let count = late.len();
+        for (_, write) in late {
+            write(&mut inner);
+            inner.judge();
+        }
+        count
+    }
+
+    /// Whether something is still to happen late.
+    pub fn has_late_writes(&self) -> bool {
+        !self.inner().late.is_empty()
+    }
+
+    /// Sets the clock. Late writes whose moment is passed happen at their moment.
+    ///
+    /// # Panics
+    /// When that is in the past.
+    pub fn set_clock(&self, now: Timestamp) {
+        let mut inner = self.inner();
+        assert!(now >= inner.now, "time does not go back");
+        while let Some(index) = (0..inner.late.len())
+            .filter(|index| inner.late[*index].0 <= now)
+            .min_by_key(|index| inner.late[*index].0)
+        {
+            let (at, write) = inner.late.remove(index);
+            inner.now = inner.now.max(at);
+            write(&mut inner);
+            inner.judge();
+        }
+        inner.now = now;
+        inner.judge();
+    }
+
+    /// Advances the clock.
+    ///
+    /// # Panics
+    /// When that is beyond all time.
+    pub fn advance(&self, seconds: i64) {
+        self.set_clock(self.now().checked_add(seconds.seconds()).unwrap());
+    }
+
+    /// Whether steps take turns; see [`crate::interleave`].
+    pub(crate) fn take_turns(&self, taking: bool) {
+        self.inner().taking_turns = taking;
+    }
+
+    /// Every moment at which an invariant did not hold, since the world began:
+    /// - access past a session's end (2), or of one whose row says that it is over (4, 5);
+    /// - permissions without a boundary or without a date (2);
+    /// - a role before its row or before its workflow (3);
+    /// - a change whose audit record and event do not belong to it, or an audit record written twice (7).
+    pub fn violations(&self) -> Vec<String> {
+        self.inner().violations.clone()
+    }
+}
+
+impl Clock for World {
+    fn now(&self) -> Timestamp {
+        self.inner().now
+    }
+
+    fn sequence(&self) -> u64 {
+        let inner = self.inner();
+        // Grows with every audit record, as a clock with microseconds would.
+        inner.now.as_microsecond().unsigned_abs() + inner.audit.len() as u64
+    }
+}
+
+impl Inner {
+    pub(crate) fn violation(&mut self, text: String) {
+        let text = format!("{}: {text}", self.now);
+        if !self.violations.contains(&text) {
+            self.violations.push(text);
+        }
+    }
+
+    pub(crate) fn row(&self, id: &SessionId) -> Option<&Session> {
+        self.rows.get(id).and_then(|versions| versions.last()).map(|(_, session)| session)
+    }
+
+    fn row_of(&self, role: &Role) -> Option<&Session> {
+        role.session().and_then(|id| id.parse().ok()).and_then(|id| self.row(&id))
+    }
+
+    pub(crate) fn judge_new_role(&mut self, role: &Role) {
+        let text = match self.row_of(role) {
+            None => "was made before its row",
+            Some(row) if row.provisioning_at.is_none() || row.role_name.as_str() != role.name => {
+                "was made before its row said so"
+            }
+            Some(row) if !self.starts.iter().any(|start| start.name == row.session_id.as_str()) => {
+                "was made before its workflow"
+            }
+            Some(_) => return,
+        };
+        self.violation(format!("invariant 3: role `{}` {text}", role.name));
+    }
+
+    /// Looks at what is true of every role at this moment, and for ever unless somebody writes.
+    fn judge(&mut self) {
+        let mut found = Vec::new();
+        for role in self.roles.values() {
+            let Some(row) = self.row_of(role) else { continue };
+            if role.allows(Timestamp::MAX) {
+                found.push(format!("invariant 2: role `{}` allows something and has no end", role.name));
+            } else if role.allows(self.now.max(row.expires_at)) {
+                found.push(format!(
+                    "invariant 2: role `{}` allows something past its session's end",
+                    role.name
+                ));
+            }
+            if role.allows(Timestamp::MIN) && role.boundary_arn.is_none() {
+                found.push(format!("invariant 2: role `{}` allows something and has no boundary", role.name));
+            }
+            if row.state.is_over() && role.allows(self.now) {
+                found.push(format!(
+                    "invariants 4 and 5: role `{}` of a session that is {} gives access",
+                    role.name, row.state
+                ));
+            }
+        }
+        for text in found {
+            self.violation(text);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+#!/usr/bin/env bash
+# The main job, shown: what is typed, what comes back, and whether it is what it should be. Run by `make demo`.
+#
+# Everything is real: the template, the state machine, the function binaries, `sorry`, and the AWS CLI that uses the credentials.
+# Only AWS itself is a local one, started here and ended at the end. Nobody's ~/.aws is touched.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+state=$(mktemp -d) # not in here: `sorry` warns of credentials in a git work tree, and rightly
+readonly state
+readonly local_aws=(.local/venv/bin/python tests/local/local_aws.py)
+PATH="$PWD/target/debug:$PWD/.local/venv/bin:$PATH"
+export PATH AWS_PAGER=""
+
+bold=$'\e[1m' faint=$'\e[2m' plain=$'\e[0m'
+[[ -t 1 && -z ${NO_COLOR:-} ]] || bold="" faint="" plain=""
+
+chapter() { printf '\n%s== %s%s\n' "$bold" "$1" "$plain"; }
+note() { printf '%s   %s%s\n' "$faint" "$1" "$plain"; }
+fail() {
+  printf '\nerror: %s\n' "$1" >&2
+  exit 1
+}
+typed() {
+  local word line='$'
+  for word in "$@"; do
+    if [[ $word == *[[:space:]]* ]]; then line+=" '$word'"; else line+=" $word"; fi
+  done
+  printf '%s%s%s\n' "$bold" "$line" "$plain"
+}
+
+# Runs a command as if it were typed; it must succeed.
+run() {
+  typed "$@"
+  "$@" 2>&1 || fail "this should have succeeded"
+}
+
+# Runs a command that must be refused, in words that hold $1: any other failure would prove nothing. The refusal is shown.
+refused() {
+  local words=$1 said
+  shift
+  typed "$@"
+  if said=$("$@" 2>&1); then fail "this should have been refused: $said"; fi
+  grep -v '^$' <<<"$said"
+  grep -Eq "$words" <<<"$said" || fail "this is another failure than the refusal"
+}
+readonly by_aws='not authorized to perform|security token .* is invalid'
+
+# Waits until a command succeeds.
+until_it() {
+  local what=$1 deadline=$((SECONDS + 90))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    ((SECONDS < deadline)) || fail "$what: not within 90 seconds"
+    sleep 0.3
+  done
+}
+
+session_of() { sorry list --output json | python3 -c 'import json,sys; print(json.load(sys.stdin)["sessions"][0]["session_id"])'; }
+state_of() { sorry status "$1" --output json | python3 -c 'import json,sys; print(json.load(sys.stdin)["state"])'; }
+is_in() { [[ $(state_of "$1") == "$2" ]]; }
+as_administrator() { aws --profile administrator "$@"; }
+is_refused() {
+  local said
+  ! said=$("$@" 2>&1) && grep -Eq "$by_aws" <<<"$said"
+}
+policy_attribute() { python3 -c 'import json,sys; print(json.dumps({"Policy": sys.argv[1]}))' "$1"; }
+roles() { as_administrator iam list-roles --path-prefix /sorry/session/ --query 'Roles[].RoleName' --output text; }
+
+end() {
+  "${local_aws[@]}" down --state "$state" >/dev/null 2>&1 || true
+  rm -rf "$state"
+}
+trap end EXIT
+
+chapter "A local AWS, with the real stack on it"
+"${local_aws[@]}" up --state "$state" --binaries target/debug --watch-parent $$ 2>&1
+# shellcheck disable=SC1091 # written by the line above
+source "$state/env"
+export AWS_DEFAULT_REGION=$AWS_REGION # what version 1 of the AWS CLI reads
+note "administrator and caller are registered; from here on we are the caller, sue-mgr, with a small key of her own"
+run sorry whoami
+refused "$by_aws" aws sns create-topic --name sue-notes
+note "her key alone can do nothing but ask"
+
+chapter "Request a session, and use it"
+run sorry request --tier developer --hours 8 --reason "look into the stuck queue"
+session=$(session_of)
+run aws --profile sue-developer sts get-caller-identity --query Arn --output text
+run aws --profile sue-developer sns create-topic --name sue-notes --query TopicArn --output text
+note "outside her namespace, and outside the tier:"
+refused "$by_aws" aws --profile sue-developer sns create-topic --name bob-notes
+refused "$by_aws" aws --profile sue-developer iam create-user --user-name sue-forever
+
+chapter "Revoke it: the credentials that are out stop working"
+cp -p "$state/credentials" "$state/copied" # somebody has copied the file
+run sorry revoke "$session"
+export AWS_SHARED_CREDENTIALS_FILE="$state/copied"
+refused "$by_aws" aws --profile sue-developer sns create-topic --name sue-notes
+export AWS_SHARED_CREDENTIALS_FILE="$state/credentials"
+[[ -z $(roles) ]] || fail "the role should be gone"
+note "and the role is gone"
+
+chapter "A session of 20 seconds ends by itself"
+run sorry request --tier developer --for 20s
+session=$(session_of)
+run aws --profile sue-developer sns create-topic --name sue-notes --query TopicArn --output text
+note "AWS's own credentials live 15 minutes at least; the date in the role's policy ends them at the session's end"
+until_it "the credentials are refused" is_refused aws --profile sue-developer sns create-topic --name sue-notes
+refused "$by_aws" aws --profile sue-developer sns create-topic --name sue-notes
+until_it "the session is EXPIRED" is_in "$session" EXPIRED
+run sorry status "$session"
+[[ -z $(roles) ]] || fail "the role should be gone"
+
+chapter "Break-glass: nobody listens, nothing is granted"
+refused NoSubscriber sorry request --tier break-glass --hours 1 --reason "the queue ate the database"
+note "security subscribes to the alert topic"
+topic=$(as_administrator sns list-topics --query 'Topics[?ends_with(TopicArn, `:sorry-alerts`)].TopicArn' --output text)
+queue=$(as_administrator --endpoint-url "$AWS_ENDPOINT_URL" sqs create-queue --queue-name security --query QueueUrl --output text)
+queue_arn=$(as_administrator --endpoint-url "$AWS_ENDPOINT_URL" sqs get-queue-attributes --queue-url "$queue" --attribute-names QueueArn --query Attributes.QueueArn --output text)
+policy='{"Statement":[{"Effect":"Allow","Principal":{"Service":"sns.amazonaws.com"},"Action":"sqs:SendMessage","Resource":"*"}]}'
+as_administrator --endpoint-url "$AWS_ENDPOINT_URL" sqs set-queue-attributes --queue-url "$queue" \
+  --attributes "$(policy_attribute "$policy")"
+run aws --profile administrator sns subscribe --topic-arn "$topic" --protocol sqs --notification-endpoint "$queue_arn" --query SubscriptionArn --output text
+run sorry request --tier break-glass --hours 1 --reason "the queue ate the database"
+session=$(session_of)
+run aws --profile sue-break-glass iam list-users --query 'Users[].UserName' --output text
+note "what security received, and when; the role was made after that:"
+as_administrator --endpoint-url "$AWS_ENDPOINT_URL" sqs receive-message --queue-url "$queue" --max-number-of-messages 10 --attribute-names SentTimestamp --output json |
+  python3 tests/local/show_alert.py "$session" || fail "security should have heard"
+role=$(as_administrator iam list-roles --path-prefix /sorry/session/ --query 'Roles[0].[CreateDate,RoleName]' --output text)
+printf '%s\n' "$role"
+run sorry revoke "$session"
+
+chapter "What is left"
+run sorry list
+[[ -z $(roles) ]] || fail "no role should be left"
+note "no role is left; the audit table has a record of every change"
+printf '\n%severything was as it should be%s\n' "$bold" "$plain"

@@ -1,0 +1,48 @@
+//! What the whole-system tests stand on: the real template, state machine and function binaries on a local AWS of their own, the
+//! real `sorry`, and an independent judge that tries what credentials can do.
+//!
+//! Nothing here is a mock. Each [`LocalAws`] is a server of its own, so tests may break what they like.
+
+mod judge;
+mod local_aws;
+mod person;
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+pub use judge::{Judge, Keys, Verdict};
+pub use local_aws::LocalAws;
+pub use person::{Finished, Person};
+
+/// The project's folder.
+pub fn project() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the project").to_owned()
+}
+
+/// The folder with the binaries that this test was built with.
+pub fn binaries() -> PathBuf {
+    let test = std::env::current_exe().expect("a running test has a path");
+    test.ancestors().nth(2).expect("tests lie in target/<profile>/deps").to_owned()
+}
+
+/// The Python that `make` has installed what the tests need into.
+pub fn python() -> PathBuf {
+    let python = project().join(".local/venv/bin/python");
+    assert!(python.exists(), "{} is missing: run `make tools` first", python.display());
+    python
+}
+
+/// Asks until there is an answer; fails the test with `what` after `limit`.
+pub fn eventually<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(started.elapsed() < limit, "{what}: not within {limit:?}");
+        // Between two looks, not instead of one.
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

@@ -1,0 +1,211 @@
+//! A local AWS with the real deployment on it, for one test.
+
+use std::{path::Path, process::Command};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{Judge, Keys, Person, Verdict};
+
+/// A server of its own, with the stack deployed; it ends with this value, or with the test.
+pub struct LocalAws {
+    state: TempDir,
+    outputs: Value,
+    /// Tries what credentials can do.
+    pub judge: Judge,
+}
+
+impl LocalAws {
+    /// Starts one. Nobody is registered.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts one with other parameters of the template, as `Name=Value`.
+    pub fn start_with(parameters: &[&str]) -> Self {
+        let state = TempDir::with_prefix("sorry-local-aws-").expect("a folder can be made");
+        let mut command = Command::new(crate::python());
+        command
+            .arg(crate::project().join("tests/local/local_aws.py"))
+            .args(["up", "--no-callers", "--watch-parent", &std::process::id().to_string()])
+            .arg("--state")
+            .arg(state.path())
+            .arg("--binaries")
+            .arg(crate::binaries());
+        for parameter in parameters {
+            command.args(["--set", parameter]);
+        }
+        let done = command.output().expect("Python runs");
+        assert!(
+            done.status.success(),
+            "the local AWS did not start:\n{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+        let outputs =
+            std::fs::read_to_string(state.path().join("outputs.json")).expect("outputs were written");
+        let outputs: Value = serde_json::from_str(&outputs).expect("outputs are JSON");
+        let text = |name: &str| outputs[name].as_str().expect("a text output").to_owned();
+        let judge = Judge::new(&text("endpoint_url"), &text("endpoint"));
+        Self { state, outputs, judge }
+    }
+
+    /// An output of the stack, or of the launcher (`endpoint`, `endpoint_url`).
+    #[track_caller]
+    pub fn output(&self, name: &str) -> &str {
+        self.outputs[name].as_str().unwrap_or_else(|| panic!("there is no output {name}"))
+    }
+
+    /// The folder of this server: its log, and its `config` and `credentials`.
+    pub fn folder(&self) -> &Path {
+        self.state.path()
+    }
+
+    /// Keys of the administrator.
+    pub fn administrator(&self) -> Keys {
+        serde_json::from_value(self.outputs["administrator"].clone()).expect("keys")
+    }
+
+    /// An AWS call as the administrator; it must succeed.
+    #[track_caller]
+    pub fn call(&self, call: &str, parameters: Value) -> Value {
+        self.judge.call(&self.administrator(), call, parameters).allowed()
+    }
+
+    /// An AWS call as the administrator, whatever comes of it.
+    pub fn try_call(&self, call: &str, parameters: Value) -> Verdict {
+        self.judge.call(&self.administrator(), call, parameters)
+    }
+
+    /// The administrator at a shell.
+    pub fn administrator_person(&self) -> Person {
+        Person::new(self, "administrator", &self.administrator())
+    }
+
+    /// Registers a caller for all tiers, with `sorry` itself, and gives them a shell.
+    #[track_caller]
+    pub fn register(&self, user_name: &str) -> Person {
+        let tiers = ["read-only=36", "developer=8", "admin=8", "break-glass=1"];
+        let mut arguments = vec!["admin", "callers", "add", user_name, "--output", "json"];
+        for tier in tiers {
+            arguments.extend(["--tier", tier]);
+        }
+        let answer = self.administrator_person().sorry(&arguments).success().json();
+        let keys: Keys = serde_json::from_value(answer).expect("the answer has a key");
+        Person::new(self, user_name, &keys)
+    }
+
+    /// All items of a table.
+    pub fn items(&self, table: &str) -> Vec<Value> {
+        let answer = self.call("dynamodb.scan", json!({"TableName": table, "ConsistentRead": true}));
+        answer["Items"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// The rows of sessions, without the canary.
+    pub fn session_rows(&self) -> Vec<Value> {
+        let mut rows = self.items("sorry-sessions");
+        rows.retain(|row| row["session_id"]["S"] != "canary");
+        rows
+    }
+
+    /// Names of the roles under a path.
+    pub fn roles(&self, path: &str) -> Vec<String> {
+        let answer = self.call("iam.list_roles", json!({"PathPrefix": path}));
+        let roles = answer["Roles"].as_array().cloned().unwrap_or_default();
+        roles.iter().map(|role| role["RoleName"].as_str().expect("a name").to_owned()).collect()
+    }
+
+    /// Runs the sweep now, as its schedule does every minute, and gives its report.
+    #[track_caller]
+    pub fn sweep(&self) -> Value {
+        let answer = self.call(
+            "lambda.invoke",
+            json!({"FunctionName": self.output("SweepFunctionName"), "Payload": "{}"}),
+        );
+        assert!(answer.get("FunctionError").is_none(), "the sweep failed: {answer}");
+        serde_json::from_str(answer["Payload"].as_str().expect("a payload")).expect("a report")
+    }
+
+    /// A queue that is subscribed to the alert topic; what arrives there arrives at security.
+    pub fn subscribe_to_alerts(&self) -> Queue<'_> {
+        let queue = self.queue("security");
+        let topic = self.output("AlertTopicArn");
+        self.call("sns.subscribe", json!({"TopicArn": topic, "Protocol": "sqs", "Endpoint": queue.arn}));
+        queue
+    }
+
+    /// A queue that gets every event of the service's bus.
+    pub fn listen_to_events(&self) -> Queue<'_> {
+        let queue = self.queue("events");
+        let bus = self.output("EventBusName");
+        self.call(
+            "events.put_rule",
+            json!({"Name": "all", "EventBusName": bus, "EventPattern": r#"{"source":["sorry"]}"#}),
+        );
+        let target = json!([{"Id": "queue", "Arn": queue.arn}]);
+        self.call("events.put_targets", json!({"Rule": "all", "EventBusName": bus, "Targets": target}));
+        queue
+    }
+
+    fn queue(&self, name: &str) -> Queue<'_> {
+        let url = self.call("sqs.create_queue", json!({"QueueName": name}))["QueueUrl"]
+            .as_str()
+            .expect("a URL")
+            .to_owned();
+        let attributes =
+            self.call("sqs.get_queue_attributes", json!({"QueueUrl": url, "AttributeNames": ["QueueArn"]}));
+        let arn = attributes["Attributes"]["QueueArn"].as_str().expect("an ARN").to_owned();
+        // As on AWS: a queue takes nothing from a service that its policy does not name.
+        let policy = json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Principal": {"Service": ["sns.amazonaws.com", "events.amazonaws.com"]},
+            "Action": "sqs:SendMessage", "Resource": arn,
+        }]});
+        self.call("sqs.set_queue_attributes", json!({"QueueUrl": url, "Attributes": {"Policy": policy.to_string()}}));
+        Queue { aws: self, url, arn }
+    }
+}
+
+impl Drop for LocalAws {
+    fn drop(&mut self) {
+        let done = Command::new(crate::python())
+            .arg(crate::project().join("tests/local/local_aws.py"))
+            .args(["down", "--state"])
+            .arg(self.state.path())
+            .output();
+        if !done.is_ok_and(|done| done.status.success()) {
+            eprintln!("the local AWS did not end; it will with this process");
+        }
+    }
+}
+
+/// A queue that something is delivered to.
+pub struct Queue<'a> {
+    aws: &'a LocalAws,
+    url: String,
+    arn: String,
+}
+
+impl Queue<'_> {
+    /// Everything that has arrived since the last look, each with the time at which it was sent, in milliseconds.
+    pub fn arrived(&self) -> Vec<(u64, String)> {
+        let mut messages = Vec::new();
+        loop {
+            let wanted =
+                json!({"QueueUrl": self.url, "MaxNumberOfMessages": 10, "AttributeNames": ["SentTimestamp"]});
+            let answer = self.aws.call("sqs.receive_message", wanted);
+            let Some(received) = answer["Messages"].as_array().filter(|received| !received.is_empty()) else {
+                return messages;
+            };
+            for message in received {
+                let sent = message["Attributes"]["SentTimestamp"].as_str().and_then(|sent| sent.parse().ok());
+                messages.push((
+                    sent.unwrap_or_default(),
+                    message["Body"].as_str().unwrap_or_default().to_owned(),
+                ));
+                self.aws.call(
+                    "sqs.delete_message",
+                    json!({"QueueUrl": self.url, "ReceiptHandle": message["ReceiptHandle"]}),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Bad input: a clear error with its code and hint, the right status and exit code, and nothing written.
+
+use serde_json::json;
+use sorry_tests::LocalAws;
+
+use crate::request;
+
+#[test]
+fn bad_input_is_refused_clearly_and_writes_nothing() {
+    let aws = LocalAws::start();
+    let sue = aws.register("sue-mgr");
+    for (arguments, code, said) in [
+        (vec!["request", "--tier", "wizard", "--hours", "1"], 4, "no tier `wizard`"),
+        (vec!["request", "--tier", "developer", "--hours", "0"], 2, "shorter than"),
+        (vec!["request", "--tier", "developer", "--hours", "9"], 3, "longer than tier `developer` allows"),
+        (vec!["request", "--tier", "developer", "--for", "5s"], 2, "shorter than"),
+        (
+            vec!["request", "--tier", "developer", "--hours", "1", "--reason", "short"],
+            2,
+            "the reason has 5 characters",
+        ),
+        (vec!["request", "--tier", "break-glass", "--hours", "1"], 2, "asks for a reason"),
+        (
+            vec!["request", "--tier", "developer", "--hours", "1", "--project", "zeus"],
+            3,
+            "not registered for project `zeus`",
+        ),
+        (vec!["request", "--tier", "developer", "--for", "soon"], 2, "soon"),
+        (vec!["request", "--tier", "developer"], 2, "--hours"),
+        (vec!["status", "0123456789abcdef"], 4, "no session `0123456789abcdef`"),
+        (vec!["revoke", "zzzz"], 4, "zzzz"),
+    ] {
+        let refused = sue.sorry(&arguments);
+        assert_eq!(refused.code, code, "{arguments:?}: {refused:?}");
+        assert!(refused.stderr.contains(said), "{arguments:?}: {refused:?}");
+        assert!(refused.stderr.starts_with("error: "), "{arguments:?}: {refused:?}");
+        assert!(refused.stdout.is_empty(), "{refused:?}");
+    }
+    for (sent, code) in
+        [("{", "InvalidInput"), ("", "InvalidInput"), ("[]", "InvalidInput"), ("\u{0}", "InvalidInput")]
+    {
+        let (status, answer) = aws.judge.request(Some(sue.keys()), "POST /tiers/developer/sessions", sent);
+        assert_eq!((status, &answer["code"]), (400, &json!(code)), "{sent:?}: {answer}");
+        assert!(
+            !answer["hint"].as_str().unwrap().is_empty()
+                && !answer["request_id"].as_str().unwrap().is_empty()
+        );
+    }
+    assert!(aws.session_rows().is_empty());
+    assert_eq!(aws.roles("/sorry/session/"), [""; 0]);
+}
+
+#[test]
+fn a_prefix_that_fits_two_sessions_is_refused_with_both() {
+    let aws = LocalAws::start();
+    let sue = aws.register("sue-mgr");
+    // Ids are random: ask until two begin alike. 33 sessions must, for there are 32 first characters.
+    let mut seen: Vec<String> = Vec::new();
+    let (one, other) = loop {
+        let view = sue
+            .sorry(&["request", "--tier", "read-only", "--for", "10s", "--no-wait", "--output", "json"])
+            .success()
+            .json();
+        let id = view["session_id"].as_str().unwrap().to_owned();
+        if let Some(alike) = seen.iter().find(|before| before[..1] == id[..1]) {
+            break (alike.clone(), id);
+        }
+        seen.push(id);
+    };
+    let refused = sue.sorry(&["status", &one[..1]]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.stderr.contains(&one) && refused.stderr.contains(&other), "{refused:?}");
+}
+
+#[test]
+fn a_tier_that_is_not_lent_here_is_refused() {
+    let aws = LocalAws::start_with(&["EnabledTiers=read-only", "MinimumWindowSeconds=900"]);
+    let sue = aws.register("sue-mgr");
+    let refused = sue.sorry(&["request", "--tier", "developer", "--hours", "1"]);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert!(
+        refused.stderr.contains("not lent by this deployment") && refused.stderr.contains("read-only"),
+        "{refused:?}"
+    );
+    assert_eq!(sue.sorry(&["request", "--tier", "read-only", "--for", "10m"]).code, 2);
+    request(&sue, "read-only", "15m");
+}
+
+#[test]
+fn a_namespace_belongs_to_one_person() {
+    let aws = LocalAws::start();
+    aws.register("sue-mgr");
+    let administrator = aws.administrator_person();
+    let refused = administrator.sorry(&[
+        "admin",
+        "callers",
+        "add",
+        "sue",
+        "--person",
+        "susan",
+        "--tier",
+        "developer=8",
+    ]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("`sue` belongs to somebody else"), "{refused:?}");
+    // Nothing half-made is left: no key that would serve for nothing.
+    let keys = aws.try_call("iam.list_access_keys", json!({"UserName": "sue"}));
+    let count = match keys {
+        sorry_tests::Verdict::Allowed(answer) => answer["AccessKeyMetadata"].as_array().unwrap().len(),
+        sorry_tests::Verdict::Refused(..) => 0,
+    };
+    assert_eq!(count, 0);
+}
