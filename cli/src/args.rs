@@ -1,0 +1,485 @@
+//! The command line as it is typed. Nothing is decided here but what a word means.
+
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use sorry_profiles::ProfileName;
+use sorry_wire::{CallerRole, Namespace, PersonName, ProjectName, State, TierName};
+
+use crate::time;
+
+/// Lends access to AWS for a while.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sorry",
+    version,
+    about = "Lends access to AWS for a while",
+    long_about = "Lends access to AWS for a while: ask for a tier and a number of hours, use the profile that this writes, and \
+                  AWS itself switches it off when the time is up.",
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  sorry request --tier developer --hours 8
+  aws --profile sue-developer s3 ls
+  sorry list
+  sorry revoke 7k3m
+
+Settings: flag, else environment (SORRY_ENDPOINT, AWS_REGION, AWS_PROFILE), else
+`$XDG_CONFIG_HOME/sorry/config.toml` with the keys `endpoint` and `region`.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 refused by policy, 4 not found or expired,
+5 cannot reach AWS, 70 a bug, 130 interrupted."
+)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Global {
+    /// URL of the service's stage
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+    /// AWS region
+    #[arg(long, global = true)]
+    pub(crate) region: Option<String>,
+    /// The AWS profile that holds your bootstrap key [default: AWS's own order]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) caller_profile: Option<String>,
+    /// Print data and errors alone
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Say which settings and keys are used, and what is tried again
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Ask for a session and write its credentials into a profile
+    Request(Request),
+    /// Show your sessions, newest first
+    List(List),
+    /// Show one session
+    Status(Status),
+    /// Fetch a session's credentials, for the first time or again
+    Renew(Renew),
+    /// End sessions before their time
+    Revoke(Revoke),
+    /// Show what can be asked for
+    Tiers(Tiers),
+    /// Show who you are to the service
+    Whoami(WhoAmI),
+    /// Register callers and look after the service
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  sorry admin callers list\n  sorry admin sweep --confirm"
+    )]
+    Admin(Admin),
+    /// Look for what is missing or wrong on this side
+    Doctor(Doctor),
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "Example:\n  sorry completions bash > ~/.local/share/bash-completion/completions/sorry"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Args, Debug)]
+#[command(
+    group(clap::ArgGroup::new("window").required(true)),
+    after_help = "\
+Examples:
+  sorry request --tier developer --hours 8
+  sorry request --tier read-only --for 90m --profile look
+  sorry request --tier admin --hours 1 --reason 'rotate the certificates, ticket 4711'
+  sorry request --tier developer --hours 1 --output json | jq -r .profile"
+)]
+pub(crate) struct Request {
+    /// What you need: see `sorry tiers`
+    #[arg(long)]
+    pub(crate) tier: TierName,
+    /// For how many hours, in whole hours
+    #[arg(long, group = "window", value_name = "N")]
+    pub(crate) hours: Option<u32>,
+    /// For how long, such as 90m or 1h30m
+    #[arg(long = "for", group = "window", value_name = "DURATION", value_parser = time::seconds)]
+    pub(crate) duration: Option<u64>,
+    /// What for, in 10 characters or more
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+    /// The project that the work is for
+    #[arg(long)]
+    pub(crate) project: Option<String>,
+    #[command(flatten)]
+    pub(crate) delivery: Delivery,
+    /// Do not wait: `sorry renew` fetches the credentials later
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+/// Where credentials go.
+#[derive(Args, Debug)]
+pub(crate) struct Delivery {
+    /// The profile to write [default: <namespace>-<tier>]
+    #[arg(long, value_name = "NAME", value_parser = profile)]
+    pub(crate) profile: Option<ProfileName>,
+    /// Read the MFA code from standard input, where AWS asks for one
+    #[arg(long)]
+    pub(crate) mfa_stdin: bool,
+    /// Overwrite files that cannot be replaced (bind mounts), keeping a copy
+    #[arg(long)]
+    pub(crate) in_place: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sorry list
+  sorry list --status active
+  sorry list --namespace --output json")]
+pub(crate) struct List {
+    /// Everybody's sessions in your namespace, not yours alone
+    #[arg(long)]
+    pub(crate) namespace: bool,
+    /// Only those in this state, or `live`
+    #[arg(long, value_name = "STATE")]
+    pub(crate) status: Option<StateFilter>,
+    #[command(flatten)]
+    pub(crate) output: TableOutput,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sorry status 7k3m9q2x4v8n1c5d
+  sorry status 7k3m --output json")]
+pub(crate) struct Status {
+    /// The session: its id, or the beginning of it
+    pub(crate) session: String,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sorry renew 7k3m
+  sorry renew 7k3m --profile other")]
+pub(crate) struct Renew {
+    /// The session: its id, or the beginning of it
+    pub(crate) session: String,
+    #[command(flatten)]
+    pub(crate) delivery: Delivery,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sorry revoke 7k3m
+  sorry revoke 7k3m 0c9d
+  sorry revoke --all")]
+pub(crate) struct Revoke {
+    /// The sessions: their ids, or the beginnings of them
+    #[arg(required_unless_present = "all", value_name = "SESSION")]
+    pub(crate) sessions: Vec<String>,
+    /// All of yours that are not over
+    #[arg(long, conflicts_with = "sessions")]
+    pub(crate) all: bool,
+    /// Do not wait until the access is gone
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "\
+Examples:
+  sorry tiers
+  sorry tiers show developer --output json"
+)]
+pub(crate) struct Tiers {
+    #[command(subcommand)]
+    pub(crate) command: Option<TiersCommand>,
+    #[command(flatten)]
+    pub(crate) output: TableOutput,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TiersCommand {
+    /// Show one tier
+    #[command(after_help = "Example:\n  sorry tiers show developer")]
+    Show {
+        /// The tier
+        tier: TierName,
+        #[command(flatten)]
+        output: Text,
+    },
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sorry whoami --output json")]
+pub(crate) struct WhoAmI {
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sorry doctor")]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Admin {
+    /// Register, list and remove callers
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  sorry admin callers add sue-mgr --tier developer=8\n  sorry admin callers list"
+    )]
+    Callers(Callers),
+    /// Let the sweep go on when it holds
+    Sweep(Sweep),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The sweep deletes nothing when its memory is missing or too much looks orphaned. Look at what it
+reported; if it is right, confirm, and the next sweep removes what it held.
+
+Example:
+  sorry admin sweep --confirm")]
+pub(crate) struct Sweep {
+    /// Confirm that what the sweep held may go
+    #[arg(long, required = true)]
+    pub(crate) confirm: bool,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Callers {
+    /// Register a caller: makes an IAM user for it and prints its key, once
+    Add(Box<AddCaller>),
+    /// Show the registered callers
+    List(ListCallers),
+    /// Remove a caller, its sessions and, if `add` made it, its user
+    Remove(RemoveCaller),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Running it again changes the entry and completes what an earlier run left open.
+
+Examples:
+  sorry admin callers add sue-mgr --tier developer=8 --tier read-only=36
+  sorry admin callers add sue-mgr --tier admin=1 --project atlas --role caller --role admin
+  sorry admin callers add --existing arn:aws:sts::123456789012:assumed-role/Research/sue \\
+      --namespace sue --tier developer=8")]
+pub(crate) struct AddCaller {
+    /// Name of the IAM user; with --existing also its ARN, or that of an assumed-role session
+    pub(crate) name: String,
+    /// A tier the caller may have, and for how many hours at most
+    #[arg(long = "tier", required = true, value_name = "TIER=HOURS")]
+    pub(crate) tiers: Vec<TierHours>,
+    /// Whose keys they are [default: the namespace]
+    #[arg(long)]
+    pub(crate) person: Option<PersonName>,
+    /// The person's corner of the account [default: the name without `-mgr`]
+    #[arg(long)]
+    pub(crate) namespace: Option<Namespace>,
+    /// A project that the caller may name
+    #[arg(long = "project", value_name = "PROJECT")]
+    pub(crate) projects: Vec<ProjectName>,
+    /// What the caller may do: ask for sessions; see and end everybody's; and register callers
+    #[arg(long = "role", value_name = "ROLE", default_value = "caller")]
+    pub(crate) roles: Vec<Role>,
+    /// Register a principal that exists elsewhere: no user, no policy, no key
+    #[arg(long)]
+    pub(crate) existing: bool,
+    /// Make a key although the user has one already
+    #[arg(long, conflicts_with = "existing")]
+    pub(crate) new_key: bool,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sorry admin callers list --output json")]
+pub(crate) struct ListCallers {
+    #[command(flatten)]
+    pub(crate) output: TableOutput,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sorry admin callers remove sue-mgr
+  sorry admin callers remove AROAEXAMPLEID00000001:sue")]
+pub(crate) struct RemoveCaller {
+    /// The caller's name, or its unique id
+    pub(crate) caller: String,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Text {
+    /// How to print
+    #[arg(long = "output", value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: TextFormat,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct TableOutput {
+    /// How to print
+    #[arg(long = "output", value_name = "FORMAT", default_value = "table")]
+    pub(crate) format: TableFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TextFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TableFormat {
+    Table,
+    Json,
+}
+
+/// `--status`: a state, or all that are not over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StateFilter {
+    Live,
+    In(State),
+}
+
+impl StateFilter {
+    pub(crate) fn fits(self, state: State) -> bool {
+        match self {
+            Self::Live => !state.is_over(),
+            Self::In(wanted) => state == wanted,
+        }
+    }
+}
+
+impl FromStr for StateFilter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = text.replace('-', "_");
+        if wanted.eq_ignore_ascii_case("live") {
+            return Ok(Self::Live);
+        }
+        State::ALL
+            .into_iter()
+            .find(|state| state.as_str().eq_ignore_ascii_case(&wanted))
+            .map(Self::In)
+            .ok_or_else(|| {
+                let states: Vec<String> =
+                    State::ALL.iter().map(|state| format!("`{}`", state.as_str().to_lowercase())).collect();
+                format!("not a state: `live`, {}", states.join(", "))
+            })
+    }
+}
+
+/// `developer=8`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TierHours {
+    pub(crate) tier: TierName,
+    pub(crate) hours: u32,
+}
+
+impl FromStr for TierHours {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (tier, hours) =
+            text.split_once('=').ok_or("write a tier and its hours, such as `developer=8`")?;
+        let tier = tier.parse().map_err(|error: sorry_wire::NameError| error.to_string())?;
+        let hours = hours.parse().map_err(|_| format!("`{hours}` is not a number of hours"))?;
+        Ok(Self { tier, hours })
+    }
+}
+
+/// A [`CallerRole`] as it is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    Caller,
+    Security,
+    Admin,
+}
+
+impl From<Role> for CallerRole {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Caller => Self::Caller,
+            Role::Security => Self::Security,
+            Role::Admin => Self::Admin,
+        }
+    }
+}
+
+fn profile(text: &str) -> Result<ProfileName, String> {
+    let name = ProfileName::parse(text).map_err(|error| error.to_string())?;
+    if name.is_default() { Err(sorry_profiles::Error::DefaultProfile.to_string()) } else { Ok(name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_window_is_given_in_exactly_one_way() {
+        let parse = |words: &str| Arguments::try_parse_from(words.split(' '));
+        assert!(parse("sorry request --tier developer --hours 8").is_ok());
+        assert!(parse("sorry request --tier developer --for 90m").is_ok());
+        assert!(parse("sorry request --tier developer").is_err());
+        assert!(parse("sorry request --tier developer --for 90m --hours 1").is_err());
+        assert!(parse("sorry request --tier developer --hours 1.5").is_err());
+        // Limits are the service's: it says what is allowed.
+        assert!(parse("sorry request --tier developer --hours 0").is_ok());
+        assert!(parse("sorry revoke").is_err());
+        assert!(parse("sorry revoke --all 7k3m").is_err());
+        assert!(parse("sorry request --tier developer --hours 1 --profile default").is_err());
+    }
+
+    #[test]
+    fn states_are_typed_in_any_case() {
+        assert_eq!("active".parse(), Ok(StateFilter::In(State::Active)));
+        assert_eq!("clean-up-failed".parse(), Ok(StateFilter::In(State::CleanUpFailed)));
+        assert_eq!("Live".parse(), Ok(StateFilter::Live));
+        assert!("gone".parse::<StateFilter>().is_err());
+    }
+
+    #[test]
+    fn tiers_come_with_their_hours() {
+        assert_eq!("developer=8".parse(), Ok(TierHours { tier: "developer".parse().unwrap(), hours: 8 }));
+        for bad in ["developer", "developer=", "developer=-1", "=8", "Dev=8"] {
+            assert!(bad.parse::<TierHours>().is_err(), "{bad}");
+        }
+    }
+}

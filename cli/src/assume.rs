@@ -1,0 +1,236 @@
+//! The session's credentials: `AssumeRole` with the caller's own key. The service never sees them.
+
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_sdk_sts::{error::ProvideErrorMetadata, operation::assume_role::AssumeRoleError};
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+use sorry_profiles::{AccessKeyId, SecretAccessKey, SessionToken};
+use sorry_wire::{Access, SessionView};
+use tokio::time::Instant;
+
+use crate::{
+    app::{App, Aws},
+    error::{CliError, Exit, Result},
+};
+
+/// The least that STS gives.
+const LEAST_SECONDS: i64 = 900;
+/// The most that STS gives for a role to a long-term key.
+const MOST_SECONDS: i64 = 43_200;
+/// The most that STS gives for a role to temporary credentials ("role chaining").
+const MOST_CHAINED_SECONDS: i64 = 3_600;
+/// How long a new role may stay unknown to parts of AWS: 4 to 30 seconds as a rule.
+const PROPAGATION: Duration = Duration::from_secs(60);
+/// A session that became active at most so long ago may still be propagating.
+const FRESH_SECONDS: i64 = 120;
+/// How many codes one command asks for.
+const CODES: u32 = 3;
+
+/// What STS lent.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    pub(crate) access_key_id: AccessKeyId,
+    pub(crate) secret_access_key: SecretAccessKey,
+    pub(crate) session_token: SessionToken,
+    /// When AWS stops accepting them, whatever the session's end is.
+    pub(crate) expires_at: Timestamp,
+}
+
+/// Assumes the role of an ACTIVE session. What a new role needs to become known is waited for, and nothing else.
+pub(crate) async fn assume(app: &App, aws: &Aws, session: &SessionView, mfa_stdin: bool) -> Result<Lent> {
+    let access = session.access.as_ref().ok_or_else(|| {
+        CliError::new(Exit::Refused, format!("session `{}` is not yours to use", session.session_id))
+            .hint(format!("only the key that asked for it can assume its role: that of `{}`", session.caller))
+    })?;
+    let credentials = aws.credentials().await?;
+    let mut device =
+        Device::new(app, aws, session.mfa && credentials.session_token().is_none(), mfa_stdin).await?;
+    let sts = aws_sdk_sts::Client::new(&aws.sdk);
+    let give_up = Instant::now() + PROPAGATION;
+    let mut pause = Duration::from_millis(500);
+    loop {
+        let now = (app.clock)();
+        let call = sts
+            .assume_role()
+            .role_arn(&access.role_arn)
+            .role_session_name(&access.role_session_name)
+            .external_id(access.external_id.as_str())
+            .source_identity(access.source_identity.as_str())
+            .duration_seconds(duration_seconds(session, access, &credentials, now))
+            .set_serial_number(device.serial.clone())
+            .set_token_code(device.code.as_ref().map(|code| code.expose_secret().to_owned()));
+        let error = match call.send().await {
+            Ok(answer) => return lent(answer.credentials),
+            Err(error) => error,
+        };
+        let fresh = session.activated_at.is_none_or(|at| now.as_second() - at.as_second() < FRESH_SECONDS);
+        let refused = error.as_service_error();
+        if refused.is_some_and(spent) && device.asked < CODES {
+            app.ui.say("AWS did not take the code, or it was used already: each is good once");
+            device.ask(app, mfa_stdin).await?;
+            continue;
+        }
+        if !(fresh && refused.is_some_and(propagating))
+            || Instant::now() >= give_up
+            || now >= session.expires_at
+        {
+            return Err(told(CliError::from_sdk("assume the session's role", &error), session));
+        }
+        app.ui.progress("waiting until all of AWS knows the new role (up to a minute)");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(4));
+    }
+}
+
+/// `max(900, min(what remains, the cap))`. The date deny ends a shorter window.
+fn duration_seconds(
+    session: &SessionView,
+    access: &Access,
+    credentials: &Credentials,
+    now: Timestamp,
+) -> i32 {
+    let remaining = session.expires_at.as_second() - now.as_second();
+    seconds(remaining, access.maximum_seconds, credentials.session_token().is_some())
+}
+
+fn seconds(remaining: i64, maximum: u32, chained: bool) -> i32 {
+    let cap = i64::from(maximum).min(if chained { MOST_CHAINED_SECONDS } else { MOST_SECONDS });
+    i32::try_from(remaining.min(cap).max(LEAST_SECONDS)).unwrap_or(i32::MAX)
+}
+
+/// What AWS answers while a new role, or its trust policy, has not reached the whole of it. An explicit deny is somebody's will.
+fn propagating(error: &AssumeRoleError) -> bool {
+    error.code() == Some("AccessDenied")
+        && !error.message().unwrap_or_default().contains("explicit deny")
+        && !spent(error)
+}
+
+/// What AWS answers to a code that is wrong or used.
+fn spent(error: &AssumeRoleError) -> bool {
+    error.code() == Some("AccessDenied")
+        && error.message().unwrap_or_default().contains("MultiFactorAuthentication failed")
+}
+
+fn told(mut error: CliError, session: &SessionView) -> CliError {
+    let id = &session.session_id;
+    error.hint = Some(match error.exit {
+        3 => format!(
+            "the session is ACTIVE: try `sorry renew {id}` again in a minute; if it stays so, does the caller's IAM policy allow \
+             sts:AssumeRole and sts:SetSourceIdentity, and is the key the one that asked?"
+        ),
+        _ => format!("the session is ACTIVE: `sorry renew {id}` tries again, `sorry revoke {id}` ends it"),
+    });
+    error
+}
+
+fn lent(credentials: Option<aws_sdk_sts::types::Credentials>) -> Result<Lent> {
+    let odd = || CliError::failed("AWS gave no credentials for the role");
+    let credentials = credentials.ok_or_else(odd)?;
+    Ok(Lent {
+        access_key_id: AccessKeyId::parse(&credentials.access_key_id)?,
+        secret_access_key: SecretAccessKey::parse(&credentials.secret_access_key)?,
+        session_token: SessionToken::parse(&credentials.session_token)?,
+        expires_at: Timestamp::from_second(credentials.expiration.secs()).map_err(|_| odd())?,
+    })
+}
+
+/// The caller's MFA device, where the role's trust policy asks for it and the key is a long-term one. Temporary credentials either
+/// carry MFA already or cannot get it.
+struct Device {
+    serial: Option<String>,
+    code: Option<SecretString>,
+    asked: u32,
+}
+
+impl Device {
+    async fn new(app: &App, aws: &Aws, needed: bool, stdin: bool) -> Result<Self> {
+        let mut device = Self { serial: None, code: None, asked: 0 };
+        if needed {
+            device.serial = Some(Self::serial(aws).await?);
+            device.ask(app, stdin).await?;
+        }
+        Ok(device)
+    }
+
+    async fn serial(aws: &Aws) -> Result<String> {
+        let iam = aws_sdk_iam::Client::new(&aws.sdk);
+        let devices = iam
+            .list_mfa_devices()
+            .send()
+            .await
+            .map_err(|error| CliError::from_sdk("look for your MFA device", &error))?;
+        let serials = devices.mfa_devices.into_iter().map(|device| device.serial_number);
+        // Security keys (`…:u2f/…`) have no codes that STS could check.
+        serials.into_iter().find(|serial| serial.contains(":mfa/") || !serial.starts_with("arn:")).ok_or_else(
+            || {
+                CliError::new(
+                    Exit::Refused,
+                    "this session asks for an MFA code, and your user has no device that makes one",
+                )
+                .hint("your administrator enrols one")
+            },
+        )
+    }
+
+    async fn ask(&mut self, app: &App, stdin: bool) -> Result<()> {
+        self.asked += 1;
+        let code = if stdin { app.ui.standard_input().await } else { app.ui.ask("MFA code").await };
+        let code = code.ok_or_else(|| {
+            CliError::usage("this session asks for an MFA code, and none was given")
+                .hint("without a terminal, `--mfa-stdin` reads it from standard input; `sorry renew <session>` goes on from here")
+        })?;
+        if code.expose_secret().len() != 6 || !code.expose_secret().bytes().all(|byte| byte.is_ascii_digit())
+        {
+            return Err(CliError::usage("an MFA code has six digits"));
+        }
+        self.code = Some(code);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_sts::error::ErrorMetadata;
+
+    use super::*;
+
+    #[test]
+    fn durations_fit_the_window_and_the_caps() {
+        for (remaining, maximum, chained, expected) in [
+            (28_800, 28_800, false, 28_800),
+            (28_795, 28_800, false, 28_795),
+            (20, 3_600, false, 900),
+            (-5, 3_600, false, 900),
+            (129_600, 43_200, false, 43_200),
+            (129_600, 129_600, false, 43_200),
+            (28_800, 28_800, true, 3_600),
+            (1_800, 28_800, true, 1_800),
+            (7_200, 3_600, false, 3_600),
+        ] {
+            assert_eq!(seconds(remaining, maximum, chained), expected, "{remaining} {maximum} {chained}");
+        }
+    }
+
+    #[test]
+    fn exactly_the_propagation_errors_are_waited_for() {
+        let error = |code: &str, message: &str| {
+            AssumeRoleError::generic(ErrorMetadata::builder().code(code).message(message).build())
+        };
+        let denied = "User: arn:aws:iam::123456789012:user/x is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::1:role/y";
+        assert!(propagating(&error("AccessDenied", denied)));
+        assert!(!propagating(&error(
+            "AccessDenied",
+            &format!("{denied} with an explicit deny in an identity-based policy")
+        )));
+        assert!(!propagating(&error(
+            "InvalidClientTokenId",
+            "The security token included in the request is invalid."
+        )));
+        assert!(!propagating(&error("ValidationError", "1 validation error detected")));
+        let mfa =
+            error("AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code.");
+        assert!(!propagating(&mfa) && spent(&mfa));
+    }
+}

@@ -1,0 +1,52 @@
+//! `sorry list`.
+
+use sorry_wire::{SessionList, SessionView};
+
+use crate::{
+    api::Scope,
+    app::App,
+    args::{List, TableFormat},
+    error::Result,
+    files,
+    time::with_distance,
+};
+
+pub(crate) async fn run(app: &App, arguments: &List) -> Result<u8> {
+    let aws = app.aws().await?;
+    let api = aws.api(app)?;
+    let scope = if arguments.namespace { Scope::Namespace } else { Scope::Mine };
+    let mut sessions = api.sessions(scope).await?;
+    sessions.retain(|session| arguments.status.is_none_or(|status| status.fits(session.state)));
+    if arguments.output.format == TableFormat::Json {
+        for session in &mut sessions {
+            session.access = None;
+        }
+        app.ui.json(&SessionList { sessions, cursor: None })?;
+        return Ok(0);
+    }
+    if sessions.is_empty() {
+        app.ui.say("no sessions; `sorry request --tier developer --hours 8` asks for one");
+        return Ok(0);
+    }
+    // Whose files cannot be read has still sessions.
+    let profiles = files::profiles(app).unwrap_or_default();
+    let now = (app.clock)();
+    let row = |session: &SessionView| {
+        let names: Vec<&str> =
+            files::of_session(&profiles, &session.session_id).map(|name| name.as_str()).collect();
+        let mut row =
+            vec![session.session_id.to_string(), session.state.to_string(), session.tier.to_string()];
+        if arguments.namespace {
+            row.push(session.person.to_string());
+        }
+        row.extend([with_distance(session.expires_at, now), names.join(", ")]);
+        row
+    };
+    let heading: &[&str] = if arguments.namespace {
+        &["session", "state", "tier", "person", "expires", "profile"]
+    } else {
+        &["session", "state", "tier", "expires", "profile"]
+    };
+    app.ui.table(heading, &sessions.iter().map(row).collect::<Vec<_>>())?;
+    Ok(0)
+}

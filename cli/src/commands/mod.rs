@@ -1,0 +1,30 @@
+//! One file for each command: `commands/<verb>.rs`.
+
+mod admin;
+mod completions;
+mod doctor;
+mod list;
+mod renew;
+mod request;
+mod revoke;
+mod status;
+mod tiers;
+mod whoami;
+
+use crate::{app::App, args::Command, error::Result};
+
+/// Runs a command; what it returns is the exit code.
+pub(crate) async fn run(app: &App, command: Command) -> Result<u8> {
+    match command {
+        Command::Request(arguments) => request::run(app, arguments).await,
+        Command::List(arguments) => list::run(app, &arguments).await,
+        Command::Status(arguments) => status::run(app, &arguments).await,
+        Command::Renew(arguments) => renew::run(app, &arguments).await,
+        Command::Revoke(arguments) => revoke::run(app, &arguments).await,
+        Command::Tiers(arguments) => tiers::run(app, arguments).await,
+        Command::Whoami(arguments) => whoami::run(app, &arguments).await,
+        Command::Admin(arguments) => admin::run(app, arguments).await,
+        Command::Doctor(arguments) => doctor::run(app, &arguments).await,
+        Command::Completions { shell } => completions::run(app, shell),
+    }
+}

@@ -1,0 +1,101 @@
+//! `sorry request`: ask, wait, assume the role, write the profile; success is said after all of it.
+
+use serde_json::Value;
+use sorry_wire::{RequestSession, SessionView};
+
+use crate::{
+    app::App,
+    args::{Request, TextFormat},
+    error::{CliError, Exit, Result},
+    files::{self, Delivered},
+    sessions,
+};
+
+pub(crate) async fn run(app: &App, arguments: Request) -> Result<u8> {
+    let duration_seconds = match (arguments.hours, arguments.duration) {
+        (Some(hours), _) => u64::from(hours) * 3600,
+        (None, Some(seconds)) => seconds,
+        (None, None) => return Err(CliError::usage("no window is given").hint("`--hours 8` or `--for 90m`")),
+    };
+    if let Some(profile) = &arguments.delivery.profile {
+        files::refuse_taken(app, profile)?;
+    }
+    let body = RequestSession {
+        client_request_id: client_request_id()?,
+        duration_seconds,
+        reason: arguments.reason,
+        project: arguments.project,
+    };
+    let aws = app.aws().await?;
+    let api = aws.api(app)?;
+    app.on_interrupt("whether the session was asked for is not known: `sorry list` shows it");
+    let session: SessionView = api.post(&["tiers", arguments.tier.as_str(), "sessions"], &body).await?;
+    let id = session.session_id.clone();
+    app.on_interrupt(format!(
+        "session `{id}` goes on: `sorry renew {id}` fetches its credentials, `sorry revoke {id}` ends it"
+    ));
+    if arguments.no_wait {
+        print(app, &session, None, arguments.output.format)?;
+        app.ui.say(&format!(
+            "`sorry status {id}` shows where it stands, `sorry renew {id}` fetches its credentials"
+        ));
+        return Ok(0);
+    }
+    let session = sessions::until_active(app, &api, session).await?;
+    let delivered = files::deliver(app, &aws, &session, &arguments.delivery).await?;
+    print(app, &session, Some(&delivered), arguments.output.format)?;
+    files::explain(app, &session, &delivered);
+    Ok(0)
+}
+
+/// A session and, where there is one, the profile that holds its credentials.
+pub(super) fn print(
+    app: &App,
+    session: &SessionView,
+    delivered: Option<&Delivered>,
+    format: TextFormat,
+) -> Result<()> {
+    if format == TextFormat::Json {
+        let mut object = sessions::as_json(session)?;
+        if let Some(delivered) = delivered {
+            object.insert("profile".to_owned(), Value::from(delivered.profile.as_str()));
+            object.insert("credentials_expire_at".to_owned(), Value::from(delivered.expires_at.to_string()));
+        }
+        return app.ui.json(&object);
+    }
+    let now = (app.clock)();
+    let mut pairs = vec![
+        ("session", session.session_id.to_string()),
+        ("state", session.state.to_string()),
+        ("tier", session.tier.to_string()),
+        ("namespace", session.namespace.to_string()),
+        ("expires", crate::time::with_distance(session.expires_at, now)),
+    ];
+    if let Some(delivered) = delivered {
+        pairs.push(("profile", delivered.profile.to_string()));
+    }
+    app.ui.pairs(&pairs)
+}
+
+/// 128 random bits in the form of a UUID: the service's key against asking twice.
+fn client_request_id() -> Result<String> {
+    let mut random = [0_u8; 16];
+    getrandom::fill(&mut random)
+        .map_err(|error| CliError::new(Exit::Failed, format!("no random numbers: {error}")))?;
+    let hex = format!("{:032x}", u128::from_be_bytes(random));
+    let part = |range| hex.get(range).unwrap_or_default();
+    Ok([part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_are_new_each_time_and_of_the_services_alphabet() {
+        let (one, other) = (client_request_id().unwrap(), client_request_id().unwrap());
+        assert_ne!(one, other);
+        assert_eq!(one.len(), 36);
+        assert!(one.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-'), "{one}");
+    }
+}

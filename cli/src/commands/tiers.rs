@@ -1,0 +1,66 @@
+//! `sorry tiers`.
+
+use sorry_wire::{TierList, TierView, spoken};
+
+use crate::{
+    app::App,
+    args::{TableFormat, TextFormat, Tiers, TiersCommand},
+    error::Result,
+};
+
+pub(crate) async fn run(app: &App, arguments: Tiers) -> Result<u8> {
+    let aws = app.aws().await?;
+    let api = aws.api(app)?;
+    if let Some(TiersCommand::Show { tier, output }) = arguments.command {
+        let tier: TierView = api.get(&["tiers", tier.as_str()], &[]).await?;
+        match output.format {
+            TextFormat::Json => app.ui.json(&tier)?,
+            TextFormat::Text => app.ui.pairs(&pairs(&tier))?,
+        }
+        return Ok(0);
+    }
+    let list: TierList = api.get(&["tiers"], &[]).await?;
+    if arguments.output.format == TableFormat::Json {
+        app.ui.json(&list)?;
+        return Ok(0);
+    }
+    let rows: Vec<Vec<String>> = list.tiers.iter().map(row).collect();
+    app.ui.table(&["tier", "yours", "most", "asks for", "description"], &rows)?;
+    let least = std::time::Duration::from_secs(list.minimum_seconds);
+    app.ui.say(&format!("the shortest window here is {}", spoken(least)));
+    Ok(0)
+}
+
+fn row(tier: &TierView) -> Vec<String> {
+    vec![
+        tier.name.to_string(),
+        yours(tier),
+        format!("{}h", tier.maximum_hours),
+        asks_for(tier),
+        tier.description.clone(),
+    ]
+}
+
+fn yours(tier: &TierView) -> String {
+    match tier.your_hours {
+        _ if !tier.enabled => "not lent here".to_owned(),
+        Some(hours) => format!("{hours}h"),
+        None => "–".to_owned(),
+    }
+}
+
+fn asks_for(tier: &TierView) -> String {
+    let asked = [(tier.mfa, "MFA"), (tier.reason_required, "a reason"), (tier.alert, "an alert")];
+    let asked: Vec<&str> = asked.into_iter().filter_map(|(asked, what)| asked.then_some(what)).collect();
+    if asked.is_empty() { "–".to_owned() } else { asked.join(", ") }
+}
+
+fn pairs(tier: &TierView) -> Vec<(&'static str, String)> {
+    vec![
+        ("tier", tier.name.to_string()),
+        ("description", tier.description.clone()),
+        ("yours", yours(tier)),
+        ("most", format!("{}h", tier.maximum_hours)),
+        ("asks for", asks_for(tier)),
+    ]
+}

@@ -1,0 +1,48 @@
+//! Every environment variable that the command line heeds, whoever reads it. Read in `settings.rs` alone.
+
+/// URL of the service's stage, such as `https://abc123.execute-api.eu-west-2.amazonaws.com/v1`.
+pub(crate) const SORRY_ENDPOINT: &str = "SORRY_ENDPOINT";
+/// Folder of `sorry/config.toml`; `~/.config` without it.
+pub(crate) const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+/// Where `~` is.
+pub(crate) const HOME: &str = "HOME";
+/// The region, before that of the profile.
+pub(crate) const AWS_REGION: &str = "AWS_REGION";
+/// The region, as the AWS CLI alone knows it; after `AWS_REGION`.
+pub(crate) const AWS_DEFAULT_REGION: &str = "AWS_DEFAULT_REGION";
+/// The profile with the bootstrap key, read by the SDK too.
+pub(crate) const AWS_PROFILE: &str = "AWS_PROFILE";
+/// A key in the environment: it beats `AWS_PROFILE`, which is why commands warn of it. Read by the SDK.
+pub(crate) const AWS_ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+/// Where `~/.aws/credentials` is instead, read by the SDK too.
+pub(crate) const AWS_SHARED_CREDENTIALS_FILE: &str = "AWS_SHARED_CREDENTIALS_FILE";
+/// Where `~/.aws/config` is instead, read by the SDK too.
+pub(crate) const AWS_CONFIG_FILE: &str = "AWS_CONFIG_FILE";
+/// PEM file of the only certificate authorities to trust.
+pub(crate) const AWS_CA_BUNDLE: &str = "AWS_CA_BUNDLE";
+/// No colours, whatever its value.
+pub(crate) const NO_COLOR: &str = "NO_COLOR";
+/// Set by `sudo`: credentials are not written on somebody's behalf.
+pub(crate) const SUDO_UID: &str = "SUDO_UID";
+
+/// The variables that `settings.rs` reads.
+pub(crate) const READ: [&str; 12] = [
+    SORRY_ENDPOINT,
+    XDG_CONFIG_HOME,
+    HOME,
+    AWS_REGION,
+    AWS_DEFAULT_REGION,
+    AWS_PROFILE,
+    AWS_ACCESS_KEY_ID,
+    AWS_SHARED_CREDENTIALS_FILE,
+    AWS_CONFIG_FILE,
+    AWS_CA_BUNDLE,
+    NO_COLOR,
+    SUDO_UID,
+];
+
+// Read by libraries alone:
+// - AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and whatever else the SDK's credential chain knows
+// - AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_STS, AWS_ENDPOINT_URL_IAM: where the SDK's own calls go
+// - HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY and their lower-case forms: the HTTP client
+// - COLUMNS: the width of help texts

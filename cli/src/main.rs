@@ -1,0 +1,115 @@
+//! `sorry`, the command line. Arguments → settings → command → exit code; and the only clock.
+//!
+//! | file | what it is for |
+//! |---|---|
+//! | `args.rs` | what can be typed |
+//! | `settings.rs`, `env_vars.rs` | what the environment and the files of settings say; where the bootstrap key comes from |
+//! | `ui.rs` | all that is printed |
+//! | `error.rs` | how commands fail |
+//! | `api.rs` | the service: signing, retries, the gateway's refusals |
+//! | `assume.rs` | the session's credentials, from STS |
+//! | `files.rs` | `~/.aws` |
+//! | `sessions.rs` | ids, waiting, showing |
+//! | `commands/` | one file for each command |
+
+mod api;
+mod app;
+mod args;
+mod assume;
+mod commands;
+mod env_vars;
+mod error;
+mod files;
+mod sessions;
+mod settings;
+mod time;
+mod ui;
+
+use std::{panic, process::ExitCode};
+
+use clap::Parser;
+use jiff::Timestamp;
+
+use crate::{
+    app::App,
+    args::{Arguments, Command},
+    error::{CliError, Exit, Result},
+    settings::{Environment, Settings},
+    ui::Ui,
+};
+
+fn main() -> ExitCode {
+    // A panic is a fault of this program and exits as one; its message is already printed.
+    ExitCode::from(panic::catch_unwind(run).unwrap_or(Exit::Bug as u8))
+}
+
+fn run() -> u8 {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(told) => {
+            // Help and version are data, everything else is a wrong command line; a closed pipe is nobody's fault.
+            let _ = told.print();
+            return if told.use_stderr() { Exit::Usage as u8 } else { 0 };
+        }
+    };
+    let environment = Environment::of_process();
+    let no_color = environment.get(env_vars::NO_COLOR).is_some();
+    let ui = Ui::new(arguments.global.quiet, arguments.global.verbose, no_color);
+    let settings = match Settings::new(&arguments.global, environment) {
+        Ok(settings) => settings,
+        Err(error) => {
+            ui.error(&error);
+            return error.exit;
+        }
+    };
+    let app = App::new(settings, ui, now);
+    match in_runtime(&app, arguments.command) {
+        Ok(exit) => exit,
+        Err(error) => {
+            app.ui.error(&with_reason(&app, error.clone()));
+            error.exit
+        }
+    }
+}
+
+/// Runs the command until it ends or Ctrl-C is pressed.
+fn in_runtime(app: &App, command: Command) -> Result<u8> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::failed(format!("cannot start: {error}")))?;
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = commands::run(app, command) => ended,
+            _ = tokio::signal::ctrl_c() => Err(interrupted(app)),
+        }
+    });
+    // A thread that still waits for a line of input must not keep the program.
+    runtime.shutdown_background();
+    ended
+}
+
+fn interrupted(app: &App) -> CliError {
+    CliError::new(Exit::Interrupted, "interrupted").hint(app.interrupted().unwrap_or_default())
+}
+
+/// A refusal has a simple reason when the key in use is not the bootstrap key.
+fn with_reason(app: &App, error: CliError) -> CliError {
+    if error.exit != Exit::Refused as u8 {
+        return error;
+    }
+    match files::caller_is_session(app) {
+        Some(profile) => CliError {
+            message: format!(
+                "the key in use is that of a session (profile `{profile}`), and `sorry` takes only bootstrap keys"
+            ),
+            ..error.hint("choose the bootstrap key's profile with `AWS_PROFILE` or `--caller-profile`")
+        },
+        None => error,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one clock of the program")]
+fn now() -> Timestamp {
+    Timestamp::now()
+}

@@ -1,0 +1,289 @@
+//! What several commands do with sessions: find them by the beginning of their id, wait for them, show them.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sorry_profiles::Profile;
+use sorry_wire::{ErrorCode, SessionId, SessionView, State};
+use tokio::time::Instant;
+
+use crate::{
+    api::{Api, Scope},
+    app::App,
+    error::{CliError, Exit, Result},
+    files,
+    time::{shown, with_distance},
+};
+
+/// How long a command waits before it says how to go on without it.
+const PATIENCE: Duration = Duration::from_secs(120);
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Ids by their beginnings: whole ids as they are, shorter ones as far as one session of the caller's person alone begins so.
+pub(crate) async fn resolve(api: &Api<'_>, texts: &[String]) -> Result<Vec<Result<SessionId>>> {
+    let parsed: Vec<Result<Wanted>> = texts.iter().map(|text| Wanted::parse(text)).collect();
+    let listed = if parsed.iter().any(|wanted| matches!(wanted, Ok(Wanted::Beginning(_)))) {
+        api.sessions(Scope::Mine).await?
+    } else {
+        Vec::new()
+    };
+    Ok(parsed.into_iter().map(|wanted| wanted?.among(&listed)).collect())
+}
+
+/// As [`resolve`], of one.
+pub(crate) async fn resolve_one(api: &Api<'_>, text: &str) -> Result<SessionId> {
+    resolve(api, &[text.to_owned()])
+        .await?
+        .pop()
+        .unwrap_or_else(|| Err(CliError::new(Exit::Bug, "no id, no answer")))
+}
+
+#[derive(Debug)]
+enum Wanted {
+    Whole(SessionId),
+    Beginning(String),
+}
+
+impl Wanted {
+    fn parse(text: &str) -> Result<Self> {
+        let lower = text.trim().to_ascii_lowercase();
+        match lower.parse::<SessionId>() {
+            Ok(id) => Ok(Self::Whole(id)),
+            // A beginning is what can be made an id by going on.
+            Err(_)
+                if !lower.is_empty()
+                    && lower.len() < 16
+                    && format!("{lower:0<16}").parse::<SessionId>().is_ok() =>
+            {
+                Ok(Self::Beginning(lower))
+            }
+            Err(_) => Err(text
+                .parse::<SessionId>()
+                .err()
+                .map_or_else(|| CliError::usage(format!("`{text}` is not a session id")), CliError::from)),
+        }
+    }
+
+    fn among(self, sessions: &[SessionView]) -> Result<SessionId> {
+        let beginning = match self {
+            Self::Whole(id) => return Ok(id),
+            Self::Beginning(beginning) => beginning,
+        };
+        let fitting: Vec<&SessionView> =
+            sessions.iter().filter(|session| session.session_id.as_str().starts_with(&beginning)).collect();
+        match fitting.as_slice() {
+            [] => {
+                Err(CliError::new(Exit::NotFound, format!("no session of yours begins with `{beginning}`"))
+                    .hint("`sorry list` shows them; other people's sessions go by their whole id")
+                    .code(ErrorCode::SessionNotFound.as_str()))
+            }
+            [one] => Ok(one.session_id.clone()),
+            several => {
+                let shown: Vec<String> = several
+                    .iter()
+                    .take(8)
+                    .map(|session| format!("`{}` ({}, {})", session.session_id, session.tier, session.state))
+                    .collect();
+                let more = if several.len() > 8 { ", …" } else { "" };
+                Err(CliError::usage(format!("`{beginning}` fits {} sessions", several.len()))
+                    .hint(format!("write more of the id: {}{more}", shown.join(", "))))
+            }
+        }
+    }
+}
+
+/// Waits until a session is ACTIVE. Whatever else it becomes is an error that says why.
+pub(crate) async fn until_active(app: &App, api: &Api<'_>, session: SessionView) -> Result<SessionView> {
+    let id = session.session_id.clone();
+    let session = wait(app, api, session, |session| match session.state {
+        State::Requested => Some("waiting: the session's workflow is starting".to_owned()),
+        State::Provisioning => Some("waiting: the session's role is being made in IAM".to_owned()),
+        _ => None,
+    })
+    .await?
+    .map_err(|session| {
+        CliError::failed(format!("session `{id}` is still {}", session.state)).hint(format!(
+            "it goes on without this command: `sorry status {id}` shows where it stands, `sorry renew {id}` fetches its \
+             credentials once it is ACTIVE, `sorry revoke {id}` ends it"
+        ))
+    })?;
+    if session.state == State::Active {
+        return Ok(session);
+    }
+    Err(not_active(&session))
+}
+
+/// Why a session that was meant to become or be ACTIVE is not.
+pub(crate) fn not_active(session: &SessionView) -> CliError {
+    let (id, state) = (&session.session_id, session.state);
+    let failure = session.end.as_ref().and_then(|end| end.failure.as_ref());
+    match (failure, &session.end) {
+        (Some(failure), _) => CliError::failed(format!("session `{id}` failed: {}", failure.message))
+            .hint(if state == State::CleanUpFailed {
+                "something of it is left, which the service goes on removing; nothing of it can be used"
+            } else {
+                "nothing was granted, and nothing of it stays"
+            })
+            .code(failure.code.clone()),
+        (None, Some(end)) => {
+            let exit = if session.state.is_over() { Exit::NotFound } else { Exit::Failed };
+            CliError::new(
+                exit,
+                format!("session `{id}` is {state}: ended by `{}` at {}", end.by, shown(end.at)),
+            )
+            .hint(format!("ask again: `sorry request --tier {}`", session.tier))
+        }
+        (None, None) => CliError::failed(format!("session `{id}` is {state}"))
+            .hint(format!("`sorry status {id}` shows where it stands")),
+    }
+}
+
+/// Waits until nothing of a session is left, or the service says that it could not remove it yet.
+pub(crate) async fn until_over(app: &App, api: &Api<'_>, session: SessionView) -> Result<SessionView> {
+    let id = session.session_id.clone();
+    wait(app, api, session, |session| {
+        if session.state.is_over() || session.state == State::CleanUpFailed {
+            None
+        } else {
+            Some(format!("waiting: the access of `{id}` is being taken away"))
+        }
+    })
+    .await?
+    .map_err(|session| {
+        CliError::failed(format!("session `{id}` is still {}", session.state))
+            .hint(format!("its end is decided and goes on without this command: `sorry status {id}`"))
+    })
+}
+
+/// Asks again and again until `reason` has none left to wait; the inner error is the session that was waited for too long.
+async fn wait(
+    app: &App,
+    api: &Api<'_>,
+    mut session: SessionView,
+    reason: impl Fn(&SessionView) -> Option<String>,
+) -> Result<std::result::Result<SessionView, SessionView>> {
+    let give_up = Instant::now() + PATIENCE;
+    let mut pause = FIRST_PAUSE;
+    while let Some(reason) = reason(&session) {
+        if Instant::now() >= give_up {
+            return Ok(Err(session));
+        }
+        app.ui.progress(&reason);
+        tokio::time::sleep(pause).await;
+        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+        session = api.session(session.session_id.as_str()).await?;
+    }
+    app.ui.done();
+    Ok(Ok(session))
+}
+
+/// A session for programs, without what only its owner needs once.
+pub(crate) fn as_json(session: &SessionView) -> Result<serde_json::Map<String, Value>> {
+    match serde_json::to_value(session) {
+        Ok(Value::Object(mut object)) => {
+            object.remove("access");
+            Ok(object)
+        }
+        other => Err(CliError::new(Exit::Bug, format!("a session is no JSON object: {:?}", other.err()))),
+    }
+}
+
+/// A session for people.
+pub(crate) fn as_pairs(
+    app: &App,
+    session: &SessionView,
+    profiles: &[Profile],
+) -> Vec<(&'static str, String)> {
+    let now = (app.clock)();
+    let time = |at: Option<jiff::Timestamp>| at.map(|at| with_distance(at, now)).unwrap_or_default();
+    let names: Vec<&str> =
+        files::of_session(profiles, &session.session_id).map(|name| name.as_str()).collect();
+    let ended = session.end.as_ref();
+    let cause = ended.map(|end| {
+        json!(end.cause).as_str().map(|cause| format!("{cause}, by {}", end.by)).unwrap_or_default()
+    });
+    let failure = ended
+        .and_then(|end| end.failure.as_ref())
+        .map(|failure| format!("{} ({})", failure.message, failure.code));
+    vec![
+        ("session", session.session_id.to_string()),
+        ("state", session.state.to_string()),
+        ("tier", session.tier.to_string()),
+        ("namespace", session.namespace.to_string()),
+        ("person", session.person.to_string()),
+        ("project", session.project.as_ref().map(ToString::to_string).unwrap_or_default()),
+        ("reason", session.reason.clone().unwrap_or_default()),
+        ("caller", session.caller.clone()),
+        ("requested", time(Some(session.requested_at))),
+        ("active", time(session.activated_at)),
+        ("expires", time(Some(session.expires_at))),
+        ("end", cause.unwrap_or_default()),
+        ("failure", failure.unwrap_or_default()),
+        ("ended", time(session.ended_at)),
+        (
+            "role",
+            session
+                .access
+                .as_ref()
+                .map_or_else(|| session.role_name.to_string(), |access| access.role_arn.clone()),
+        ),
+        ("mfa", if session.mfa { "asked for" } else { "" }.to_owned()),
+        ("profile", names.join(", ")),
+    ]
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    fn session(id: &str, state: &str) -> SessionView {
+        serde_json::from_value(json!({
+            "session_id": id, "state": state, "tier": "developer", "grant": "role", "namespace": "sue", "person": "sue",
+            "caller": "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr", "mfa": false,
+            "requested_at": "2026-11-21T04:00:00Z", "expires_at": "2026-11-21T12:00:00Z",
+            "role_name": format!("sorry-sue-developer-{}", id.get(..8).unwrap_or(id)),
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_id_may_be_shortened_to_what_fits_one_session() {
+        let sessions = [
+            session("7k3m9q2x4v8n1c5d", "ACTIVE"),
+            session("7k3zzzzzzzzzzzzz", "EXPIRED"),
+            session("0c9d000000000000", "REVOKED"),
+        ];
+        let find = |text: &str| Wanted::parse(text)?.among(&sessions).map(|id| id.to_string());
+        assert_eq!(find("7k3m").unwrap(), "7k3m9q2x4v8n1c5d");
+        assert_eq!(find("0").unwrap(), "0c9d000000000000");
+        assert_eq!(find("7K3M").unwrap(), "7k3m9q2x4v8n1c5d", "read aloud and typed in capitals");
+        assert_eq!(
+            find("ffffffffffffffff").unwrap(),
+            "ffffffffffffffff",
+            "whole ids are the service's to know"
+        );
+        let ambiguous = find("7k3").unwrap_err();
+        assert_eq!((ambiguous.exit, ambiguous.message.as_str()), (2, "`7k3` fits 2 sessions"));
+        assert!(
+            ambiguous.hint.unwrap().contains("`7k3m9q2x4v8n1c5d` (developer, ACTIVE), `7k3zzzzzzzzzzzzz`")
+        );
+        assert_eq!(find("8").unwrap_err().exit, 4);
+        for garbage in ["", "u", "7k3-", "../x", "7k3m9q2x4v8n1c5d0", "é"] {
+            let error = find(garbage).unwrap_err();
+            assert_eq!((error.exit, error.hint.is_some()), (2, true), "{garbage}");
+        }
+    }
+
+    #[test]
+    fn json_has_no_handshake() {
+        let mut view = session("7k3m9q2x4v8n1c5d", "ACTIVE");
+        view.access = serde_json::from_value(json!({
+            "role_arn": "arn:aws:iam::1:role/x", "external_id": "0123456789abcdef0123456789abcdef",
+            "source_identity": "7k3m9q2x4v8n1c5d", "role_session_name": "sue-mgr", "maximum_seconds": 28800,
+        }))
+        .unwrap();
+        let json = Value::Object(as_json(&view).unwrap()).to_string();
+        assert!(!json.contains("0123456789abcdef"), "{json}");
+    }
+}

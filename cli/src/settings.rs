@@ -1,0 +1,333 @@
+//! Arguments → settings: flag, else environment, else the file of settings. The one place that reads the environment.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use aws_config::{
+    BehaviorVersion, ConfigLoader, SdkConfig,
+    profile::{ProfileFileCredentialsProvider, region},
+    provider_config::ProviderConfig,
+    retry::RetryConfig,
+    timeout::TimeoutConfig,
+};
+use aws_credential_types::provider::{
+    ProvideCredentials, SharedCredentialsProvider, error::CredentialsError,
+};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use http::Uri;
+use serde::Deserialize;
+use sorry_profiles::AwsFiles;
+
+use crate::{
+    args::Global,
+    env_vars,
+    error::{CliError, Exit, Result, causes},
+};
+
+/// The variables of [`env_vars::READ`] that are set to something.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// That of this process.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place where settings are read")]
+    pub(crate) fn of_process() -> Self {
+        let read = |name: &&str| std::env::var(name).ok().map(|value| ((*name).to_owned(), value));
+        Self(env_vars::READ.iter().filter_map(read).filter(|(_, value)| !value.is_empty()).collect())
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+/// URL of the service's stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    url: String,
+    host: String,
+}
+
+impl Endpoint {
+    /// The URL, without a slash at its end.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The region that stands in the host names of API Gateway; a domain of one's own has none.
+    pub(crate) fn region(&self) -> Option<&str> {
+        let mut labels = self.host.split('.').skip_while(|label| *label != "execute-api").skip(1);
+        let region = labels.next()?;
+        self.host.contains(".amazonaws.com").then_some(region)
+    }
+
+    fn parse(text: &str, from: &str) -> Result<Self> {
+        let refused = |why: &str| {
+            CliError::usage(format!("the endpoint `{text}` ({from}) {why}"))
+                .hint("it looks like `https://abc123.execute-api.eu-west-2.amazonaws.com/v1`: the stack's output `Endpoint`")
+        };
+        let uri: Uri = text.parse().map_err(|_| refused("is not a URL"))?;
+        let host = uri.host().ok_or_else(|| refused("names no host"))?.to_owned();
+        if uri.query().is_some() || uri.authority().is_some_and(|authority| authority.as_str().contains('@'))
+        {
+            return Err(refused("has more than a host and a path"));
+        }
+        let loopback = host == "localhost"
+            || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        match uri.scheme_str() {
+            Some("https") => (),
+            Some("http") if loopback => (),
+            _ => return Err(refused("does not begin with `https://`")),
+        }
+        Ok(Self { url: text.trim_end_matches('/').to_owned(), host })
+    }
+}
+
+/// What the commands work with.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Of this process; for what only warns.
+    pub(crate) environment: Environment,
+    /// Where `aws` looks for its files.
+    pub(crate) aws_files: AwsFiles,
+    /// The profile named by a flag.
+    pub(crate) caller_profile: Option<String>,
+    endpoint: Option<Endpoint>,
+    region: Option<String>,
+    config_file: PathBuf,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfigFile {
+    endpoint: Option<String>,
+    region: Option<String>,
+}
+
+impl Settings {
+    pub(crate) fn new(flags: &Global, environment: Environment) -> Result<Self> {
+        let home = environment.get(env_vars::HOME).map(PathBuf::from).unwrap_or_default();
+        let config_file = environment
+            .get(env_vars::XDG_CONFIG_HOME)
+            .map_or_else(|| home.join(".config"), PathBuf::from)
+            .join("sorry/config.toml");
+        let file = config(&config_file)?;
+        let path = |name, standard| {
+            environment.get(name).map_or_else(|| home.join(standard), |path| expand(path, &home))
+        };
+        let aws_files = AwsFiles {
+            credentials: path(env_vars::AWS_SHARED_CREDENTIALS_FILE, ".aws/credentials"),
+            config: path(env_vars::AWS_CONFIG_FILE, ".aws/config"),
+        };
+        let from_file = format!("from `{}`", config_file.display());
+        let endpoint = [
+            (flags.endpoint.as_deref(), "from `--endpoint`"),
+            (environment.get(env_vars::SORRY_ENDPOINT), "from `SORRY_ENDPOINT`"),
+            (file.endpoint.as_deref(), from_file.as_str()),
+        ]
+        .into_iter()
+        .find_map(|(value, from)| value.map(|value| Endpoint::parse(value, from)))
+        .transpose()?;
+        let region = flags
+            .region
+            .clone()
+            .or_else(|| environment.get(env_vars::AWS_REGION).map(str::to_owned))
+            .or_else(|| environment.get(env_vars::AWS_DEFAULT_REGION).map(str::to_owned))
+            .or(file.region);
+        Ok(Self {
+            aws_files,
+            caller_profile: flags.caller_profile.clone(),
+            endpoint,
+            region,
+            config_file,
+            environment,
+        })
+    }
+
+    /// Where the service is.
+    pub(crate) fn endpoint(&self) -> Result<&Endpoint> {
+        self.endpoint.as_ref().ok_or_else(|| {
+            CliError::usage("no endpoint is set").hint(format!(
+                "your administrator knows it: set `SORRY_ENDPOINT`, or write `endpoint = \"https://…\"` into `{}`",
+                self.config_file.display()
+            ))
+        })
+    }
+
+    /// The region: as set, else the profile's, else that in the endpoint's name.
+    pub(crate) async fn region(&self) -> Option<String> {
+        if self.region.is_some() {
+            return self.region.clone();
+        }
+        let mut profile = region::Builder::default();
+        if let Some(name) = &self.caller_profile {
+            profile = profile.profile_name(name);
+        }
+        let found = aws_config::meta::region::ProvideRegion::region(&profile.build()).await;
+        found.map(|region| region.to_string()).or_else(|| self.endpoint.as_ref()?.region().map(str::to_owned))
+    }
+
+    /// Certificate authorities to trust instead of the system's.
+    pub(crate) fn ca_bundle(&self) -> Result<Option<Vec<u8>>> {
+        let Some(path) = self.environment.get(env_vars::AWS_CA_BUNDLE) else { return Ok(None) };
+        let refused = |why: String| CliError::usage(format!("`AWS_CA_BUNDLE` names `{path}`, {why}"));
+        let bytes = fs::read(path).map_err(|error| refused(format!("which cannot be read: {error}")))?;
+        let has_certificate = bytes.windows(27).any(|window| window == b"-----BEGIN CERTIFICATE-----");
+        if has_certificate {
+            Ok(Some(bytes))
+        } else {
+            Err(refused("which holds no PEM certificate".to_owned()))
+        }
+    }
+
+    /// The AWS SDK's configuration: where the bootstrap key comes from, over which connection, with which patience.
+    pub(crate) async fn sdk(&self, http: SharedHttpClient, region: Option<&str>) -> SdkConfig {
+        let region = region.map(|region| aws_config::Region::new(region.to_owned()));
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(crate::api::CONNECT_TIMEOUT)
+            .operation_attempt_timeout(crate::api::WHOLE_TIMEOUT)
+            .build();
+        let loader: ConfigLoader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http.clone())
+            .region(region.clone())
+            .retry_config(RetryConfig::standard())
+            .timeout_config(timeouts);
+        // `--caller-profile` is somebody's word: unlike `AWS_PROFILE` it beats a key in the environment.
+        match &self.caller_profile {
+            Some(name) => {
+                let provider = ProviderConfig::without_region().with_http_client(http).with_region(region);
+                let profile =
+                    ProfileFileCredentialsProvider::builder().configure(&provider).profile_name(name).build();
+                loader.profile_name(name).credentials_provider(profile).load().await
+            }
+            None => loader.load().await,
+        }
+    }
+}
+
+/// The bootstrap key. The one door to it: an encrypted vault will stand here before AWS's own chain.
+pub(crate) async fn credentials(
+    provider: &SharedCredentialsProvider,
+) -> Result<aws_credential_types::Credentials> {
+    provider.provide_credentials().await.map_err(|error| {
+        let failed = |exit, what: &str| CliError::new(exit, format!("{what}: {}", causes(&error)));
+        match &error {
+            CredentialsError::CredentialsNotLoaded(_) => CliError::failed("no AWS key was found").hint(
+                "put your bootstrap key into a profile (`aws configure --profile sue-mgr`) and name it with `AWS_PROFILE` or \
+                 `--caller-profile`",
+            ),
+            CredentialsError::ProviderTimedOut(_) => failed(Exit::Unreachable, "the AWS key's source did not answer in time"),
+            CredentialsError::InvalidConfiguration(_) => {
+                failed(Exit::Usage, "the AWS settings for the key are not right").hint("look at `~/.aws/config`")
+            }
+            _ => failed(Exit::Failed, "the AWS key could not be fetched")
+                .hint("does the profile need a sign-in first, such as `aws sso login`?"),
+        }
+    })
+}
+
+fn config(path: &Path) -> Result<ConfigFile> {
+    match fs::read_to_string(path) {
+        Ok(text) => toml::from_str(&text).map_err(|error| {
+            CliError::usage(format!("`{}` is not right: {}", path.display(), error.message()))
+                .hint("it knows the keys `endpoint` and `region`")
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(ConfigFile::default()),
+        Err(error) => Err(CliError::usage(format!("`{}` cannot be read: {error}", path.display()))),
+    }
+}
+
+/// `~/…`, as the SDKs read it in the variables that name files.
+fn expand(path: &str, home: &Path) -> PathBuf {
+    path.strip_prefix("~/").map_or_else(|| PathBuf::from(path), |rest| home.join(rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> Environment {
+        Environment(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn flags_beat_the_environment_which_beats_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().to_str().unwrap();
+        fs::create_dir(folder.path().join("sorry")).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "no credentials: a file of settings for a test")]
+        fs::write(
+            folder.path().join("sorry/config.toml"),
+            "endpoint = \"https://file.example/v1/\"\nregion = \"eu-west-1\"\n",
+        )
+        .unwrap();
+        let url = |flag: Option<&str>, pairs: &[(&str, &str)]| {
+            let flags = Global { endpoint: flag.map(str::to_owned), ..Global::default() };
+            Settings::new(&flags, environment(pairs)).unwrap().endpoint().unwrap().url().to_owned()
+        };
+        let file = ("XDG_CONFIG_HOME", root);
+        assert_eq!(url(None, &[file]), "https://file.example/v1");
+        assert_eq!(
+            url(None, &[file, ("SORRY_ENDPOINT", "https://environment.example")]),
+            "https://environment.example"
+        );
+        assert_eq!(
+            url(Some("https://flag"), &[file, ("SORRY_ENDPOINT", "https://environment.example")]),
+            "https://flag"
+        );
+    }
+
+    #[test]
+    fn endpoints_are_encrypted_unless_they_are_this_machine() {
+        for good in [
+            "https://a.example/v1",
+            "http://127.0.0.1:4566/_aws/execute-api/abc/v1",
+            "http://[::1]:1/x",
+            "http://localhost:1",
+        ] {
+            assert!(Endpoint::parse(good, "").is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "abc",
+            "http://a.example/v1",
+            "ftp://a",
+            "https://a/v1?x=1",
+            "https://user@a/v1",
+            "http://127.0.0.1.example/",
+        ] {
+            assert!(Endpoint::parse(bad, "").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_region_stands_in_the_endpoints_name() {
+        let region = |url| Endpoint::parse(url, "").unwrap().region().map(str::to_owned);
+        assert_eq!(
+            region("https://abc123.execute-api.eu-west-2.amazonaws.com/v1").as_deref(),
+            Some("eu-west-2")
+        );
+        assert_eq!(
+            region("https://abc123.execute-api.cn-north-1.amazonaws.com.cn/v1").as_deref(),
+            Some("cn-north-1")
+        );
+        assert_eq!(region("https://sorry.example.org/v1"), None);
+    }
+
+    #[test]
+    fn files_are_where_aws_looks_for_them() {
+        let files =
+            |pairs: &[(&str, &str)]| Settings::new(&Global::default(), environment(pairs)).unwrap().aws_files;
+        let home = ("HOME", "/home/sue");
+        assert_eq!(files(&[home]).credentials, Path::new("/home/sue/.aws/credentials"));
+        let moved = files(&[home, ("AWS_SHARED_CREDENTIALS_FILE", "~/c"), ("AWS_CONFIG_FILE", "/etc/c")]);
+        assert_eq!(
+            (moved.credentials, moved.config),
+            (PathBuf::from("/home/sue/c"), PathBuf::from("/etc/c"))
+        );
+    }
+}

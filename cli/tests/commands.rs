@@ -1,0 +1,712 @@
+//! Whole commands: what they print, how they exit, what they send and what they write.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
+#![allow(clippy::disallowed_methods, reason = "tests prepare files and settings for the program they start")]
+
+mod scripted;
+
+use std::{
+    fs,
+    io::Read,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+
+use scripted::{Answer, Server, answer};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const SECRET: &str = "wJalrXUtnFEMIK7MDENGbPxRfiCYCANARYKEY000";
+const ID: &str = "7k3m9q2x4v8n1c5d";
+
+/// A person's machine: a home with a bootstrap key, and the service's address.
+struct Desk {
+    home: TempDir,
+    endpoint: String,
+    variables: Vec<(String, String)>,
+}
+
+impl Desk {
+    fn at(endpoint: &str) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir(home.path().join(".aws")).unwrap();
+        let keys = format!(
+            "# mine\n[bootstrap]\naws_access_key_id = AKIAEXAMPLEEXAMPLE12\naws_secret_access_key = {SECRET}\n"
+        );
+        fs::write(home.path().join(".aws/credentials"), keys).unwrap();
+        fs::set_permissions(home.path().join(".aws/credentials"), fs::Permissions::from_mode(0o600)).unwrap();
+        Self { home, endpoint: endpoint.to_owned(), variables: Vec::new() }
+    }
+
+    fn facing(server: &Server) -> Self {
+        Self::at(&format!("http://{}/v1", server.address))
+            .with("AWS_ENDPOINT_URL", &format!("http://{}", server.address))
+    }
+
+    fn with(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn credentials(&self) -> PathBuf {
+        self.home.path().join(".aws/credentials")
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sorry"));
+        command
+            .args(words)
+            .env_clear()
+            .env("HOME", self.home.path())
+            .env("SORRY_ENDPOINT", &self.endpoint)
+            .env("AWS_PROFILE", "bootstrap")
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Ran {
+        Ran::from(self.command(words).output().unwrap())
+    }
+}
+
+/// How a command went.
+struct Ran {
+    exit: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let ran = Self {
+            exit: output.status.code().unwrap(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        };
+        assert!(
+            !format!("{}{}", ran.stdout, ran.stderr).contains(SECRET),
+            "a command printed its caller's key"
+        );
+        ran
+    }
+}
+
+impl std::fmt::Display for Ran {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "exit {}\n--- stdout\n{}--- stderr\n{}", self.exit, self.stdout, self.stderr)
+    }
+}
+
+impl Ran {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self}"))
+    }
+}
+
+/// Snapshots without what differs from run to run.
+macro_rules! assert_ran {
+    ($ran:expr) => {
+        insta::with_settings!({filters => vec![
+            (r"127\.0\.0\.1:\d+", "[SERVICE]"),
+            (r"\((?:in )?\d+[hms][0-9hms]*(?: ago)?\)", "([DISTANCE])"),
+            (r"/[^ `]*/\.tmp[A-Za-z0-9]+", "[HOME]"),
+        ]}, { insta::assert_snapshot!($ran.to_string()) })
+    };
+}
+
+fn session(state: &str) -> Value {
+    session_called(ID, state)
+}
+
+fn session_called(id: &str, state: &str) -> Value {
+    json!({
+        "session_id": id, "state": state, "tier": "developer", "grant": "role", "namespace": "sue", "person": "sue",
+        "caller": "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr", "mfa": false,
+        "requested_at": "2026-11-21T04:00:00Z", "expires_at": "2099-11-21T12:00:00Z",
+        "role_name": format!("sorry-sue-developer-{}", &id[..8]),
+    })
+}
+
+fn usable() -> Value {
+    let mut session = session("ACTIVE");
+    session["access"] = json!({
+        "role_arn": format!("arn:aws:iam::123456789012:role/sorry/session/sue/sorry-sue-developer-{}", &ID[..8]),
+        "external_id": "0123456789abcdef0123456789abcdef", "source_identity": ID, "role_session_name": "sue-mgr",
+        "maximum_seconds": 28800,
+    });
+    session
+}
+
+fn refusal(code: &str, message: &str, hint: &str) -> Value {
+    json!({"code": code, "message": message, "hint": hint, "request_id": "6f2b"})
+}
+
+const ASK: &str = "POST /v1/tiers/developer/sessions";
+const EIGHT_HOURS: [&str; 5] = ["request", "--tier", "developer", "--hours", "8"];
+
+fn get() -> String {
+    format!("GET /v1/sessions/{ID}")
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let desk = Desk::at("");
+    for (name, words) in [
+        ("sorry", vec![]),
+        ("request", vec!["request"]),
+        ("list", vec!["list"]),
+        ("status", vec!["status"]),
+        ("renew", vec!["renew"]),
+        ("revoke", vec!["revoke"]),
+        ("tiers", vec!["tiers"]),
+        ("tiers_show", vec!["tiers", "show"]),
+        ("whoami", vec!["whoami"]),
+        ("admin", vec!["admin"]),
+        ("admin_callers", vec!["admin", "callers"]),
+        ("admin_callers_add", vec!["admin", "callers", "add"]),
+        ("admin_callers_list", vec!["admin", "callers", "list"]),
+        ("admin_callers_remove", vec!["admin", "callers", "remove"]),
+        ("admin_sweep", vec!["admin", "sweep"]),
+        ("doctor", vec!["doctor"]),
+        ("completions", vec!["completions"]),
+    ] {
+        let ran = desk.run(&[words, vec!["--help"]].concat());
+        assert_eq!((ran.exit, ran.stderr.as_str()), (0, ""), "{name}");
+        insta::assert_snapshot!(format!("help_{name}"), ran.stdout);
+    }
+}
+
+#[test]
+fn words_that_are_not_a_command_line_exit_2() {
+    let desk = Desk::at("http://127.0.0.1:1/v1");
+    for words in [
+        &["request"] as &[&str],
+        &["request", "--tier", "developer"],
+        &["request", "--tier", "developer", "--hours", "1.5"],
+        &["request", "--tier", "developer", "--for", "90"],
+        &["request", "--tier", "Developer!", "--hours", "1"],
+        &["request", "--tier", "developer", "--hours", "1", "--profile", "a b"],
+        &["list", "--status", "gone"],
+        &["admin", "sweep"],
+        &["admin", "callers", "add", "sue-mgr", "--tier", "developer"],
+        &["status", "not-an-id"],
+        &["nonsense"],
+    ] {
+        let ran = desk.run(words);
+        assert_eq!(ran.exit, 2, "{words:?}: {ran}");
+        assert!(ran.stdout.is_empty() && ran.stderr.starts_with("error: "), "{words:?}: {ran}");
+    }
+}
+
+#[test]
+fn a_refusal_is_told_in_the_services_words_with_its_code_and_exit_code() {
+    for (words, code, status, message, hint, sent, exit) in [
+        (
+            &["--hours", "9"],
+            "WindowTooLong",
+            403,
+            "`9h` is longer than tier `developer` allows you",
+            "ask for 8h or less",
+            32_400,
+            3,
+        ),
+        (
+            &["--hours", "0"],
+            "WindowTooShort",
+            400,
+            "`0s` is shorter than this deployment allows",
+            "ask for 15m or more",
+            0,
+            2,
+        ),
+        (
+            &["--for", "90m"],
+            "UnknownTier",
+            404,
+            "there is no tier `developer`",
+            "there are `read-only`",
+            5400,
+            4,
+        ),
+        (
+            &["--hours", "1"],
+            "ReasonUnusable",
+            400,
+            "the reason is too short",
+            "10 characters or more",
+            3600,
+            2,
+        ),
+        (&["--hours", "1"], "UnknownCaller", 403, "nobody knows you", "ask to be registered", 3600, 3),
+        (&["--hours", "1"], "IdempotencyConflict", 409, "another request has this key", "", 3600, 1),
+        (
+            &["--hours", "1"],
+            "NoSubscriber",
+            503,
+            "nobody would hear the alert",
+            "subscribe somebody",
+            3600,
+            1,
+        ),
+        (&["--hours", "1"], "Internal", 500, "a fault of the service", "", 3600, 70),
+    ] {
+        let server = Server::start(vec![answer(ASK, status, refusal(code, message, hint))]);
+        let desk = Desk::facing(&server);
+        let before = fs::read(desk.credentials()).unwrap();
+        let ran = desk.run(&[&["request", "--tier", "developer"], &words[..]].concat());
+        let hint = if hint.is_empty() { String::new() } else { format!("hint: {hint}\n") };
+        assert_eq!(ran.stderr, format!("error: {message}\n{hint}code: {code} (request 6f2b)\n"));
+        assert_eq!((ran.exit, ran.stdout.as_str()), (exit, ""), "{code}");
+        let asked: Value = serde_json::from_str(&server.asked()[0].body).unwrap();
+        assert_eq!(asked["duration_seconds"], sent);
+        assert_eq!(fs::read(desk.credentials()).unwrap(), before);
+    }
+}
+
+#[test]
+fn what_the_gateway_refuses_by_itself_says_what_to_do() {
+    let arn = "User: arn:aws:iam::123456789012:user/x is not authorized to perform: execute-api:Invoke on resource: \
+               arn:aws:execute-api:us-east-1:********9012:abc/v1";
+    for (name, body, exit) in [
+        ("wrong_endpoint", json!({"message": "Missing Authentication Token"}), 5),
+        ("not_let_in", json!({"Message": format!("{arn}/GET/whoami")}), 3),
+        ("denied", json!({"Message": format!("{arn}/GET/whoami with an explicit deny")}), 3),
+        ("unknown_key", json!({"message": "The security token included in the request is invalid."}), 3),
+        (
+            "clock",
+            json!({"message": "Signature expired: 20261121T040000Z is now earlier than 20261121T041500Z"}),
+            1,
+        ),
+        // As this deployment's own gateway words it.
+        (
+            "dressed",
+            json!({"code": "NotAllowed", "message": format!("{arn}/GET/whoami"), "hint": "x", "request_id": "y"}),
+            3,
+        ),
+        ("no_json", Value::Null, 1),
+    ] {
+        let server = Server::start(vec![answer("GET /v1/whoami", 403, body)]);
+        let ran = Desk::facing(&server).run(&["whoami"]);
+        assert_eq!(ran.exit, exit, "{name}: {ran}");
+        server.asked();
+        insta::assert_snapshot!(format!("gateway_{name}"), ran.stderr);
+    }
+}
+
+#[test]
+fn the_key_of_a_session_is_recognised_when_it_is_refused() {
+    let server = Server::start(vec![answer(
+        "GET /v1/whoami",
+        403,
+        refusal("UnknownCaller", "nobody knows you", "ask"),
+    )]);
+    let desk = Desk::facing(&server).with("AWS_PROFILE", "sue-developer");
+    let ours = format!(
+        "[sue-developer]\naws_access_key_id = ASIAEXAMPLEEXAMPLE12\naws_secret_access_key = {SECRET}\naws_session_token = T\n\
+         sorry_session = {ID}\n"
+    );
+    fs::write(desk.credentials(), ours).unwrap();
+    let ran = desk.run(&["whoami"]);
+    assert_eq!(ran.exit, 3);
+    assert!(ran.stderr.contains("that of a session (profile `sue-developer`)"), "{ran}");
+}
+
+#[test]
+fn an_id_may_be_shortened_unless_it_fits_several() {
+    let page = |ids: [&str; 2], cursor: Option<&str>| json!({"sessions": ids.map(|id| session_called(id, "ACTIVE")), "cursor": cursor});
+    let pages = || {
+        vec![
+            answer(
+                "GET /v1/sessions?scope=mine",
+                200,
+                page(["7k3m9q2x4v8n1c5d", "0c9d000000000000"], Some("a+/=")),
+            ),
+            answer(
+                "GET /v1/sessions?scope=mine&cursor=a%2B%2F%3D",
+                200,
+                page(["7k3zzzzzzzzzzzzz", "1111111111111111"], None),
+            ),
+        ]
+    };
+    let server = Server::start(pages());
+    let ambiguous = Desk::facing(&server).run(&["status", "7k3"]);
+    server.asked();
+    assert_ran!(ambiguous);
+
+    let server = Server::start(pages());
+    let none = Desk::facing(&server).run(&["status", "8"]);
+    assert_eq!(none.exit, 4, "{none}");
+
+    let server = Server::start([pages(), vec![answer(&get(), 200, session("ACTIVE"))]].concat_answers());
+    let found = Desk::facing(&server).run(&["status", "7K3M", "--output", "json"]);
+    assert_eq!((found.exit, &found.json()["session_id"]), (0, &json!(ID)));
+
+    let server = Server::start(vec![answer(
+        &get(),
+        404,
+        refusal("SessionNotFound", "there is no session", "see `sorry list`"),
+    )]);
+    assert_eq!(Desk::facing(&server).run(&["status", ID]).exit, 4, "whole ids are the service's to know");
+    server.asked();
+}
+
+trait Concat {
+    fn concat_answers(self) -> Vec<Answer>;
+}
+
+impl Concat for [Vec<Answer>; 2] {
+    fn concat_answers(self) -> Vec<Answer> {
+        self.into_iter().flatten().collect()
+    }
+}
+
+#[test]
+fn what_may_pass_is_sent_again_with_the_same_body_and_a_signature_of_its_own() {
+    let server = Server::start(vec![
+        answer(ASK, 503, "Service Unavailable"),
+        answer(ASK, 429, refusal("Throttled", "slow down", "")),
+        answer(ASK, 202, session("REQUESTED")),
+    ]);
+    let ran = Desk::facing(&server).run(&[&EIGHT_HOURS[..], &["--no-wait", "--output", "json"]].concat());
+    assert_eq!(ran.exit, 0, "{ran}");
+    let asked = server.asked();
+    assert!(
+        asked.iter().all(|again| again.body == asked[0].body && !again.header("authorization").is_empty())
+    );
+    assert!(asked[0].header("authorization").contains("/us-east-1/execute-api/aws4_request"));
+    assert_eq!((&ran.json()["state"], &ran.json()["profile"]), (&json!("REQUESTED"), &Value::Null));
+}
+
+#[test]
+fn nobody_there_is_exit_5() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let ran = Desk::at(&format!("http://{closed}/v1")).run(&["whoami"]);
+    assert_eq!(ran.exit, 5, "{ran}");
+    assert!(ran.stderr.starts_with(&format!("error: cannot reach `http://{closed}/v1`: ")), "{ran}");
+}
+
+#[test]
+fn missing_settings_say_where_they_belong() {
+    assert_ran!(Desk::at("").run(&["whoami"]));
+    assert_ran!(Desk::at("http://service.example/v1").run(&["whoami"]));
+    let no_key = Desk::at("http://127.0.0.1:1/v1").with("AWS_PROFILE", "nobody").run(&["whoami"]);
+    assert!((1..=2).contains(&no_key.exit) && no_key.stderr.contains("hint: "), "{no_key}");
+}
+
+#[test]
+fn a_session_that_fails_is_an_error_with_its_reason() {
+    let mut failed = session("FAILED");
+    failed["end"] = json!({
+        "cause": "failed", "by": "clean-up", "at": "2026-11-21T04:00:05Z",
+        "failure": {"code": "NoSubscriber", "message": "nobody has subscribed to the alerts"},
+    });
+    let server = Server::start(vec![
+        answer(ASK, 202, session("REQUESTED")),
+        answer(&get(), 200, session("PROVISIONING")),
+        answer(&get(), 200, failed),
+    ]);
+    let desk = Desk::facing(&server);
+    let before = fs::read(desk.credentials()).unwrap();
+    let ran = desk.run(&EIGHT_HOURS);
+    server.asked();
+    assert_eq!(fs::read(desk.credentials()).unwrap(), before);
+    assert_ran!(ran);
+}
+
+fn sts_refusal() -> Answer {
+    answer(
+        "POST /",
+        403,
+        "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>AccessDenied</Code>\
+         <Message>User: arn:aws:iam::123456789012:user/sorry/caller/sue-mgr is not authorized to perform: sts:AssumeRole on \
+         resource: x</Message></Error><RequestId>r</RequestId></ErrorResponse>",
+    )
+}
+
+fn sts_credentials() -> Answer {
+    answer(
+        "POST /",
+        200,
+        "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials>\
+         <AccessKeyId>ASIALENTLENTLENT1234</AccessKeyId><SecretAccessKey>LentSecretLentSecretLentSecret</SecretAccessKey>\
+         <SessionToken>LentTokenLentToken</SessionToken><Expiration>2098-01-01T00:00:00Z</Expiration></Credentials>\
+         </AssumeRoleResult></AssumeRoleResponse>",
+    )
+}
+
+/// The local AWS knows a new role at once; AWS needs up to half a minute.
+#[test]
+fn a_role_that_aws_does_not_know_yet_is_waited_for_and_success_is_said_after_the_profile_is_written() {
+    let server = Server::start(vec![
+        answer(ASK, 202, session("REQUESTED")),
+        answer(&get(), 200, usable()),
+        sts_refusal(),
+        sts_credentials(),
+    ]);
+    let desk = Desk::facing(&server).with("AWS_ACCESS_KEY_ID", "");
+    let ran = desk.run(&EIGHT_HOURS);
+    let asked = server.asked();
+    assert_eq!(ran.exit, 0, "{ran}");
+    let assumed = &asked[3].body;
+    for argument in [
+        "DurationSeconds=28800",
+        "ExternalId=0123456789abcdef0123456789abcdef",
+        &format!("SourceIdentity={ID}"),
+        "RoleSessionName=sue-mgr",
+    ] {
+        assert!(assumed.contains(argument), "{argument}: {assumed}");
+    }
+    let written = fs::read_to_string(desk.credentials()).unwrap();
+    assert!(written.starts_with("# mine\n[bootstrap]\n"), "{written}");
+    assert!(written.contains("[sue-developer]") && written.contains("ASIALENTLENTLENT1234"), "{written}");
+    assert!(written.contains(&format!("sorry_session = {ID}")), "{written}");
+    assert_eq!(fs::metadata(desk.credentials()).unwrap().permissions().mode() & 0o777, 0o600);
+    let said = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(!said.contains("LentSecret") && !said.contains("LentToken"), "{said}");
+    assert_ran!(ran);
+}
+
+#[test]
+fn an_explicit_deny_of_the_role_is_not_waited_for() {
+    let mut denied = sts_refusal();
+    denied.body =
+        denied.body.replace("resource: x", "resource: x with an explicit deny in an identity-based policy");
+    let server = Server::start(vec![answer(&get(), 200, usable()), denied]);
+    let desk = Desk::facing(&server);
+    let before = fs::read(desk.credentials()).unwrap();
+    let ran = desk.run(&["renew", ID]);
+    server.asked();
+    assert_eq!(ran.exit, 3, "{ran}");
+    assert!(ran.stderr.contains(&format!("`sorry renew {ID}`")), "{ran}");
+    assert_eq!(fs::read(desk.credentials()).unwrap(), before);
+}
+
+#[test]
+fn somebody_elses_profile_is_refused_before_a_session_is_asked_for() {
+    let server = Server::start(Vec::new());
+    let ran = Desk::facing(&server).run(&[&EIGHT_HOURS[..], &["--profile", "bootstrap"]].concat());
+    assert!(server.asked().is_empty());
+    assert_ran!(ran);
+}
+
+#[test]
+fn revoked_is_said_when_nothing_is_left_and_the_profile_goes() {
+    let delete = format!("DELETE /v1/sessions/{ID}");
+    let server = Server::start(vec![
+        answer(&delete, 202, session("REVOKING")),
+        answer(&get(), 200, session("REVOKING")),
+        answer(&get(), 200, session("REVOKED")),
+    ]);
+    let desk = Desk::facing(&server);
+    let mine = fs::read_to_string(desk.credentials()).unwrap();
+    let profile = |name: &str, id: &str| {
+        format!(
+            "[{name}]\naws_access_key_id = ASIALENTLENTLENT1234\naws_secret_access_key = S\naws_session_token = T\nsorry_session = {id}\n"
+        )
+    };
+    let other = profile("sue-read-only", "0c9d000000000000");
+    fs::write(desk.credentials(), format!("{mine}{other}{}", profile("sue-developer", ID))).unwrap();
+    let ran = desk.run(&["revoke", ID]);
+    server.asked();
+    let left = fs::read_to_string(desk.credentials()).unwrap();
+    assert!(left.starts_with(&format!("{mine}{other}")) && !left.contains("sue-developer"), "{left}");
+    assert_ran!(ran);
+}
+
+#[test]
+fn of_several_revocations_all_are_tried_and_the_worst_decides() {
+    let (gone, stuck) = ("0c9d000000000000", "1111111111111111");
+    let mut left = session_called(stuck, "CLEAN_UP_FAILED");
+    left["end"] = json!({
+        "cause": "revoked", "by": "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr", "at": "2026-11-21T04:00:05Z",
+        "failure": {"code": "PolicyRefused", "message": "AWS refused DeleteRole"},
+    });
+    let server = Server::start(vec![
+        answer(
+            &format!("DELETE /v1/sessions/{gone}"),
+            404,
+            refusal("SessionNotFound", "there is no session", "see `sorry list`"),
+        ),
+        answer(&format!("DELETE /v1/sessions/{stuck}"), 202, session_called(stuck, "REVOKING")),
+        answer(&format!("DELETE /v1/sessions/{ID}"), 202, session("REVOKED")),
+        answer(&format!("GET /v1/sessions/{stuck}"), 200, left),
+    ]);
+    let ran = Desk::facing(&server).run(&["revoke", gone, stuck, ID]);
+    server.asked();
+    assert_ran!(ran);
+}
+
+#[test]
+fn nothing_to_revoke_is_no_failure() {
+    let server = Server::start(vec![answer(
+        "GET /v1/sessions?scope=mine",
+        200,
+        json!({"sessions": [session("EXPIRED")]}),
+    )]);
+    let ran = Desk::facing(&server).run(&["revoke", "--all"]);
+    assert_eq!((ran.exit, ran.stdout.as_str()), (0, ""), "{ran}");
+}
+
+#[test]
+fn lists_show_whole_ids_and_where_the_credentials_are() {
+    let list = json!({"sessions": [session("ACTIVE"), session_called("0c9d000000000000", "EXPIRED")]});
+    let server = Server::start(vec![answer("GET /v1/sessions?scope=mine", 200, &list)]);
+    assert_ran!(Desk::facing(&server).run(&["list"]));
+    let server = Server::start(vec![answer("GET /v1/sessions?scope=namespace", 200, &list)]);
+    let ran = Desk::facing(&server).run(&["list", "--namespace", "--status", "active", "--output", "json"]);
+    assert_eq!(ran.json()["sessions"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn tiers_say_what_is_the_callers() {
+    let tier = |name: &str, yours: Option<u32>, enabled: bool| {
+        json!({"name": name, "description": format!("about {name}"), "grant": "role", "maximum_hours": 8, "your_hours": yours,
+            "enabled": enabled, "mfa": true, "reason_required": name == "admin", "alert": false})
+    };
+    let list = json!({"tiers": [tier("admin", None, false), tier("developer", Some(4), true)], "minimum_seconds": 900});
+    let server = Server::start(vec![answer("GET /v1/tiers", 200, list)]);
+    assert_ran!(Desk::facing(&server).run(&["tiers"]));
+    let server =
+        Server::start(vec![answer("GET /v1/tiers/developer", 200, tier("developer", Some(4), true))]);
+    assert_ran!(Desk::facing(&server).run(&["tiers", "show", "developer"]));
+}
+
+#[test]
+fn quiet_prints_data_and_errors_alone() {
+    let server = Server::start(vec![answer(ASK, 202, session("REQUESTED"))]);
+    let ran = Desk::facing(&server).run(&[&EIGHT_HOURS[..], &["--no-wait", "--quiet"]].concat());
+    assert_eq!((ran.exit, ran.stderr.as_str()), (0, ""), "{ran}");
+    assert!(ran.stdout.contains(ID));
+}
+
+#[test]
+fn the_doctor_looks_at_clock_and_key_and_files() {
+    let mut knock = answer("GET /v1/whoami", 403, json!({"message": "Missing Authentication Token"}));
+    knock.headers.push(("date".to_owned(), "Sat, 21 Nov 2020 04:00:00 GMT".to_owned()));
+    let identity = answer(
+        "POST /",
+        200,
+        "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
+         <Arn>arn:aws:iam::123456789012:user/sorry/caller/sue-mgr</Arn><UserId>AIDAX</UserId><Account>123456789012</Account>\
+         </GetCallerIdentityResult></GetCallerIdentityResponse>",
+    );
+    let me = json!({"account": "123456789012", "unique_id": "AIDAX", "arn": "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr",
+        "administrator": false});
+    let server = Server::start(vec![knock, identity, answer("GET /v1/whoami", 200, me)]);
+    let desk = Desk::facing(&server);
+    fs::set_permissions(desk.credentials(), fs::Permissions::from_mode(0o644)).unwrap();
+    let ran = desk.run(&["doctor", "--output", "json"]);
+    let verdicts: Vec<(String, bool)> = ran
+        .json()
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|check| (check["check"].as_str().unwrap().to_owned(), check["ok"].as_bool().unwrap()))
+        .collect();
+    server.asked();
+    let expected = [
+        ("endpoint", true),
+        ("network", true),
+        ("clock", false),
+        ("key", true),
+        ("identity", true),
+        ("registry", false),
+        ("environment", true),
+        ("credentials file", false),
+        ("config file", true),
+        ("profiles", true),
+    ];
+    assert_eq!(verdicts, expected.map(|(name, ok)| (name.to_owned(), ok)));
+    assert_eq!(ran.exit, 1);
+}
+
+#[test]
+fn the_doctor_without_settings_says_what_is_missing() {
+    assert_ran!(Desk::at("").with("AWS_PROFILE", "").run(&["doctor"]));
+}
+
+/// IAM and the registry in one: the entry is refused, so the user goes again and no key was ever made.
+#[test]
+fn a_caller_that_the_registry_refuses_leaves_no_user_and_no_key() {
+    let xml = |action: &str, inner: &str| {
+        format!(
+            "<{action}Response xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><{action}Result>{inner}</{action}Result></{action}Response>"
+        )
+    };
+    let user = "<User><Path>/sorry/caller/</Path><UserName>sue-mgr</UserName><UserId>AIDAEXAMPLEEXAMPLE12</UserId>\
+                <Arn>arn:aws:iam::123456789012:user/sorry/caller/sue-mgr</Arn><CreateDate>2026-11-21T04:00:00Z</CreateDate></User>";
+    let missing = "<ErrorResponse><Error><Type>Sender</Type><Code>NoSuchEntity</Code><Message>none</Message></Error></ErrorResponse>";
+    let identity = "<Arn>arn:aws:iam::123456789012:user/administrator</Arn><UserId>AIDAX</UserId><Account>123456789012</Account>";
+    let put = "PUT /v1/admin/callers/AIDAEXAMPLEEXAMPLE12";
+    let server = Server::start(vec![
+        answer("POST /", 200, xml("GetCallerIdentity", identity)),
+        answer("POST /", 404, missing),
+        answer("POST /", 200, xml("CreateUser", user)),
+        answer("POST /", 200, xml("AttachUserPolicy", "")),
+        answer(
+            put,
+            409,
+            refusal("Conflict", "namespace `sue` belongs to somebody else than `sue`", "choose another"),
+        ),
+        answer("POST /", 200, xml("DetachUserPolicy", "")),
+        answer("POST /", 200, xml("DeleteUser", "")),
+    ]);
+    let ran = Desk::facing(&server).run(&["admin", "callers", "add", "sue-mgr", "--tier", "developer=8"]);
+    let asked = server.asked();
+    let actions: Vec<&str> = asked
+        .iter()
+        .map(|asked| asked.body.split('&').next().unwrap().strip_prefix("Action=").unwrap_or("-"))
+        .collect();
+    assert_eq!(
+        actions,
+        [
+            "GetCallerIdentity",
+            "GetUser",
+            "CreateUser",
+            "AttachUserPolicy",
+            "-",
+            "DetachUserPolicy",
+            "DeleteUser"
+        ]
+    );
+    let entry: Value = serde_json::from_str(&asked[4].body).unwrap();
+    assert_eq!(
+        entry,
+        json!({"arn": "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr", "person": "sue", "namespace": "sue",
+            "tiers": {"developer": 8}, "projects": [], "roles": ["caller"]})
+    );
+    assert!(asked[3].body.contains("policy%2Fsorry%2Fservice%2Fsorry-caller"), "{}", asked[3].body);
+    assert_ran!(ran);
+}
+
+#[test]
+fn an_interrupted_wait_says_that_the_session_goes_on() {
+    let mut script = vec![answer(ASK, 202, session("REQUESTED"))];
+    script.extend((0..100).map(|_| answer(&get(), 200, session("PROVISIONING"))));
+    let server = Server::start(script);
+    let desk = Desk::facing(&server);
+    let mut child = desk.command(&EIGHT_HOURS).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    // The first line of progress says that the session exists.
+    let mut said = String::new();
+    let mut byte = [0];
+    while !said.contains('\n') {
+        stderr.read_exact(&mut byte).unwrap();
+        said.push(char::from(byte[0]));
+    }
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    stderr.read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
+    assert!(said.contains(&format!("hint: session `{ID}` goes on: ")), "{said}");
+}
