@@ -1,0 +1,71 @@
+# `make help` lists the targets. Everything that is installed lies in .local/ and target/.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON := .local/venv/bin/python
+NODE_TOOLS := tests/local/node/node_modules/.bin
+LOCAL_AWS := $(PYTHON) tests/local/local_aws.py
+BINARIES := target/debug
+
+.PHONY: help demo test lint format build package deploy destroy local-up local-down tools prerequisites
+
+help: ## lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
+
+demo: tools build ## shows the main job on a local AWS that it installs itself
+	tests/local/demo.sh
+
+test: lint build ## everything: format, lints, unit, contract, unwinding, end to end on the local AWS, probes
+	cargo nextest run --workspace --locked
+	cargo test --workspace --doc --locked --quiet
+	$(PYTHON) tests/local/probes.py
+
+lint: tools ## format and static checks of the code, the template, the state machine and the scripts
+	cargo fmt --check
+	cargo clippy --workspace --all-targets --locked -- --deny warnings
+	.local/venv/bin/ruff format --check --quiet tests/local infrastructure
+	.local/venv/bin/ruff check --quiet tests/local infrastructure
+	.local/venv/bin/shellcheck infrastructure/*.sh tests/local/*.sh .ci/run
+	$(PYTHON) infrastructure/assemble.py target/template.yaml
+	.local/venv/bin/cfn-lint target/template.yaml
+	$(NODE_TOOLS)/asl-validator --json-path infrastructure/session.asl.json
+
+format: tools ## formats the Rust and the Python
+	cargo fmt
+	.local/venv/bin/ruff format --quiet tests/local infrastructure
+
+build: prerequisites ## builds the command line and the functions, for this machine
+	cargo build --workspace --locked
+
+package: ## builds the functions' zips for AWS (ARCHITECTURE=arm64, or x86_64) into target/lambda
+	infrastructure/package.sh
+
+deploy: ## packages and deploys to the account that the AWS CLI is signed in to
+	infrastructure/deploy.sh
+
+destroy: ## ends all sessions and removes the deployment (ARGUMENTS=--dry-run shows what it would do)
+	infrastructure/destroy.sh $(ARGUMENTS)
+
+local-up: tools build ## starts a local AWS with the real deployment; then: source .local/aws/env
+	$(LOCAL_AWS) up --state .local/aws --binaries $(BINARIES)
+
+local-down: tools ## ends it
+	$(LOCAL_AWS) down --state .local/aws
+
+# What the checks and the local AWS need, pinned, once for each set of pins.
+tools: prerequisites .local/venv/installed.txt tests/local/node/node_modules/installed.json
+	@command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest
+
+.local/venv/installed.txt: tests/local/requirements.txt
+	rm -rf .local/venv
+	python3 -m venv .local/venv
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	cp $< $@
+
+tests/local/node/node_modules/installed.json: tests/local/node/package-lock.json
+	npm ci --prefix tests/local/node --no-audit --no-fund --loglevel=error
+	cp $< $@
+
+prerequisites:
+	@tests/local/prerequisites.sh
