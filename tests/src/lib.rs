@@ -3,6 +3,15 @@
 //!
 //! Nothing here is a mock. Each [`LocalAws`] is a server of its own, so tests may break what they like.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "this library is part of tests: what should not happen ends the test"
+)]
+
 mod judge;
 mod local_aws;
 mod person;

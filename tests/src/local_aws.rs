@@ -159,7 +159,10 @@ impl LocalAws {
             "Effect": "Allow", "Principal": {"Service": ["sns.amazonaws.com", "events.amazonaws.com"]},
             "Action": "sqs:SendMessage", "Resource": arn,
         }]});
-        self.call("sqs.set_queue_attributes", json!({"QueueUrl": url, "Attributes": {"Policy": policy.to_string()}}));
+        self.call(
+            "sqs.set_queue_attributes",
+            json!({"QueueUrl": url, "Attributes": {"Policy": policy.to_string()}}),
+        );
         Queue { aws: self, url, arn }
     }
 }

@@ -56,6 +56,19 @@ impl Inner {
         }
     }
 
+    /// A row says that it is over when nothing is left, and not before.
+    fn judge_end(&mut self, session: &Session) {
+        let left = |role: &&crate::Role| {
+            role.name == session.role_name.as_str() && role.session() == Some(session.session_id.as_str())
+        };
+        if session.state.is_over() && self.roles.values().find(left).is_some() {
+            self.violation(format!(
+                "invariants 4 and 5: {} is said while `{}` is there",
+                session.state, session.role_name
+            ));
+        }
+    }
+
     fn create(
         &mut self,
         session: &Session,
@@ -69,6 +82,9 @@ impl Inner {
             } else {
                 Created::OtherRequest
             });
+        }
+        if !self.callers.contains_key(&session.caller.unique_id) {
+            return Ok(Created::CallerGone);
         }
         if self.rows.contains_key(&session.session_id) {
             return Err(PortError::Unavailable("the session id is taken".to_owned()));
@@ -95,6 +111,7 @@ impl Inner {
             self.violation(format!("the fence of `{}` does not go up by one", change.session.session_id));
         }
         self.judge_change(&change.session, &change.audit);
+        self.judge_end(&change.session);
         self.put_audit(&change.audit);
         self.put_row(&change.session);
         Committed::Yes
@@ -323,5 +340,10 @@ impl World {
         let mut inner = self.inner();
         inner.namespaces.insert(entry.namespace.clone(), entry.person.clone());
         inner.callers.insert(entry.unique_id.clone(), entry);
+    }
+
+    /// Removes a caller, without audit.
+    pub fn remove_planted_caller(&self, unique_id: &str) {
+        self.inner().callers.remove(unique_id);
     }
 }

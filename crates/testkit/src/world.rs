@@ -300,6 +300,7 @@ impl World {
 
     /// Every moment at which an invariant did not hold, since the world began:
     /// - access past a session's end (2), or of one whose row says that it is over (4, 5);
+    /// - a row that says so while the role is there (4, 5);
     /// - permissions without a boundary or without a date (2);
     /// - a role before its row or before its workflow (3);
     /// - a change whose audit record and event do not belong to it, or an audit record written twice (7).

@@ -1,0 +1,392 @@
+//! The service over an in-memory world: the real API, the real steps of the real functions, the real state machine, and what must
+//! be true of them all in the end.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::{cell::Cell, collections::BTreeMap, rc::Rc, time::Duration};
+
+use jiff::{Timestamp, ToSpan};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use sorry_api::{Api, Request, Response};
+use sorry_policy::{SessionId, TierTable};
+use sorry_session::{
+    Administrators, CallerEntry, CallerRole, ErrorCode, Identity, Session, State, StepError,
+    clean_up::{clean_up, give_up},
+    decision::Rules,
+    events::ChangedBy,
+    ports::{Clock, Ports},
+    provision::{Place, provision},
+    sweep::{SweepReport, sweep},
+};
+use sorry_testkit::{Fault, FunctionError, Functions, Simulation, StateMachine, World, block_on};
+
+/// The workflow that is deployed.
+const DEFINITION: &str = include_str!("../../../infrastructure/session.asl.json");
+
+/// Longest that a workflow takes to grant or to give up, whatever fails.
+pub(crate) const LONGEST_WORKFLOW: i64 = 900;
+
+/// More than the grace after which nothing late can appear.
+pub(crate) const GRACE: i64 = 301;
+
+/// How the schedule of the sweep is spaced.
+pub(crate) const SWEEP_EVERY: i64 = 300;
+
+thread_local! {
+    static DRAWN: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Ids that are the same in every run of a test, and differ in the part that names show.
+#[expect(clippy::unnecessary_wraps, reason = "the API wants a source that can fail")]
+fn random() -> Result<[u8; 26], StepError> {
+    let drawn = DRAWN.get() + 1;
+    DRAWN.set(drawn);
+    let mut bytes = [7; 26];
+    bytes[2..10].copy_from_slice(&drawn.to_be_bytes());
+    Ok(bytes)
+}
+
+/// The functions without Lambda. A clone is the same.
+#[derive(Clone)]
+pub(crate) struct Service {
+    world: World,
+    api: Rc<Api<World, World, World, World, World>>,
+    place: Rc<Place>,
+}
+
+impl Service {
+    fn new(world: &World) -> Self {
+        let ports =
+            Ports { store: world.clone(), principals: (), events: world.clone(), clock: world.clone() };
+        let api = Api {
+            ports,
+            registry: world.clone(),
+            workflow: world.clone(),
+            tiers: TierTable::built_in().unwrap(),
+            rules: Rules {
+                enabled_tiers: ["read-only", "developer", "admin", "break-glass"]
+                    .map(|tier| tier.parse().unwrap())
+                    .into(),
+                minimum_window: Duration::from_secs(10),
+                mfa_required: false,
+            },
+            administrators: Administrators::new([administrator().arn]),
+            account: "123456789012".parse().unwrap(),
+            random,
+        };
+        let place = Place {
+            account: "123456789012".parse().unwrap(),
+            region: "eu-west-2".parse().unwrap(),
+            partition: "aws".parse().unwrap(),
+            boundary_arn_prefix: "arn:aws:iam::123456789012:policy/sorry/service/sorry-boundary-".into(),
+        };
+        Self { world: world.clone(), api: Rc::new(api), place: Rc::new(place) }
+    }
+
+    /// Sends a request; `None` when the function died before it could answer.
+    pub(crate) fn send(
+        &self,
+        who: &Identity,
+        method: &str,
+        resource: &str,
+        parameter: &str,
+        body: &Value,
+    ) -> Option<Response> {
+        let name = resource.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(name, _)| name);
+        let request = Request {
+            identity: who.clone(),
+            method: method.to_owned(),
+            resource: resource.to_owned(),
+            path: name.map_or_else(
+                || resource.to_owned(),
+                |name| resource.replace(&format!("{{{name}}}"), parameter),
+            ),
+            path_parameters: name.map(|name| (name.to_owned(), parameter.to_owned())).into_iter().collect(),
+            query: BTreeMap::new(),
+            body: body.to_string(),
+            request_id: "request".to_owned(),
+        };
+        self.world.recover();
+        let response = block_on(self.api.answer(&request));
+        let died = self.world.death().is_some();
+        self.world.recover();
+        (!died).then_some(response)
+    }
+
+    /// Asks for a session of an hour.
+    pub(crate) fn request(&self, tier: &str, client_request_id: &str) -> Option<Response> {
+        let body = json!({
+            "client_request_id": client_request_id, "duration_seconds": 3600, "reason": "to see what happens",
+        });
+        self.send(&sue(), "POST", "/tiers/{tier}/sessions", tier, &body)
+    }
+
+    /// Ends a session.
+    pub(crate) fn revoke(&self, id: &SessionId) -> Option<Response> {
+        self.send(&sue(), "DELETE", "/sessions/{id}", id.as_str(), &Value::Null)
+    }
+
+    /// Lets the sweep go on.
+    pub(crate) fn confirm_sweep(&self) -> Option<Response> {
+        self.send(&administrator(), "PUT", "/admin/sweep/confirmation", "", &Value::Null)
+    }
+
+    /// Runs one sweep; `None` when the function died.
+    pub(crate) fn sweep(&self) -> Option<Result<SweepReport, StepError>> {
+        self.world.recover();
+        let report = block_on(sweep(&self.world.ports(), &self.world));
+        let died = self.world.death().is_some();
+        self.world.recover();
+        (!died).then_some(report)
+    }
+
+    /// The step of the function `provision`, for tests that run it beside others.
+    pub(crate) async fn granting(&self, id: &SessionId) -> Result<(), String> {
+        let granted = self.provision(sorry_provision::Input { session_id: id.clone() }).await;
+        granted.map(|_| ()).map_err(|error| error.message)
+    }
+
+    async fn clean_up(&self, input: sorry_clean_up::Input) -> Result<sorry_clean_up::Output, StepError> {
+        let (ports, by) = (self.world.ports(), ChangedBy::service("clean-up"));
+        match input.give_up {
+            Some(failure) => {
+                give_up(&ports, &input.session_id, sorry_clean_up::readable(failure), &by).await?;
+                Ok(sorry_clean_up::Output::GivenUp)
+            }
+            None => {
+                let failure = input.failure.map(sorry_clean_up::readable);
+                Ok(clean_up(&ports, &input.session_id, failure, &by).await?.into())
+            }
+        }
+    }
+
+    async fn provision(&self, input: sorry_provision::Input) -> Result<sorry_provision::Output, StepError> {
+        let ports = self.world.ports();
+        let expires_at = provision(&ports, &input.session_id, &self.api.tiers, &self.place).await?;
+        Ok(sorry_provision::Output { expires_at: expires_at.to_string() })
+    }
+}
+
+/// What `sorry_aws::function::serve` does with a step, and the `main.rs` of each function with its ports.
+fn served<I: DeserializeOwned, O: Serialize>(
+    payload: &Value,
+    step: impl AsyncFnOnce(I) -> Result<O, StepError>,
+) -> Result<Value, FunctionError> {
+    let answer = match serde_json::from_value(payload.clone()) {
+        Ok(input) => block_on(step(input)),
+        Err(error) => Err(StepError::new(ErrorCode::InvalidInput, error.to_string())),
+    };
+    match answer {
+        Ok(output) => Ok(serde_json::to_value(output).unwrap()),
+        Err(error) => Err(FunctionError { error_type: error.code.to_string(), message: error.message }),
+    }
+}
+
+impl Functions for Service {
+    fn invoke(&self, name: &str, payload: &Value) -> Result<Value, FunctionError> {
+        match name {
+            "AlertFunction" => {
+                served(payload, async |input| sorry_alert::alert(&self.world, &self.world, &input).await)
+            }
+            "ProvisionFunction" => served(payload, async |input| self.provision(input).await),
+            "CleanUpFunction" => served(payload, async |input| self.clean_up(input).await),
+            other => panic!("the state machine calls `{other}`, which is no function"),
+        }
+    }
+}
+
+/// The person who asks.
+pub(crate) fn sue() -> Identity {
+    Identity {
+        account: "123456789012".parse().unwrap(),
+        unique_id: "AIDASUE".into(),
+        arn: "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr".into(),
+        source_address: Some("192.0.2.1".into()),
+    }
+}
+
+/// The person who runs the service.
+pub(crate) fn administrator() -> Identity {
+    Identity {
+        unique_id: "AIDAADMINISTRATOR".into(),
+        arn: "arn:aws:iam::123456789012:user/administrator".into(),
+        ..sue()
+    }
+}
+
+/// A world with the service in it, and one registered caller.
+pub(crate) struct Bench {
+    pub(crate) world: World,
+    pub(crate) service: Service,
+    pub(crate) workflows: Simulation<Service>,
+}
+
+impl Bench {
+    /// A deployment that has been there for a while: a sweep has been by.
+    pub(crate) fn new() -> Self {
+        let bench = Self::fresh();
+        bench.world.aside(|_| bench.sweep());
+        assert!(bench.world.has_canary());
+        bench
+    }
+
+    /// A deployment of this moment.
+    pub(crate) fn fresh() -> Self {
+        DRAWN.set(0);
+        let world = World::new();
+        let tiers = ["read-only", "developer", "admin", "break-glass"].map(|tier| (tier.parse().unwrap(), 8));
+        world.plant_caller(CallerEntry {
+            unique_id: sue().unique_id,
+            account: sue().account,
+            arn: sue().arn,
+            person: "sue".parse().unwrap(),
+            namespace: "sue".parse().unwrap(),
+            tiers: tiers.into(),
+            projects: [].into(),
+            roles: [CallerRole::Caller].into(),
+            registered_at: world.now(),
+            registered_by: administrator().arn,
+        });
+        let service = Service::new(&world);
+        let workflows = Simulation::new(&world, StateMachine::parse(DEFINITION), service.clone());
+        Self { world, service, workflows }
+    }
+
+    /// The only session there is, if there is one.
+    pub(crate) fn session(&self) -> Option<Session> {
+        let rows = self.world.rows();
+        assert!(rows.len() <= 1, "one request, one session");
+        rows.into_iter().next()
+    }
+
+    /// Asks for a session, which is granted.
+    pub(crate) fn granted(&mut self, tier: &str, client_request_id: &str) -> SessionId {
+        let response = self.service.request(tier, client_request_id).unwrap();
+        assert_eq!(response.status, 202, "{}", response.body);
+        let id: SessionId = serde_json::from_value(response.body["session_id"].clone()).unwrap();
+        self.run_for(0);
+        assert_eq!(self.world.row(&id).unwrap().state, State::Active);
+        assert!(self.world.usable(&id, self.world.now()));
+        id
+    }
+
+    pub(crate) fn run_for(&mut self, seconds: i64) {
+        let end = after(self.world.now(), seconds);
+        self.workflows.run_until(end);
+    }
+
+    pub(crate) fn run_until(&mut self, end: Timestamp) {
+        self.workflows.run_until(end.max(self.world.now()));
+    }
+
+    /// A sweep that must succeed as a whole.
+    pub(crate) fn sweep(&self) -> SweepReport {
+        self.service.sweep().expect("the sweep died").expect("the sweep failed")
+    }
+
+    /// All is well again: what still runs runs on, the grace passes, the sweep comes by twice.
+    pub(crate) fn settle(&mut self) {
+        self.world.clear_faults();
+        self.run_for(GRACE);
+        self.sweep();
+        self.run_for(SWEEP_EVERY);
+        self.sweep();
+    }
+
+    /// What must be true of everything, once all has settled. Panics with `label` where it is not.
+    pub(crate) fn assert_settled(&self, label: &dyn std::fmt::Display) {
+        let world = &self.world;
+        let now = world.now();
+        assert!(world.violations().is_empty(), "{label}: {:#?}", world.violations());
+        assert!(!world.has_late_writes(), "{label}: something is still to happen");
+        let rows = world.rows();
+        for role in world.roles().iter().filter(|role| role.path.starts_with("/sorry/session/")) {
+            let owner = rows.iter().find(|row| role.session() == Some(row.session_id.as_str()));
+            let live =
+                owner.is_some_and(|row| row.state == State::Active && row.role_name.as_str() == role.name);
+            assert!(
+                live,
+                "{label}: role `{}` has no live session: {:?}",
+                role.name,
+                owner.map(|row| row.state)
+            );
+        }
+        for row in &rows {
+            let id = &row.session_id;
+            match row.state {
+                State::Active => {
+                    assert!(now < row.expires_at, "{label}: ACTIVE past its end");
+                    assert!(world.usable(id, now), "{label}: ACTIVE, and not usable");
+                }
+                State::Revoked | State::Expired | State::Failed => {}
+                state => panic!("{label}: still {state} ({:?})", row.end),
+            }
+            assert!(!world.access(id, row.expires_at), "{label}: access past the end");
+            if row.state.is_over() {
+                assert!(!world.access(id, now), "{label}: access of a session that is {}", row.state);
+                assert!(row.ended_at.is_some() && row.end.is_some(), "{label}: an end without its story");
+            }
+            self.assert_failure_is_told(row, label);
+            self.assert_history(row, label);
+        }
+    }
+
+    fn assert_failure_is_told(&self, row: &Session, label: &dyn std::fmt::Display) {
+        if row.state != State::Failed {
+            return;
+        }
+        let failure = row
+            .end
+            .as_ref()
+            .unwrap()
+            .failure
+            .as_ref()
+            .unwrap_or_else(|| panic!("{label}: FAILED without a reason"));
+        let known = ErrorCode::ALL.iter().any(|code| code.as_str() == failure.code)
+            || ["Runtime.ExitError", "Sandbox.Timedout"].contains(&failure.code.as_str());
+        assert!(known, "{label}: unknown code in {failure:?}");
+        let readable = failure.message.len() > 10 && !failure.message.starts_with('{');
+        assert!(readable, "{label}: nobody can read {failure:?}");
+    }
+
+    /// Every change has its line in the audit and its event.
+    fn assert_history(&self, row: &Session, label: &dyn std::fmt::Display) {
+        let audit = self.world.audit(row.session_id.as_str());
+        let sequences: Vec<_> = audit.iter().map(|record| record.sequence).collect();
+        assert_eq!(sequences, (1..=row.fence).collect::<Vec<_>>(), "{label}: the audit has gaps");
+        assert_eq!(audit.last().unwrap().what, format!("session.{}", row.state), "{label}");
+        assert!(row.outbox.is_empty(), "{label}: {} events wait", row.outbox.len());
+        let published = self.world.published();
+        for record in &audit {
+            let event = format!("{}-{}", record.subject, record.sequence);
+            let found = published.iter().find(|entry| entry.id == event);
+            let state = found.unwrap_or_else(|| panic!("{label}: event {event} was never published")).detail
+                ["state"]
+                .as_str();
+            assert_eq!(
+                Some(record.what.as_str()),
+                state.map(|state| format!("session.{state}")).as_deref(),
+                "{label}"
+            );
+        }
+        if row.alert && self.world.was(&row.session_id, State::Active) {
+            assert!(!self.world.alerts().is_empty(), "{label}: granted without an alert");
+        }
+        if row.alert && row.state.is_over() {
+            let end = format!("{}-{}", row.session_id, row.fence);
+            let told = published.iter().any(|entry| entry.id == end && entry.detail["alert"] == true);
+            assert!(told, "{label}: security never heard of the end");
+        }
+    }
+}
+
+pub(crate) fn after(moment: Timestamp, seconds: i64) -> Timestamp {
+    moment.checked_add(seconds.seconds()).unwrap()
+}
+
+/// Each kind of fault, and for late writes how late: soon, after the retries, and just inside the grace.
+pub(crate) fn faults() -> Vec<(Fault, i64)> {
+    let late = [1, 40, 270].map(|seconds| (Fault::AppliedLate, seconds));
+    let others = Fault::ALL.into_iter().filter(|fault| *fault != Fault::AppliedLate).map(|fault| (fault, 0));
+    others.chain(late).collect()
+}
