@@ -2,7 +2,7 @@
 
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use sorry_wire::{CallerList, CallerRemoved, CallerView, Namespace, PersonName, PutCaller};
+use sorry_wire::{CallerList, CallerRemoved, CallerView, ErrorCode, Namespace, PersonName, PutCaller};
 
 use super::principal::{CallerUser, Iam, Principal, user_name};
 use crate::{
@@ -204,11 +204,16 @@ pub(super) async fn remove(app: &App, arguments: &RemoveCaller) -> Result<u8> {
     app.on_interrupt("running the same command again goes on where this one stopped");
     // The registry first: from then on the key opens nothing here.
     let entry = fitting.into_iter().next();
-    let removed: Option<CallerRemoved> = match &entry {
-        Some(entry) => Some(api.delete(&["admin", "callers", &entry.unique_id]).await?),
-        None => None,
-    };
     let name = entry.as_ref().map_or(wanted, |entry| user_name(&entry.arn)).to_owned();
+    let removed: Option<CallerRemoved> = match unique_id(&aws, entry.as_ref(), wanted).await? {
+        None => None,
+        Some(id) => match api.delete(&["admin", "callers", &id]).await {
+            Ok(removed) => Some(removed),
+            // An earlier try got this far.
+            Err(error) if entry.is_none() && error.known_code() == Some(ErrorCode::NotFound) => None,
+            Err(error) => return Err(error),
+        },
+    };
     let user_deleted = remove_user(&aws, entry.as_ref(), &name).await.map_err(|error| match &removed {
         Some(_) => {
             let hint =
@@ -238,6 +243,18 @@ pub(super) async fn remove(app: &App, arguments: &RemoveCaller) -> Result<u8> {
     };
     app.ui.say(&format!("removed `{name}`{user}; {} of its sessions are ending", ended.len()));
     Ok(0)
+}
+
+/// The id that the service knows the caller by: also when an earlier try has removed the entry and not ended all sessions.
+async fn unique_id(aws: &Aws, entry: Option<&CallerView>, wanted: &str) -> Result<Option<String>> {
+    if let Some(entry) = entry {
+        return Ok(Some(entry.unique_id.clone()));
+    }
+    if !is_user_name(wanted) {
+        return Ok(None);
+    }
+    let user = Iam::new(aws).await?.made_user(wanted, None).await?;
+    Ok(user.map(|user| user.user_id))
 }
 
 async fn remove_user(aws: &Aws, entry: Option<&CallerView>, name: &str) -> Result<bool> {
