@@ -3,10 +3,10 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use serde::Serialize;
-use sorry_wire::WhoAmI;
+use sorry_wire::{TierList, TierView, WhoAmI};
 
 use crate::{
-    api::{self, TOLERATED_SKEW_SECONDS},
+    api::{self, Api, TOLERATED_SKEW_SECONDS},
     app::{App, Aws},
     args::{Doctor, TextFormat},
     env_vars,
@@ -124,10 +124,12 @@ async fn identity(app: &App, aws: &Aws, checks: &mut Vec<Check>) {
     if app.settings.endpoint().is_err() {
         return;
     }
-    let me: Result<WhoAmI> = match aws.api(app) {
-        Ok(api) => api.get(&["whoami"], &[]).await,
-        Err(error) => Err(error),
+    let api = match aws.api(app) {
+        Ok(api) => api,
+        Err(error) => return checks.push(Check::of("registry", error)),
     };
+    let me: Result<WhoAmI> = api.get(&["whoami"], &[]).await;
+    let known = me.as_ref().is_ok_and(|me| me.administrator || me.caller.is_some());
     checks.push(match me {
         Err(error) => Check::of("registry", error),
         Ok(me) if me.arn != arn => Check::fail(
@@ -144,6 +146,30 @@ async fn identity(app: &App, aws: &Aws, checks: &mut Vec<Check>) {
             Check::fail("registry", "not registered", "an administrator adds you: `sorry admin callers add`")
         }
     });
+    if known {
+        checks.extend(subscribers(&api).await);
+    }
+}
+
+/// Whether anybody would hear of the sessions that are granted only if somebody does.
+async fn subscribers(api: &Api<'_>) -> Option<Check> {
+    let list: TierList = match api.get(&["tiers"], &[]).await {
+        Ok(list) => list,
+        Err(error) => return Some(Check::of("subscribers", error)),
+    };
+    let alerting = list.tiers.iter().find(|tier| tier.alert && tier.enabled)?;
+    let shown: Result<TierView> = api.get(&["tiers", alerting.name.as_str()], &[]).await;
+    Some(match shown {
+        Err(error) => Check::of("subscribers", error),
+        Ok(TierView { alert_subscribers: None | Some(0), name, .. }) => Check::fail(
+            "subscribers",
+            format!("nobody would be told of a `{name}` session, so none is granted"),
+            "security subscribes to the stack's alert topic, and confirms",
+        ),
+        Ok(TierView { alert_subscribers: Some(count), .. }) => {
+            Check::ok("subscribers", format!("{count} would be told of a `{}` session", alerting.name))
+        }
+    })
 }
 
 /// A key in the environment beats `AWS_PROFILE`, also the profiles that `sorry` writes.

@@ -62,5 +62,6 @@ fn pairs(tier: &TierView) -> Vec<(&'static str, String)> {
         ("yours", yours(tier)),
         ("most", format!("{}h", tier.maximum_hours)),
         ("asks for", asks_for(tier)),
+        ("told", tier.alert_subscribers.map(|count| format!("{count} subscribers")).unwrap_or_default()),
     ]
 }

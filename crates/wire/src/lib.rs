@@ -136,6 +136,9 @@ pub struct TierView {
     pub reason_required: bool,
     /// Whether security is told.
     pub alert: bool,
+    /// How many have confirmed that they want to be told; only when one tier is asked for. Without any, none is lent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert_subscribers: Option<u64>,
 }
 
 /// Answer of `GET /tiers`.

@@ -7,13 +7,13 @@ use sorry_policy::TierName;
 use sorry_session::{
     Actor, CallerEntry, ErrorCode, Refusal,
     events::{AuditRecord, ChangedBy, caller_event},
-    ports::{Clock, Committed, EventBus, Registry, SessionStore, Workflow},
+    ports::{Alerts, Clock, Committed, EventBus, Registry, SessionStore, Workflow},
 };
 use sorry_wire::{CallerList, CallerRemoved, PutCaller, SweepConfirmed};
 
 use crate::{Api, ApiError, Request, Response, body, ok, view};
 
-impl<S: SessionStore, R: Registry, W: Workflow, E: EventBus, C: Clock> Api<S, R, W, E, C> {
+impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock> Api<S, R, W, A, E, C> {
     pub(crate) async fn list_callers(&self, actor: &Actor) -> Result<Response, ApiError> {
         administrators_only(actor)?;
         let callers = self.registry.callers().await?.iter().map(view::caller).collect();

@@ -16,7 +16,7 @@ use sorry_policy::TierTable;
 use sorry_session::{
     Actor, Administrators, ErrorCode, Identity, Refusal, StepError,
     decision::Rules,
-    ports::{Clock, EventBus, PortError, Ports, Registry, SessionStore, Workflow},
+    ports::{Alerts, Clock, EventBus, PortError, Ports, Registry, SessionStore, Workflow},
 };
 use sorry_wire::{ErrorBody, WhoAmI};
 
@@ -84,13 +84,15 @@ impl From<PortError> for ApiError {
 }
 
 /// Everything that the API works with.
-pub struct Api<S, R, W, E, C> {
+pub struct Api<S, R, W, A, E, C> {
     /// Rows, listeners, time. The API itself makes no principals.
     pub ports: Ports<S, (), E, C>,
     /// Callers.
     pub registry: R,
     /// Workflows.
     pub workflow: W,
+    /// Security's ear; the API only asks whether anybody listens.
+    pub alerts: A,
     /// What can be lent.
     pub tiers: TierTable,
     /// What the deployment allows.
@@ -103,7 +105,7 @@ pub struct Api<S, R, W, E, C> {
     pub random: fn() -> Result<[u8; 26], StepError>,
 }
 
-impl<S: SessionStore, R: Registry, W: Workflow, E: EventBus, C: Clock> Api<S, R, W, E, C> {
+impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock> Api<S, R, W, A, E, C> {
     /// Answers a request.
     pub async fn answer(&self, request: &Request) -> Response {
         match self.route(request).await {
@@ -118,7 +120,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, E: EventBus, C: Clock> Api<S, R,
         match (request.method.as_str(), request.resource.as_str()) {
             ("POST", "/tiers/{tier}/sessions") => self.request_session(request, &actor).await,
             ("GET", "/tiers") => self.list_tiers(&actor),
-            ("GET", "/tiers/{tier}") => self.show_tier(&actor, parameter(request, "tier")?),
+            ("GET", "/tiers/{tier}") => self.show_tier(&actor, parameter(request, "tier")?).await,
             ("GET", "/whoami") => ok(200, &self.who_am_i(&actor)),
             ("GET", "/sessions") => self.list_sessions(request, &actor).await,
             ("GET", "/sessions/{id}") => self.show_session(parameter(request, "id")?, &actor).await,

@@ -5,7 +5,8 @@ use std::time::Duration;
 use lambda_http::{Error, Request, service_fn};
 use sorry_api::{Api, http};
 use sorry_aws::{
-    DynamoRegistry, DynamoSessions, EventBridgeBus, StepFunctionsWorkflow, SystemClock, function, settings,
+    DynamoRegistry, DynamoSessions, EventBridgeBus, SnsAlerts, StepFunctionsWorkflow, SystemClock, function,
+    settings,
 };
 use sorry_policy::TierTable;
 use sorry_session::{Administrators, decision::Rules, ports::Ports};
@@ -27,6 +28,7 @@ async fn main() -> Result<(), Error> {
         },
         registry: DynamoRegistry::new(&sdk, registry, audit),
         workflow: StepFunctionsWorkflow::new(&sdk, settings::required(settings::STATE_MACHINE_ARN)?),
+        alerts: SnsAlerts::new(&sdk, settings::required(settings::ALERT_TOPIC_ARN)?),
         tiers: TierTable::built_in()?,
         rules: Rules {
             enabled_tiers: settings::list(settings::ENABLED_TIERS)?.into_iter().collect(),

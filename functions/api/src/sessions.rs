@@ -7,13 +7,13 @@ use sorry_session::{
     clean_up::revoke,
     decision::{Decision, NewSession, SessionRequest, decide, registered, unregistered},
     events::ChangedBy,
-    ports::{Clock, Created, EventBus, Registry, SessionScope, SessionStore, Workflow},
+    ports::{Alerts, Clock, Created, EventBus, Registry, SessionScope, SessionStore, Workflow},
 };
 use sorry_wire::{RequestSession, SessionList};
 
 use crate::{Api, ApiError, Request, Response, body, ok, parameter, view};
 
-impl<S: SessionStore, R: Registry, W: Workflow, E: EventBus, C: Clock> Api<S, R, W, E, C> {
+impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock> Api<S, R, W, A, E, C> {
     pub(crate) async fn request_session(
         &self,
         request: &Request,

@@ -4,13 +4,13 @@ use sorry_policy::TierName;
 use sorry_session::{
     Actor, ErrorCode, Refusal,
     decision::registered,
-    ports::{Clock, EventBus, Registry, SessionStore, Workflow},
+    ports::{Alerts, Clock, EventBus, Registry, SessionStore, Workflow},
 };
 use sorry_wire::TierList;
 
 use crate::{Api, ApiError, Response, ok, view};
 
-impl<S: SessionStore, R: Registry, W: Workflow, E: EventBus, C: Clock> Api<S, R, W, E, C> {
+impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock> Api<S, R, W, A, E, C> {
     pub(crate) fn list_tiers(&self, actor: &Actor) -> Result<Response, ApiError> {
         may_look(actor)?;
         let tiers =
@@ -18,7 +18,8 @@ impl<S: SessionStore, R: Registry, W: Workflow, E: EventBus, C: Clock> Api<S, R,
         ok(200, &TierList { tiers, minimum_seconds: self.rules.minimum_window.as_secs() })
     }
 
-    pub(crate) fn show_tier(&self, actor: &Actor, name: &str) -> Result<Response, ApiError> {
+    /// One tier; of one that alerts also how many would hear, for nobody hearing means no session.
+    pub(crate) async fn show_tier(&self, actor: &Actor, name: &str) -> Result<Response, ApiError> {
         may_look(actor)?;
         let found =
             name.parse::<TierName>().ok().and_then(|name| self.tiers.tier(&name).map(|tier| (name, tier)));
@@ -30,7 +31,11 @@ impl<S: SessionStore, R: Registry, W: Workflow, E: EventBus, C: Clock> Api<S, R,
             )
             .into());
         };
-        ok(200, &view::tier(&name, tier, actor, &self.rules))
+        let mut shown = view::tier(&name, tier, actor, &self.rules);
+        if tier.alert {
+            shown.alert_subscribers = Some(self.alerts.confirmed_subscribers().await?);
+        }
+        ok(200, &shown)
     }
 }
 

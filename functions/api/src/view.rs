@@ -54,6 +54,7 @@ pub(crate) fn tier(name: &TierName, tier: &Tier, actor: &Actor, rules: &Rules) -
         mfa: tier.mfa && rules.mfa_required,
         reason_required: tier.reason_required,
         alert: tier.alert,
+        alert_subscribers: None,
     }
 }
 

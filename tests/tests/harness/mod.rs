@@ -50,7 +50,7 @@ fn random() -> Result<[u8; 26], StepError> {
 #[derive(Clone)]
 pub(crate) struct Service {
     world: World,
-    api: Rc<Api<World, World, World, World, World>>,
+    api: Rc<Api<World, World, World, World, World, World>>,
     place: Rc<Place>,
 }
 
@@ -62,6 +62,7 @@ impl Service {
             ports,
             registry: world.clone(),
             workflow: world.clone(),
+            alerts: world.clone(),
             tiers: TierTable::built_in().unwrap(),
             rules: Rules {
                 enabled_tiers: ["read-only", "developer", "admin", "break-glass"]

@@ -1,0 +1,421 @@
+//! `infrastructure/openapi.yaml` against `functions/api`, the gateway's resource policy, and the policy of the callers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use sorry_session::{ErrorCode, Identity};
+
+use crate::{
+    harness::{Bench, administrator, sue},
+    project::{Template, each, fits, found, found_pairs, names, openapi, rendered, source},
+    schema::{faults, named, resolved},
+};
+
+/// A method on a path, and what the document says of it.
+struct Operation {
+    method: String,
+    path: String,
+    described: &'static Value,
+}
+
+impl Operation {
+    /// `POST /tiers/x/sessions`, as an IAM policy sees it below the stage: `POST/tiers/x/sessions`.
+    fn as_resource(&self) -> String {
+        let parts: Vec<_> =
+            self.path.split('/').map(|part| if part.starts_with('{') { "x" } else { part }).collect();
+        format!("{}{}", self.method, parts.join("/"))
+    }
+
+    fn is_administration(&self) -> bool {
+        self.path.starts_with("/admin/")
+    }
+
+    fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+}
+
+fn operations() -> Vec<Operation> {
+    let mut operations = Vec::new();
+    for (path, methods) in openapi()["paths"].as_object().unwrap() {
+        for (method, described) in methods.as_object().unwrap() {
+            operations.push(Operation { method: method.to_uppercase(), path: path.clone(), described });
+        }
+    }
+    operations
+}
+
+#[test]
+fn every_operation_has_a_route_and_every_route_an_operation() {
+    let routes = found_pairs(r#"\("([A-Z]+)", "(/[^"]*)"\)\s*=>"#, &source("functions/api/src/lib.rs"));
+    let routes: BTreeSet<_> = routes.into_iter().map(|(method, path)| format!("{method} {path}")).collect();
+    let described: BTreeSet<_> = operations().iter().map(Operation::name).collect();
+    assert_eq!(
+        routes, described,
+        "left: what functions/api/src/lib.rs routes; right: infrastructure/openapi.yaml"
+    );
+}
+
+#[test]
+fn every_operation_is_signed_named_and_answered_by_the_function() {
+    let scheme = &openapi()["components"]["securitySchemes"]["sigv4"];
+    assert_eq!(
+        scheme["x-amazon-apigateway-authtype"], "awsSigv4",
+        "with another type the gateway would verify nothing"
+    );
+    let mut ids = BTreeSet::new();
+    for operation in operations() {
+        let (name, described) = (operation.name(), operation.described);
+        assert_eq!(
+            described["security"],
+            json!([{"sigv4": []}]),
+            "`{name}` lets anybody in: `security: *signed`"
+        );
+        let id = described["operationId"].as_str().unwrap_or_else(|| panic!("`{name}` has no operationId"));
+        assert!(ids.insert(id), "two operations are called `{id}`");
+        let integration = &described["x-amazon-apigateway-integration"];
+        assert_eq!(integration["type"], "aws_proxy", "`{name}`");
+        assert_eq!(
+            integration["httpMethod"], "POST",
+            "`{name}`: Lambda is invoked by POST, whatever the caller's method"
+        );
+        assert!(
+            rendered(&integration["uri"]).contains("/functions/${ApiFunction.Arn}/invocations"),
+            "`{name}`"
+        );
+
+        let in_path: BTreeSet<_> = found(r"\{(\w+)\}", &operation.path).into_iter().collect();
+        let parameters = described["parameters"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let declared = parameters.iter().filter(|parameter| parameter["in"] == "path");
+        assert_eq!(
+            declared.map(|parameter| rendered(&parameter["name"])).collect::<BTreeSet<_>>(),
+            in_path,
+            "`{name}`"
+        );
+    }
+}
+
+#[test]
+fn the_query_is_the_one_that_the_function_reads() {
+    let mut described = BTreeSet::new();
+    for operation in operations() {
+        let parameters = operation.described["parameters"].as_array().into_iter().flatten();
+        described.extend(
+            parameters
+                .filter(|parameter| parameter["in"] == "query")
+                .map(|parameter| rendered(&parameter["name"])),
+        );
+    }
+    let files =
+        ["callers", "lib", "sessions", "tiers"].map(|file| source(&format!("functions/api/src/{file}.rs")));
+    let read: BTreeSet<_> = files.iter().flat_map(|file| found(r#"\bquery\("(\w+)"\)"#, file)).collect();
+    assert_eq!(
+        described, read,
+        "left: query parameters in infrastructure/openapi.yaml; right: what functions/api reads"
+    );
+}
+
+#[test]
+fn every_refusal_has_a_described_status_and_the_form_of_all_others() {
+    let every_status: BTreeSet<_> =
+        ErrorCode::ALL.iter().map(|code| code.http_status().to_string()).collect();
+    let mut described = BTreeSet::new();
+    for operation in operations() {
+        let responses = operation.described["responses"].as_object().unwrap();
+        for (status, response) in responses.iter().filter(|(status, _)| !status.starts_with('2')) {
+            assert!(
+                every_status.contains(status),
+                "`{}` answers {status}, which is no ErrorCode's",
+                operation.name()
+            );
+            let schema = &response["content"]["application/json"]["schema"]["$ref"];
+            assert_eq!(schema, "#/components/schemas/Error", "{status} of `{}`", operation.name());
+            described.insert(status.clone());
+        }
+        // 400: a path that is not canonical (`check_path`); 403: whom the registry does not know; the others: AWS or this program.
+        let mut always = vec!["400", "403", "429", "500", "503"];
+        if operation.path.contains('{') {
+            always.push("404");
+        }
+        let missing: Vec<_> = always.into_iter().filter(|status| !responses.contains_key(*status)).collect();
+        assert!(missing.is_empty(), "`{}` can answer {missing:?}: add `\"…\": *refused`", operation.name());
+    }
+    assert_eq!(
+        described, every_status,
+        "left: statuses in infrastructure/openapi.yaml; right: those of ErrorCode"
+    );
+}
+
+#[test]
+fn the_gateways_own_refusals_are_in_the_form_of_all_others() {
+    let responses = openapi()["x-amazon-apigateway-gateway-responses"].as_object().unwrap();
+    let properties = names(&named(openapi(), "Error")["properties"]);
+    for (name, response) in responses {
+        let template = rendered(&response["responseTemplates"]["application/json"]);
+        // The gateway puts a quoted string for `messageString`.
+        let filled = template.replace("$context.error.messageString", "\"no\"");
+        let body: Value =
+            serde_json::from_str(&filled).unwrap_or_else(|error| panic!("{name}: {error}: {template}"));
+        assert_eq!(names(&body), properties, "{name}");
+        let code = body["code"].as_str().unwrap();
+        assert!(
+            ErrorCode::ALL.iter().any(|known| known.as_str() == code),
+            "{name}: `{code}` is no ErrorCode"
+        );
+    }
+    for name in ["DEFAULT_4XX", "DEFAULT_5XX", "ACCESS_DENIED", "THROTTLED"] {
+        assert!(responses.contains_key(name), "{name} would be answered in a form of the gateway's own");
+    }
+}
+
+#[test]
+fn every_schema_that_is_named_exists() {
+    let text = openapi().to_string();
+    for name in found(r#""\$ref":"([^"]+)""#, &text) {
+        resolved(openapi(), &json!({"$ref": name}));
+    }
+}
+
+/// The statements of the resource policy with that Sid, as they are when MFA is required and administrators are named.
+fn gateway_statement(sid: &str) -> Value {
+    let statements = openapi()["x-amazon-apigateway-policy"]["Statement"].as_array().unwrap();
+    let when = |statement: &Value| match statement["Fn::If"].as_array() {
+        Some(branches) => branches[1].clone(),
+        None => statement.clone(),
+    };
+    let found = statements.iter().map(when).find(|statement| statement["Sid"] == sid);
+    found.unwrap_or_else(|| panic!("x-amazon-apigateway-policy has no statement `{sid}`"))
+}
+
+/// Patterns of a statement below the stage: `GET/admin/*`.
+fn below_the_stage(patterns: &Value) -> Vec<String> {
+    let stage = rendered(&Template::deployed().resource("ApiStage")["StageName"]);
+    let patterns = each(patterns);
+    let below = |pattern: &String| pattern.strip_prefix(&format!("execute-api:/{stage}/")).map(str::to_owned);
+    patterns
+        .iter()
+        .map(|pattern| below(pattern).unwrap_or_else(|| panic!("`{pattern}` is not of the stage `{stage}`")))
+        .collect()
+}
+
+#[test]
+fn without_mfa_one_can_look_ask_and_end_and_nothing_else() {
+    let statements = &openapi()["x-amazon-apigateway-policy"]["Statement"];
+    assert_eq!(
+        statements[0]["Fn::If"][0], "MfaIsRequired",
+        "the statement stands by the parameter `RequireMfa`"
+    );
+    assert_eq!(statements[0]["Fn::If"][2], json!({"Ref": "AWS::NoValue"}));
+    let deny = gateway_statement("WithoutMfaOnlyLookAskAndEnd");
+    assert_eq!(
+        (&deny["Effect"], &deny["Principal"], &deny["Action"]),
+        (&json!("Deny"), &json!("*"), &json!("execute-api:Invoke"))
+    );
+    assert!(
+        deny.get("Resource").is_none(),
+        "NotResource: a path that is added later needs MFA without anyone remembering"
+    );
+    assert_eq!(
+        deny["Condition"],
+        json!({"BoolIfExists": {"aws:MultiFactorAuthPresent": "false"}}),
+        "long-term keys carry no MFA key at all: only BoolIfExists with \"false\" denies them, too"
+    );
+    let open = below_the_stage(&deny["NotResource"]);
+    for operation in operations() {
+        let resource = operation.as_resource();
+        let is_open = open.iter().any(|pattern| fits(pattern, &resource));
+        let may_be = operation.method == "GET"
+            || ["POST /tiers/{tier}/sessions", "DELETE /sessions/{id}"].contains(&operation.name().as_str());
+        assert_eq!(
+            is_open,
+            may_be,
+            "left: whether `{}` is open without MFA; right: whether it should be",
+            operation.name()
+        );
+    }
+    for hostile in [
+        "PUT/GET/x",
+        "POST/tiers/x",
+        "DELETE/admin/callers/x",
+        "PUT/admin/sweep/confirmation",
+        "POST/GET/tiers/x/sessions",
+    ] {
+        assert!(!open.iter().any(|pattern| fits(pattern, hostile)), "`{hostile}` is open without MFA");
+    }
+}
+
+#[test]
+fn administration_is_denied_to_everybody_but_administrators() {
+    let deny = gateway_statement("AdministrationIsForAdministrators");
+    assert_eq!(
+        (&deny["Effect"], &deny["Principal"], &deny["Action"]),
+        (&json!("Deny"), &json!("*"), &json!("execute-api:Invoke"))
+    );
+    let condition = json!({"Fn::If": [
+        "AdministratorsAreNamed",
+        {"ArnNotEquals": {"aws:PrincipalArn": {"Ref": "AdministratorArns"}}},
+        {"Ref": "AWS::NoValue"},
+    ]});
+    assert_eq!(deny["Condition"], condition, "without an administrator's name, nobody is one");
+    let closed = below_the_stage(&deny["Resource"]);
+    for operation in operations() {
+        let is_closed = closed.iter().any(|pattern| fits(pattern, &operation.as_resource()));
+        assert_eq!(
+            is_closed,
+            operation.is_administration(),
+            "left: whether the gateway denies `{}`",
+            operation.name()
+        );
+    }
+    for method in ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"] {
+        let resource = format!("{method}/admin/of/something/new");
+        assert!(
+            closed.iter().any(|pattern| fits(pattern, &resource)),
+            "{method} below /admin/ is not denied"
+        );
+    }
+    assert!(
+        !closed.iter().any(|pattern| fits(pattern, "POST/tiers/admin/sessions")),
+        "the tier `admin` is no administration"
+    );
+}
+
+#[test]
+fn the_gateways_policy_lets_nobody_in_by_itself() {
+    let statements = openapi()["x-amazon-apigateway-policy"]["Statement"].as_array().unwrap();
+    assert_eq!(statements.len(), 2, "a new statement needs a test of its own here");
+    assert!(
+        !statements.iter().any(|statement| statement.to_string().contains("\"Allow\"")),
+        "it only denies"
+    );
+    let body = &Template::deployed().resource("Api")["Body"];
+    assert_eq!(
+        body["x-amazon-apigateway-policy"],
+        openapi()["x-amazon-apigateway-policy"],
+        "the API is made without the policy"
+    );
+}
+
+#[test]
+fn callers_may_call_all_but_administration() {
+    let policy = &Template::deployed().resource("CallerPolicy")["PolicyDocument"]["Statement"];
+    let ask = policy.as_array().unwrap().iter().find(|statement| statement["Sid"] == "Ask").unwrap();
+    let stage = rendered(&Template::deployed().resource("ApiStage")["StageName"]);
+    let marker = format!(":${{Api}}/{stage}/");
+    let below = |resource: &String| resource.split_once(&marker).map(|(_, below)| below.to_owned());
+    let allowed: Vec<_> =
+        each(&ask["Resource"]).iter().map(|resource| below(resource).expect("of this API's stage")).collect();
+    for operation in operations() {
+        let is_allowed = allowed.iter().any(|pattern| fits(pattern, &operation.as_resource()));
+        assert_eq!(
+            is_allowed,
+            !operation.is_administration(),
+            "left: whether `sorry-caller` allows `{}`",
+            operation.name()
+        );
+    }
+}
+
+/// Everything that the document describes, asked of the real handlers over the world in memory.
+struct Tour {
+    bench: Bench,
+    answered: BTreeMap<String, BTreeSet<u16>>,
+}
+
+impl Tour {
+    /// Asks, and holds question and answer to the document.
+    fn ask(&mut self, who: &Identity, method: &str, resource: &str, parameter: &str, body: &Value) -> Value {
+        let name = format!("{method} {resource}");
+        let described = operations()
+            .into_iter()
+            .find(|operation| operation.name() == name)
+            .expect("an operation")
+            .described;
+        let request = &described["requestBody"]["content"]["application/json"]["schema"];
+        assert_eq!(
+            request.is_null(),
+            body.is_null(),
+            "`{name}`: a body, and none described, or the other way round"
+        );
+        if !body.is_null() {
+            assert_eq!(
+                faults(openapi(), request, body),
+                Vec::<String>::new(),
+                "`{name}` is asked with {body}"
+            );
+        }
+        let answer =
+            self.bench.service.send(who, method, resource, parameter, body).expect("nothing dies here");
+        let response = described["responses"].get(answer.status.to_string());
+        let response = response.unwrap_or_else(|| {
+            panic!(
+                "`{name}` answers {}, which infrastructure/openapi.yaml does not have: {}",
+                answer.status, answer.body
+            )
+        });
+        let faults = faults(openapi(), &response["content"]["application/json"]["schema"], &answer.body);
+        assert!(faults.is_empty(), "`{name}`, {}: {faults:#?}", answer.status);
+        self.answered.entry(name).or_default().insert(answer.status);
+        answer.body
+    }
+}
+
+#[test]
+fn every_operation_answers_as_it_is_described() {
+    let mut tour = Tour { bench: Bench::new(), answered: BTreeMap::new() };
+    let (sue, administrator, none) = (sue(), administrator(), Value::Null);
+    let stranger = Identity { unique_id: "AIDASTRANGER".into(), ..sue.clone() };
+    let body =
+        json!({"client_request_id": "0123-4567", "duration_seconds": 3600, "reason": "to see what happens"});
+
+    tour.ask(&sue, "GET", "/whoami", "", &none);
+    tour.ask(&stranger, "GET", "/whoami", "", &none);
+    tour.ask(&sue, "GET", "/tiers", "", &none);
+    tour.ask(&sue, "GET", "/tiers/{tier}", "developer", &none);
+    tour.ask(&sue, "GET", "/tiers/{tier}", "break-glass", &none);
+    tour.ask(&sue, "GET", "/tiers/{tier}", "no-such", &none);
+    let session = tour.ask(&sue, "POST", "/tiers/{tier}/sessions", "developer", &body);
+    let id = session["session_id"].as_str().unwrap().to_owned();
+    tour.bench.run_for(0);
+    let active = tour.ask(&sue, "GET", "/sessions/{id}", &id, &none);
+    assert!(active["access"].is_object(), "the owner of an active session is told how to use it: {active}");
+    tour.ask(&sue, "GET", "/sessions", "", &none);
+    tour.ask(&sue, "POST", "/tiers/{tier}/sessions", "no-such", &body);
+    let other = json!({"client_request_id": "0123-4567", "duration_seconds": 1800});
+    tour.ask(&sue, "POST", "/tiers/{tier}/sessions", "developer", &other);
+    tour.ask(&sue, "DELETE", "/sessions/{id}", "0000000000000000", &none);
+    tour.ask(&sue, "DELETE", "/sessions/{id}", &id, &none);
+    tour.bench.run_for(400);
+    tour.ask(&sue, "GET", "/sessions/{id}", &id, &none);
+    // Once more: there is nothing left to end.
+    tour.ask(&sue, "DELETE", "/sessions/{id}", &id, &none);
+
+    let entry = json!({"arn": "arn:aws:iam::123456789012:user/sorry/caller/ann", "person": "ann", "namespace": "ann", "tiers": {"developer": 8}});
+    tour.ask(&sue, "PUT", "/admin/callers/{id}", "AIDA0123456789AB", &entry);
+    tour.ask(&administrator, "PUT", "/admin/callers/{id}", "AIDA0123456789AB", &entry);
+    let taken = json!({"arn": "arn:aws:iam::123456789012:user/bob", "person": "bob", "namespace": "ann", "tiers": {}});
+    tour.ask(&administrator, "PUT", "/admin/callers/{id}", "AIDA0123456789AC", &taken);
+    tour.ask(&administrator, "GET", "/admin/callers", "", &none);
+    tour.ask(&sue, "GET", "/admin/callers", "", &none);
+    tour.ask(&administrator, "DELETE", "/admin/callers/{id}", "AIDA0123456789AB", &none);
+    tour.ask(&administrator, "DELETE", "/admin/callers/{id}", "AIDA0123456789AB", &none);
+    tour.ask(&administrator, "PUT", "/admin/sweep/confirmation", "", &none);
+    tour.ask(&stranger, "PUT", "/admin/sweep/confirmation", "", &none);
+
+    for operation in operations() {
+        let answered = tour.answered.get(&operation.name()).cloned().unwrap_or_default();
+        let successes = operation.described["responses"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|status| status.starts_with('2'));
+        for status in successes {
+            let seen = answered.iter().any(|seen| seen.to_string() == *status);
+            assert!(
+                seen,
+                "`{}` never answered {status} here: add the question that does, or remove the answer",
+                operation.name()
+            );
+        }
+    }
+}

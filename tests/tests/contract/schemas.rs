@@ -1,0 +1,397 @@
+//! The types of `crates/wire` against the schemas of `infrastructure/openapi.yaml`: the same members, the same of them required, the
+//! same words and patterns.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
+
+use jiff::Timestamp;
+use regex::Regex;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use sorry_policy::{
+    AccountId, ExternalId, Namespace, PersonName, ProjectName, RoleName, SessionId, TierTable,
+};
+use sorry_wire::{
+    Access, CallerList, CallerRemoved, CallerRole, CallerView, EndCause, EndView, ErrorBody, Failure, Grant,
+    PutCaller, RequestSession, SessionList, SessionView, State, SweepConfirmed, TierList, TierView, WhoAmI,
+};
+
+use crate::{
+    project::{each, found, names, openapi, source, text, the_only},
+    schema::{faults, named, resolved},
+};
+
+/// A schema with the type of `crates/wire` that it describes, and two values of it as that type writes them.
+struct Pair {
+    schema: &'static str,
+    rust: &'static str,
+    /// With all members.
+    full: Value,
+    /// With as few as the type allows.
+    least: Value,
+}
+
+/// A type that is answered: it is written by the functions and read by the command line.
+fn answer<T: Serialize + DeserializeOwned + PartialEq + Debug>(
+    schema: &'static str,
+    rust: &'static str,
+    full: &T,
+    least: &T,
+) -> Pair {
+    let written = |value: &T| {
+        let json = serde_json::to_value(value).unwrap();
+        assert_eq!(
+            &serde_json::from_value::<T>(json.clone()).unwrap(),
+            value,
+            "{rust} does not read what it writes"
+        );
+        json
+    };
+    Pair { schema, rust, full: written(full), least: written(least) }
+}
+
+/// A type that is asked with: the functions refuse what they do not know.
+fn request<T: Serialize + DeserializeOwned>(
+    schema: &'static str,
+    rust: &'static str,
+    full: &T,
+    least: Value,
+) -> Pair {
+    let full = serde_json::to_value(full).unwrap();
+    let readable = |value: &Value| serde_json::from_value::<T>(value.clone()).is_ok();
+    assert!(readable(&full) && readable(&least), "{rust} does not read what {schema} allows");
+    for member in names(&least) {
+        let mut without = least.clone();
+        without.as_object_mut().unwrap().remove(member);
+        assert!(!readable(&without), "{schema} requires `{member}`, and {rust} does without");
+    }
+    let mut with_more = full.clone();
+    with_more["somebody_else"] = json!("x");
+    assert!(!readable(&with_more), "{rust} must refuse members that it does not know");
+    Pair { schema, rust, full, least }
+}
+
+fn at() -> Timestamp {
+    "2026-01-01T00:00:00Z".parse().unwrap()
+}
+
+fn failure() -> Failure {
+    Failure { code: "PolicyRefused".into(), message: "CreateRole: no".into() }
+}
+
+fn access() -> Access {
+    Access {
+        role_arn: "arn:aws:iam::123456789012:role/sorry/session/sue/sorry-sue-developer-7k3m9q2x".into(),
+        external_id: ExternalId::from_random([4; 16]),
+        source_identity: SessionId::from_random([3; 10]),
+        role_session_name: "sue-mgr".into(),
+        maximum_seconds: 3_600,
+    }
+}
+
+fn least_session() -> SessionView {
+    let (namespace, tier) = ("sue".parse().unwrap(), "developer".parse().unwrap());
+    let session_id = SessionId::from_random([3; 10]);
+    SessionView {
+        state: State::Requested,
+        grant: Grant::Role,
+        role_name: RoleName::for_session(&namespace, &tier, &session_id),
+        session_id,
+        tier,
+        namespace,
+        person: "sue".parse().unwrap(),
+        project: None,
+        reason: None,
+        caller: "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr".into(),
+        mfa: false,
+        requested_at: at(),
+        activated_at: None,
+        expires_at: at(),
+        end: None,
+        ended_at: None,
+        access: None,
+    }
+}
+
+fn full_session() -> SessionView {
+    SessionView {
+        project: Some("atlas".parse().unwrap()),
+        reason: Some("to see what happens".into()),
+        activated_at: Some(at()),
+        end: Some(full_end()),
+        ended_at: Some(at()),
+        access: Some(access()),
+        ..least_session()
+    }
+}
+
+fn least_end() -> EndView {
+    EndView { cause: EndCause::Expired, by: "clean-up".into(), at: at(), failure: None }
+}
+
+fn full_end() -> EndView {
+    EndView { cause: EndCause::Failed, failure: Some(failure()), ..least_end() }
+}
+
+fn least_tier() -> TierView {
+    TierView {
+        name: "developer".parse().unwrap(),
+        description: "build".into(),
+        grant: Grant::Role,
+        maximum_hours: 8,
+        your_hours: None,
+        enabled: true,
+        mfa: true,
+        reason_required: false,
+        alert: false,
+        alert_subscribers: None,
+    }
+}
+
+fn full_tier() -> TierView {
+    TierView { your_hours: Some(8), alert_subscribers: Some(2), ..least_tier() }
+}
+
+fn caller() -> CallerView {
+    CallerView {
+        unique_id: "AIDAEXAMPLE".into(),
+        arn: "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr".into(),
+        person: "sue".parse().unwrap(),
+        namespace: "sue".parse().unwrap(),
+        tiers: [("developer".parse().unwrap(), 8)].into(),
+        projects: ["atlas".parse().unwrap()].into(),
+        roles: CALLER_ROLES.into(),
+        registered_at: at(),
+        registered_by: "arn:aws:iam::123456789012:user/administrator".into(),
+    }
+}
+
+fn pairs() -> Vec<Pair> {
+    let least_who = WhoAmI {
+        account: "123456789012".into(),
+        unique_id: "AIDAEXAMPLE".into(),
+        arn: caller().arn,
+        source_address: None,
+        administrator: false,
+        caller: None,
+    };
+    let full_who =
+        WhoAmI { source_address: Some("192.0.2.1".into()), caller: Some(caller()), ..least_who.clone() };
+    let page = SessionList { sessions: vec![least_session(), full_session()], cursor: Some("2026_x".into()) };
+    let tiers = TierList { tiers: vec![least_tier(), full_tier()], minimum_seconds: 900 };
+    let removed = CallerRemoved { caller: Some(caller()), ended: vec![SessionId::from_random([3; 10])] };
+    let least_confirmed = SweepConfirmed { held_since: None, confirmed_at: at() };
+    let confirmed = SweepConfirmed { held_since: Some(at()), ..least_confirmed.clone() };
+    let error = ErrorBody {
+        code: "NotFound".into(),
+        message: "there is none".into(),
+        hint: "`sorry list`".into(),
+        request_id: "r-1".into(),
+    };
+    let session_request = RequestSession {
+        client_request_id: "0123-4567".into(),
+        duration_seconds: 28_800,
+        reason: Some("to see what happens".into()),
+        project: Some("atlas".into()),
+    };
+    let put = PutCaller {
+        arn: caller().arn,
+        person: "sue".into(),
+        namespace: "sue".into(),
+        tiers: [("developer".to_owned(), 8)].into(),
+        projects: ["atlas".to_owned()].into(),
+        roles: CALLER_ROLES.into(),
+    };
+    let least_put = json!({"arn": caller().arn, "person": "sue", "namespace": "sue", "tiers": {}});
+    let least_request = json!({"client_request_id": "0123-4567", "duration_seconds": 1});
+    vec![
+        request("RequestSession", "RequestSession", &session_request, least_request),
+        request("PutCaller", "PutCaller", &put, least_put),
+        answer("Session", "SessionView", &full_session(), &least_session()),
+        answer("Access", "Access", &access(), &access()),
+        answer("SessionEnd", "EndView", &full_end(), &least_end()),
+        answer("Failure", "Failure", &failure(), &failure()),
+        answer("SessionList", "SessionList", &page, &SessionList::default()),
+        answer("Tier", "TierView", &full_tier(), &least_tier()),
+        answer("TierList", "TierList", &tiers, &TierList::default()),
+        answer("WhoAmI", "WhoAmI", &full_who, &least_who),
+        answer("Caller", "CallerView", &caller(), &caller()),
+        answer("CallerList", "CallerList", &CallerList { callers: vec![caller()] }, &CallerList::default()),
+        answer("CallerRemoved", "CallerRemoved", &removed, &CallerRemoved { caller: None, ended: vec![] }),
+        answer("SweepConfirmed", "SweepConfirmed", &confirmed, &least_confirmed),
+        answer("Error", "ErrorBody", &error, &error),
+    ]
+}
+
+#[test]
+fn every_schema_has_its_type_and_every_type_its_schema() {
+    let pairs = pairs();
+    let schemas: BTreeSet<_> = pairs.iter().map(|pair| pair.schema).collect();
+    assert_eq!(
+        names(&openapi()["components"]["schemas"]),
+        schemas,
+        "left: infrastructure/openapi.yaml; right: this test"
+    );
+    let types = found(r"pub struct (\w+)", &source("crates/wire/src/lib.rs"));
+    for name in types {
+        assert!(
+            pairs.iter().any(|pair| pair.rust == name),
+            "give `{name}` of crates/wire a schema, and a pair in this test"
+        );
+    }
+}
+
+#[test]
+fn what_the_types_write_is_what_the_schemas_describe() {
+    for Pair { schema, rust, full, least } in pairs() {
+        let described = named(openapi(), schema);
+        for value in [&full, &least] {
+            let faults = faults(openapi(), described, value);
+            assert!(faults.is_empty(), "{rust} of crates/wire is not as schema `{schema}` says: {faults:#?}");
+        }
+        assert_eq!(described["type"], "object");
+        assert_eq!(described["additionalProperties"], false, "schema `{schema}` must name all that there is");
+        let required: BTreeSet<_> =
+            described["required"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        assert_eq!(
+            names(&described["properties"]),
+            names(&full),
+            "left: properties of schema `{schema}`; right: members of {rust}"
+        );
+        assert_eq!(
+            required,
+            names(&least),
+            "left: required in schema `{schema}`; right: always there in {rust}"
+        );
+    }
+}
+
+const CALLER_ROLES: [CallerRole; 3] = [CallerRole::Caller, CallerRole::Security, CallerRole::Admin];
+const END_CAUSES: [EndCause; 3] = [EndCause::Expired, EndCause::Revoked, EndCause::Failed];
+const GRANTS: [Grant; 1] = [Grant::Role];
+
+/// Does not compile when one of the lists above is not whole any more: complete it, and the enum in infrastructure/openapi.yaml.
+const fn _the_lists_are_whole(role: CallerRole, cause: EndCause, grant: Grant) {
+    match role {
+        CallerRole::Caller | CallerRole::Security | CallerRole::Admin => {}
+    }
+    match cause {
+        EndCause::Expired | EndCause::Revoked | EndCause::Failed => {}
+    }
+    match grant {
+        Grant::Role => {}
+    }
+}
+
+fn collect_enums(schema: &Value, place: &str, enums: &mut BTreeMap<String, Vec<String>>) {
+    let Some(members) = schema.as_object() else { return };
+    if let Some(words) = members.get("enum") {
+        enums.insert(place.to_owned(), each(words));
+    }
+    for (name, member) in members {
+        collect_enums(member, &format!("{place}.{name}"), enums);
+    }
+}
+
+#[test]
+fn the_words_of_the_enums_are_the_same() {
+    let mut enums = BTreeMap::new();
+    for (name, schema) in openapi()["components"]["schemas"].as_object().unwrap() {
+        collect_enums(schema, name, &mut enums);
+    }
+    let words =
+        |values: &[Value]| values.iter().map(|value| value.as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let states = words(&State::ALL.map(|state| serde_json::to_value(state).unwrap()));
+    let grants = words(&GRANTS.map(|grant| serde_json::to_value(grant).unwrap()));
+    let causes = words(&END_CAUSES.map(|cause| serde_json::to_value(cause).unwrap()));
+    let roles = words(&CALLER_ROLES.map(|role| serde_json::to_value(role).unwrap()));
+    let expected = [
+        ("Caller.properties.roles.items", roles.clone()),
+        ("PutCaller.properties.roles.items", roles),
+        ("Session.properties.grant", grants.clone()),
+        ("Session.properties.state", states),
+        ("SessionEnd.properties.cause", causes),
+        ("Tier.properties.grant", grants),
+    ];
+    let expected: BTreeMap<_, _> =
+        expected.into_iter().map(|(place, words)| (place.to_owned(), words)).collect();
+    assert_eq!(
+        enums, expected,
+        "left: infrastructure/openapi.yaml; right: the enums of crates/session and crates/policy"
+    );
+}
+
+/// Words on both sides of every rule.
+fn words() -> Vec<String> {
+    let lengths = [0, 1, 2, 7, 8, 12, 16, 19, 20, 21, 31, 32, 33, 63, 64, 65];
+    let same = |character: &str| lengths.map(|length| character.repeat(length)).to_vec();
+    let bits = [
+        "a", "A", "f", "g", "i", "l", "o", "u", "z", "0", "7", "-", ".", "_", "@", " ", "é", "/", ":", "*",
+        "$",
+    ];
+    let mut words: Vec<String> = bits.iter().flat_map(|bit| same(bit)).collect();
+    words
+        .extend(bits.iter().flat_map(|bit| {
+            [format!("a{bit}"), format!("{bit}a"), format!("a{bit}b"), format!("sue{bit}x")]
+        }));
+    words.extend(bits.iter().map(|bit| format!("0123456789abcde{bit}")));
+    words
+}
+
+#[track_caller]
+fn assert_same_rule(place: &str, accepts: impl Fn(&str) -> bool) {
+    let (schema, property) = place.split_once('.').unwrap();
+    let mut described = &named(openapi(), schema)["properties"][property];
+    if described["type"] == "array" {
+        described = &described["items"];
+    }
+    let pattern = described["pattern"].as_str().unwrap_or_else(|| panic!("{place} has no pattern"));
+    let pattern = Regex::new(pattern).unwrap();
+    for word in words() {
+        assert_eq!(
+            pattern.is_match(&word),
+            accepts(&word),
+            "left: the pattern of {place} in infrastructure/openapi.yaml; right: the service; `{word}`"
+        );
+    }
+}
+
+#[test]
+fn the_patterns_are_the_rules_of_the_names() {
+    assert_same_rule("RequestSession.project", |word| word.parse::<ProjectName>().is_ok());
+    assert_same_rule("PutCaller.projects", |word| word.parse::<ProjectName>().is_ok());
+    assert_same_rule("PutCaller.person", |word| word.parse::<PersonName>().is_ok());
+    // Three names more are refused, which are reserved: a pattern cannot say that readably.
+    assert_same_rule("PutCaller.namespace", |word| word.parse::<Namespace>().is_ok());
+    assert_same_rule("Session.session_id", |word| word.parse::<SessionId>().is_ok());
+    assert_same_rule("Access.external_id", |word| word.parse::<ExternalId>().is_ok());
+    assert_same_rule("WhoAmI.account", |word| word.parse::<AccountId>().is_ok());
+}
+
+#[test]
+fn the_limits_are_the_services() {
+    let property =
+        |schema: &str, name: &str| resolved(openapi(), &named(openapi(), schema)["properties"][name]).clone();
+    let decision = source("crates/session/src/decision.rs");
+    let longest =
+        the_only(r"const LONGEST_REASON: usize = (\d+);", &decision, "crates/session/src/decision.rs");
+    assert_eq!(property("RequestSession", "reason")["maxLength"].to_string(), longest);
+    let shortest =
+        the_only(r"const SHORTEST_REASON: usize = (\d+);", &decision, "crates/session/src/decision.rs");
+    let said = property("RequestSession", "reason")["description"].to_string();
+    assert!(
+        said.contains(&format!("{shortest} characters at least")),
+        "the description of `reason` says another minimum: {said}"
+    );
+
+    let tiers = text("crates/policy/src/tiers.rs");
+    let hours: u64 =
+        the_only(r"const LONGEST_HOURS: u32 = (\d+);", &tiers, "crates/policy/src/tiers.rs").parse().unwrap();
+    assert_eq!(property("RequestSession", "duration_seconds")["maximum"], hours * 3_600);
+    assert_eq!(property("Tier", "maximum_hours")["maximum"], hours);
+    assert_eq!(property("PutCaller", "tiers")["additionalProperties"]["maximum"], hours);
+    let highest = TierTable::built_in().unwrap().iter().map(|(_, tier)| u64::from(tier.maximum_hours)).max();
+    assert!(highest <= Some(hours));
+}

@@ -1,0 +1,72 @@
+//! The workspace itself: every package is a member, under the same lints and the same package data.
+
+use std::collections::BTreeSet;
+
+use crate::project::{crates, each, text, toml};
+
+fn members() -> Vec<String> {
+    each(&toml("Cargo.toml")["workspace"]["members"])
+}
+
+#[test]
+fn every_package_is_a_member_and_every_member_a_package() {
+    let mut packages: BTreeSet<_> = ["cli".to_owned(), "tests".to_owned()].into();
+    for folder in ["crates", "functions"] {
+        packages.extend(crates(folder).iter().map(|name| format!("{folder}/{name}")));
+    }
+    assert_eq!(
+        BTreeSet::from_iter(members()),
+        packages,
+        "left: members in Cargo.toml; right: folders with a Cargo.toml"
+    );
+}
+
+#[test]
+fn every_member_keeps_the_lints_and_the_package_data_of_all() {
+    for member in members() {
+        let manifest = toml(&format!("{member}/Cargo.toml"));
+        assert_eq!(
+            manifest["lints"]["workspace"], true,
+            "{member}/Cargo.toml: add `[lints]` with `workspace = true`"
+        );
+        for key in ["version", "edition", "rust-version", "license", "publish"] {
+            let inherited = &manifest["package"][key]["workspace"];
+            assert_eq!(*inherited, true, "{member}/Cargo.toml: `{key}.workspace = true`");
+        }
+        assert!(
+            manifest["package"]["description"].is_string(),
+            "{member}/Cargo.toml: say in one line what it is"
+        );
+        let name = manifest["package"]["name"].as_str().unwrap();
+        assert!(name.starts_with("sorry-"), "{member} is called `{name}`");
+    }
+}
+
+#[test]
+fn every_member_opens_with_what_it_is_for() {
+    for member in members() {
+        let folder = sorry_tests::project().join(&member).join("src");
+        let roots = ["lib.rs", "main.rs"].into_iter().filter(|root| folder.join(root).exists());
+        for root in roots {
+            let path = format!("{member}/src/{root}");
+            assert!(text(&path).starts_with("//! "), "{path} must open with a `//!` comment");
+        }
+    }
+}
+
+#[test]
+fn versions_of_what_several_members_use_are_given_once() {
+    for member in members() {
+        let manifest = toml(&format!("{member}/Cargo.toml"));
+        for table in ["dependencies", "dev-dependencies"] {
+            for (name, wanted) in manifest[table].as_object().into_iter().flatten() {
+                let shared = toml("Cargo.toml")["workspace"]["dependencies"].get(name).is_some();
+                let inherited = wanted["workspace"] == true;
+                assert!(
+                    !shared || inherited,
+                    "{member}/Cargo.toml: `{name}.workspace = true`, its version is in the root"
+                );
+            }
+        }
+    }
+}
