@@ -1,9 +1,16 @@
 //! Break-glass: security hears of it before it works, or it does not work.
 
 use serde_json::json;
-use sorry_tests::{LocalAws, eventually};
+use sorry_tests::{LocalAws, Person, eventually};
 
 use crate::{PATIENCE, reaches, request, row};
+
+/// What `sorry doctor` says of the alert topic.
+fn subscribers_are_well(person: &Person) -> bool {
+    let checks = person.sorry(&["doctor", "--output", "json"]).json();
+    let check = checks.as_array().unwrap().iter().find(|check| check["check"] == "subscribers").cloned();
+    check.unwrap()["ok"].as_bool().unwrap()
+}
 
 #[test]
 fn security_hears_before_the_credentials_work_and_when_they_end() {
@@ -11,6 +18,7 @@ fn security_hears_before_the_credentials_work_and_when_they_end() {
     let sue = aws.register("sue-mgr");
     let security = aws.subscribe_to_alerts();
 
+    assert!(subscribers_are_well(&sue));
     let (session, keys) = request(&sue, "break-glass", "15m");
     aws.judge.call(&keys, "iam.list_users", json!({})).allowed();
     // Not even break-glass reaches the service.
@@ -46,6 +54,7 @@ fn security_hears_before_the_credentials_work_and_when_they_end() {
 fn without_a_subscriber_nothing_is_granted() {
     let aws = LocalAws::start();
     let sue = aws.register("sue-mgr");
+    assert!(!subscribers_are_well(&sue));
     let refused =
         sue.sorry(&["request", "--tier", "break-glass", "--hours", "1", "--reason", "nobody listens here"]);
     assert_eq!(refused.code, 1, "{refused:?}");
