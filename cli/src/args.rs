@@ -305,7 +305,7 @@ pub(crate) struct AddCaller {
     /// A project that the caller may name
     #[arg(long = "project", value_name = "PROJECT")]
     pub(crate) projects: Vec<ProjectName>,
-    /// What the caller may do: ask for sessions; see and end everybody's; and register callers
+    /// What the caller may do: `caller` asks for sessions, `security` and `admin` see and end those of others
     #[arg(long = "role", value_name = "ROLE", default_value = "caller")]
     pub(crate) roles: Vec<Role>,
     /// Register a principal that exists elsewhere: no user, no policy, no key

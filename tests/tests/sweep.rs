@@ -13,12 +13,13 @@ mod harness;
 use std::{collections::BTreeSet, future::Future, pin::Pin};
 
 use harness::{Bench, GRACE, SWEEP_EVERY, after};
+use serde_json::Value;
 use sorry_policy::{SessionId, revoked_policy};
 use sorry_session::{
     ErrorCode, Failure, State, StepError,
-    events::{ChangedBy, SWEEP_HELD_EVENT},
+    events::{self, ChangedBy, SWEEP_HELD_EVENT},
     lifecycle::EndCause,
-    ports::{Clock, SessionStore},
+    ports::{Clock, Registry, SessionStore},
     sweep::{SweepReport, sweep},
 };
 use sorry_testkit::{Fault, Role, World, block_on, interleave};
@@ -535,4 +536,28 @@ fn sweeps_beside_each_other_do_no_harm() {
         }
         assert_done(&bench, &format!("seed {seed}"));
     }
+}
+
+#[test]
+fn a_session_written_while_its_caller_was_being_removed_is_ended() {
+    let mut bench = Bench::new();
+    let (kept, lost) = (grant(&mut bench, 1), bench.granted("developer", "request-late"));
+    let entry = block_on(bench.world.callers()).unwrap().remove(0);
+    // The entry is gone, and the list of sessions that the removal went through did not show these.
+    let audit = events::sweep_audit("caller.removed", &ChangedBy::service("test"), &bench.world, Value::Null);
+    block_on(bench.world.remove_caller(&entry, &audit)).unwrap();
+    assert_eq!(bench.sweep().repaired, 2);
+    for id in [&kept[0], &lost] {
+        assert_eq!(bench.world.row(id).unwrap().state, State::Revoked);
+        assert!(!bench.world.usable(id, bench.world.now()));
+    }
+}
+
+#[test]
+fn a_lost_registry_ends_nobodys_session() {
+    let mut bench = Bench::new();
+    let live = grant(&mut bench, 2);
+    bench.world.lose_registry_table();
+    assert_eq!(bench.sweep().repaired, 0);
+    assert!(live.iter().all(|id| bench.world.usable(id, bench.world.now())));
 }

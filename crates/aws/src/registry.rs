@@ -122,10 +122,17 @@ impl Registry for DynamoRegistry {
         Ok(self.read(SWEEP.to_owned()).await?.unwrap_or_default())
     }
 
-    async fn put_sweep_memory(&self, memory: &SweepMemory) -> Result<(), PortError> {
+    async fn put_sweep_memory(&self, memory: &SweepMemory, audit: &AuditRecord) -> Result<(), PortError> {
         let mut item = to_item(memory)?;
         item.insert(KEY.to_owned(), string(SWEEP));
-        let call = self.client.put_item().table_name(&self.registry).set_item(Some(item));
-        call.send().await.map(|_| ()).map_err(|error| port_error("PutItem", &error))
+        let put = Put::builder().table_name(&self.registry).set_item(Some(item)).build();
+        let put = put.map_err(|error| PortError::Refused(format!("Put: {error}")))?;
+        let items = vec![TransactWriteItem::builder().put(put).build(), put_audit(&self.audit, audit)?];
+        match transact(&self.client, items).await? {
+            Transaction::Written => Ok(()),
+            Transaction::Cancelled(_) => {
+                Err(PortError::Throttled("the sweep's memory is being changed by somebody else".to_owned()))
+            }
+        }
     }
 }

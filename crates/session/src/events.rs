@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{Identity, Session, lifecycle::Failure};
+use crate::{Identity, Session, lifecycle::Failure, ports::Clock};
 
 /// Who made a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +34,7 @@ impl ChangedBy {
 /// One line of the audit: append-only, written in the same transaction as the change it records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditRecord {
-    /// A session id, or `caller#<unique id>`.
+    /// A session id, `caller#<unique id>`, or `sweep`.
     pub subject: String,
     /// Order within the subject. For sessions it is the fence of the row that the change made.
     pub sequence: u64,
@@ -111,6 +111,21 @@ pub(crate) fn session_event(session: &Session, alert: bool) -> OutboxEntry {
             "end": session.end,
             "alert": alert,
         }),
+    }
+}
+
+/// Subject of the audit records about the sweep.
+const SWEEP_SUBJECT: &str = "sweep";
+
+/// The audit record of a change in what the sweep remembers, such as `sweep.held`.
+pub fn sweep_audit(what: &str, by: &ChangedBy, clock: &impl Clock, details: Value) -> AuditRecord {
+    AuditRecord {
+        subject: SWEEP_SUBJECT.to_owned(),
+        sequence: clock.sequence(),
+        at: clock.now(),
+        what: what.to_owned(),
+        by: by.clone(),
+        details,
     }
 }
 

@@ -151,8 +151,8 @@ pub trait Registry {
     async fn remove_caller(&self, entry: &CallerEntry, audit: &AuditRecord) -> Result<(), PortError>;
     /// What the sweep remembers, consistently.
     async fn sweep_memory(&self) -> Result<SweepMemory, PortError>;
-    /// Remembers it.
-    async fn put_sweep_memory(&self, memory: &SweepMemory) -> Result<(), PortError>;
+    /// Remembers it, with the audit record, in one transaction.
+    async fn put_sweep_memory(&self, memory: &SweepMemory, audit: &AuditRecord) -> Result<(), PortError>;
 }
 
 /// What became of a role that was to be made.

@@ -15,7 +15,7 @@ use sorry_policy::{RoleName, SessionId};
 use crate::{
     ErrorCode, Failure, Session, State, StepError,
     clean_up::{self, CleanUp, clean_up, remove_role},
-    events::{ChangedBy, OutboxEntry, SWEEP_HELD_EVENT},
+    events::{ChangedBy, OutboxEntry, SWEEP_HELD_EVENT, sweep_audit},
     lifecycle::EndCause,
     outbox,
     ports::{Clock, EventBus, Ports, Presence, PrincipalProvisioner, Registry, SessionStore, SweepMemory},
@@ -37,7 +37,7 @@ pub struct SweepReport {
     pub ended: usize,
     /// Sessions whose unpublished events were sent.
     pub published: usize,
-    /// Live sessions that had lost their principal, and were ended.
+    /// Live sessions that had lost their principal or their caller, and were ended.
     pub repaired: usize,
     /// Principals without a live session that were removed.
     pub orphans: Vec<RoleName>,
@@ -70,6 +70,7 @@ pub async fn sweep<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clo
     let roles = ports.principals.session_roles().await;
     let sessions = ports.store.unfinished().await?;
     run.due(&sessions).await;
+    run.without_caller(&sessions, registry).await;
     let roles = roles?;
     run.without_principal(&sessions, &roles).await;
     run.orphans(&sessions, roles, registry).await?;
@@ -136,6 +137,41 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
             self.report.published += 1;
         }
         Ok(())
+    }
+
+    /// Ends what a removed caller still has: a session that was written while the removal looked for sessions.
+    async fn without_caller(&mut self, sessions: &[Session], registry: &impl Registry) {
+        let mut known = BTreeMap::new();
+        let live = sessions.iter().filter(|session| !session.state.is_over() && !session.state.is_ending());
+        for session in live {
+            if self.out_of_time() {
+                return;
+            }
+            let caller = session.caller.unique_id.as_str();
+            let registered = match known.get(caller) {
+                Some(registered) => *registered,
+                None => match is_registered(registry, caller).await {
+                    Ok(registered) => *known.entry(caller).or_insert(registered),
+                    Err(error) => {
+                        self.note(&session.session_id, &error);
+                        continue;
+                    }
+                },
+            };
+            if !registered {
+                match self.end_without_caller(session).await {
+                    Ok(()) => self.report.repaired += 1,
+                    Err(error) => self.note(&session.session_id, &error),
+                }
+            }
+        }
+    }
+
+    async fn end_without_caller(&self, session: &Session) -> Result<(), StepError> {
+        let Some(current) = self.ports.store.load(&session.session_id).await? else { return Ok(()) };
+        clean_up::revoke(self.ports, current, &self.by).await?;
+        // Pending is as good: the next sweep finds it stuck and goes on.
+        clean_up(self.ports, &session.session_id, None, &self.by).await.map(|_| ())
     }
 
     /// Ends sessions that say ACTIVE while their role is gone.
@@ -274,7 +310,9 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
             .publish(&[OutboxEntry { id, detail_type: SWEEP_HELD_EVENT.to_owned(), at, detail }])
             .await?;
         memory.held_since = Some(at);
-        Ok(registry.put_sweep_memory(&memory).await?)
+        let details = json!({"because": reason, "held": self.report.held});
+        let audit = sweep_audit("sweep.held", &self.by, &self.ports.clock, details);
+        Ok(registry.put_sweep_memory(&memory, &audit).await?)
     }
 
     async fn release(&self, memory: &mut SweepMemory, registry: &impl Registry) -> Result<(), StepError> {
@@ -288,6 +326,16 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
         }
         memory.held_since = None;
         memory.confirmed_at = None;
-        Ok(registry.put_sweep_memory(memory).await?)
+        let audit =
+            sweep_audit("sweep.released", &self.by, &self.ports.clock, json!({"canary_placed": !canary}));
+        Ok(registry.put_sweep_memory(memory, &audit).await?)
     }
+}
+
+/// Whether the registry knows a caller. A registry that has forgotten the sweep itself was lost, and says nothing of callers.
+async fn is_registered(registry: &impl Registry, caller: &str) -> Result<bool, StepError> {
+    if registry.caller(caller).await?.is_some() {
+        return Ok(true);
+    }
+    Ok(registry.sweep_memory().await?.canary_placed_at.is_none())
 }

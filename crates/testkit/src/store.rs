@@ -252,10 +252,11 @@ impl Registry for World {
         self.call("sweep_memory", String::new(), |inner| Ok(inner.sweep_memory.clone())).await
     }
 
-    async fn put_sweep_memory(&self, memory: &SweepMemory) -> Result<(), PortError> {
-        let memory = memory.clone();
+    async fn put_sweep_memory(&self, memory: &SweepMemory, audit: &AuditRecord) -> Result<(), PortError> {
+        let (memory, audit) = (memory.clone(), audit.clone());
         self.call("put_sweep_memory", String::new(), move |inner| {
             inner.sweep_memory = memory;
+            inner.put_audit(&audit);
             Ok(())
         })
         .await

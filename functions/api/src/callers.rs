@@ -6,7 +6,7 @@ use serde_json::json;
 use sorry_policy::TierName;
 use sorry_session::{
     Actor, CallerEntry, ErrorCode, Refusal,
-    events::{AuditRecord, ChangedBy, caller_event},
+    events::{AuditRecord, ChangedBy, caller_event, sweep_audit},
     ports::{Alerts, Clock, Committed, EventBus, Registry, SessionStore, Workflow},
 };
 use sorry_wire::{CallerList, CallerRemoved, PutCaller, SweepConfirmed};
@@ -69,7 +69,10 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         let mut memory = self.registry.sweep_memory().await?;
         let now = self.ports.clock.now();
         memory.confirmed_at = Some(now);
-        self.registry.put_sweep_memory(&memory).await?;
+        let by = ChangedBy::Caller(actor.identity.clone());
+        let details = json!({"held_since": memory.held_since});
+        let audit = sweep_audit("sweep.confirmed", &by, &self.ports.clock, details);
+        self.registry.put_sweep_memory(&memory, &audit).await?;
         tracing::warn!(by = actor.identity.arn, "an administrator lets the sweep go on");
         ok(200, &SweepConfirmed { held_since: memory.held_since, confirmed_at: now })
     }
@@ -143,7 +146,7 @@ fn administrators_only(actor: &Actor) -> Result<(), Refusal> {
     Err(Refusal::new(
         ErrorCode::NotAllowed,
         format!("`{}` is not an administrator", actor.identity.arn),
-        "administrators are named by the deployment's parameter `AdministratorArns`, or registered with `--role admin`",
+        "administrators are named by the deployment's parameter `AdministratorArns`",
     ))
 }
 
