@@ -215,10 +215,24 @@ fn without_mfa_one_can_look_ask_and_end_and_nothing_else() {
         deny.get("Resource").is_none(),
         "NotResource: a path that is added later needs MFA without anyone remembering"
     );
+    let [condition, with_roles, without_roles] = [0, 1, 2].map(|index| &deny["Condition"]["Fn::If"][index]);
+    assert_eq!(condition, "IdentityProviderRolesAreNamed");
+    for branch in [with_roles, without_roles] {
+        assert_eq!(
+            branch["BoolIfExists"],
+            json!({"aws:MultiFactorAuthPresent": "false"}),
+            "long-term keys carry no MFA key at all: only BoolIfExists with \"false\" denies them, too"
+        );
+    }
     assert_eq!(
-        deny["Condition"],
-        json!({"BoolIfExists": {"aws:MultiFactorAuthPresent": "false"}}),
-        "long-term keys carry no MFA key at all: only BoolIfExists with \"false\" denies them, too"
+        without_roles.as_object().unwrap().len(),
+        1,
+        "nobody is exempt in a deployment that names no roles"
+    );
+    assert_eq!(
+        with_roles["ArnNotEquals"],
+        json!({"aws:PrincipalArn": {"Ref": "IdentityProviderRoleArns"}}),
+        "only the roles that the deployment names are exempt, by their whole ARNs"
     );
     let open = below_the_stage(&deny["NotResource"]);
     for operation in operations() {
