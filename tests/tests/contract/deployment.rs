@@ -366,8 +366,8 @@ fn the_stage_serves_what_is_deployed() {
     }
     assert_eq!(deployment(&Template::of(folder.path(), "")), now, "where the sources lie must not matter");
     let path = folder.path().join("infrastructure/openapi.yaml");
-    let changed = text("infrastructure/openapi.yaml")
-        .replace("/v1/DELETE/sessions/*", "/v1/DELETE/sessions/x");
+    let changed =
+        text("infrastructure/openapi.yaml").replace("/v1/DELETE/sessions/*", "/v1/DELETE/sessions/x");
     fs::copy(project.join("infrastructure/openapi.yaml"), &path).unwrap();
     assert_ne!(changed, text("infrastructure/openapi.yaml"));
     overwrite(&path, &changed);

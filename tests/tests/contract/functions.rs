@@ -78,7 +78,10 @@ fn a_function_has_its_own_code_role_and_log() {
         let account = json!({"aws:SourceAccount": {"Ref": "AWS::AccountId"}});
         assert_eq!(trust[0]["Condition"]["StringEquals"], account, "{stem}Role is for this account, always");
         let bound = &trust[0]["Condition"]["ArnLike"]["Fn::If"];
-        assert_eq!(bound[0], "FunctionRolesAreBound", "{stem}Role stands by the parameter `BindFunctionRoles`");
+        assert_eq!(
+            bound[0], "FunctionRolesAreBound",
+            "{stem}Role stands by the parameter `BindFunctionRoles`"
+        );
         let source = rendered(&bound[1]["aws:SourceArn"]);
         assert!(source.ends_with(&format!(":function:sorry-{name}")), "{stem}Role is trusted for `{source}`");
     }
