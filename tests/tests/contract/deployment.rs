@@ -14,7 +14,8 @@ use crate::project::{Template, each, found, found_pairs, rendered, source, text}
 
 const TABLES: [&str; 3] = ["AuditTable", "RegistryTable", "SessionsTable"];
 /// Services that tell whose behalf they act on, by `aws:SourceArn` or `aws:SourceAccount`, when they assume a role or use a
-/// resource. Source: the services' own guides, "Cross-service confused deputy prevention".
+/// resource. Source: the services' own guides, "Cross-service confused deputy prevention". Lambda's has none; that it sends
+/// `aws:SourceAccount` when it assumes an execution role is in AWS's samples, so `aws:SourceArn` stands by a parameter there.
 const TELLING_SERVICES: [&str; 4] =
     ["cloudwatch.amazonaws.com", "events.amazonaws.com", "lambda.amazonaws.com", "states.amazonaws.com"];
 
@@ -432,6 +433,10 @@ fn a_new_deployment_lends_little() {
     assert_eq!(parameters["EnabledTiers"]["Default"], "read-only,developer");
     assert_eq!(parameters["RequireMfa"]["Default"], "true");
     assert_eq!(parameters["RetainData"]["Default"], "true");
+    assert_eq!(
+        parameters["BindFunctionRoles"]["Default"], "false",
+        "what Lambda's guide does not promise is not relied on"
+    );
     assert_eq!(parameters["AdministratorArns"]["Default"], "", "nobody is an administrator unless named");
     assert_eq!(parameters["MinimumWindowSeconds"]["Default"], 900, "STS gives no credentials for less");
     let tiers = TierTable::built_in().unwrap();
