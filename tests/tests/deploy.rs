@@ -1,5 +1,5 @@
 //! The scripts that deploy, check and destroy: what they do in a stack's failed states, what they accept as a gateway that refuses, and
-//! that no secret is an argument of a program. `check.sh` runs against the local AWS, with the real AWS CLI and the real curl; the
+//! that no secret is an argument of a program. They run against the local AWS, with the real AWS CLI and the real curl; the failed
 //! states are played by an `aws` of the test.
 
 #![allow(
@@ -7,6 +7,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::disallowed_methods,
     reason = "tests: a panic in here is a test that fails, and says why"
 )]
 
@@ -50,9 +51,20 @@ impl Programs {
 
     /// Runs a script of infrastructure/ with these programs and nothing of the environment but what is given.
     fn run(&self, script: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+        self.run_in(&sorry_tests::project(), script, arguments, environment)
+    }
+
+    /// The same in a copy of the project.
+    fn run_in(
+        &self,
+        project: &Path,
+        script: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Output {
         let path = format!("{}:{}", self.0.path().display(), std::env::var("PATH").unwrap());
         let mut command = Command::new("bash");
-        command.arg(sorry_tests::project().join("infrastructure").join(script)).args(arguments);
+        command.arg(project.join("infrastructure").join(script)).args(arguments);
         command.env_clear().env("PATH", path).env("HOME", self.0.path()).env("AWS_REGION", "us-east-1");
         command.envs(environment.iter().copied()).output().unwrap()
     }
@@ -398,4 +410,94 @@ fn a_stack_that_is_being_changed_is_not_destroyed() {
     assert!(told.contains("somebody else is changing it"), "{told}");
     assert!(!programs.calls().contains("put-function-concurrency"), "{}", programs.calls());
     assert_eq!(aws.roles("/sorry/service/"), before);
+}
+
+/// A copy of what deploys, with the zips of this build and the Python that there is.
+fn project_with_zips() -> TempDir {
+    let copy = TempDir::with_prefix("sorry-project-").unwrap();
+    let folder = copy.path();
+    let (project, zips) = (sorry_tests::project(), sorry_tests::binaries().join("local-aws-zips"));
+    let mut copying = Command::new("cp");
+    copying.arg("-R").args(["infrastructure", "policy_templates"]).arg(folder).current_dir(&project);
+    assert!(copying.status().unwrap().success());
+    fs::create_dir_all(folder.join("target/lambda")).unwrap();
+    fs::create_dir(folder.join(".local")).unwrap();
+    let venv = sorry_tests::python().parent().unwrap().parent().unwrap().to_owned();
+    std::os::unix::fs::symlink(venv, folder.join(".local/package-venv")).unwrap();
+    for function in ["api", "provision", "clean-up", "sweep", "alert"] {
+        let cached = fs::read_dir(&zips).unwrap().map(|entry| entry.unwrap().path());
+        let mut of_function = cached.filter(|path| {
+            path.file_name().unwrap().to_str().unwrap().starts_with(&format!("sorry-{function}-"))
+        });
+        let zip = of_function.next().expect("a local AWS has been started");
+        fs::copy(zip, folder.join(format!("target/lambda/{function}.zip"))).unwrap();
+    }
+    copy
+}
+
+/// All that there was is destroyed, and a role, as people of an identity provider have one, deploys anew.
+#[test]
+fn what_was_destroyed_can_be_deployed_again_by_a_role() {
+    let aws = LocalAws::start();
+    let project = project_with_zips();
+    let administrator = aws.administrator();
+    let programs = programs(&aws, Cli::Two);
+    let mut settled = environment(&aws, &administrator);
+    settled.push(("SETTLE_SECONDS", "0"));
+    let output = programs.run_in(project.path(), "destroy.sh", &["--yes", "--delete-data"], &settled);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(aws.roles("/sorry/").is_empty(), "{:?}", aws.roles("/sorry/"));
+
+    let trust = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": administrator_arn(&aws)}, "Action": "sts:AssumeRole"},
+    ]});
+    let all =
+        json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
+    aws.call(
+        "iam.create_role",
+        json!({"RoleName": "deployer", "Path": "/platform/", "AssumeRolePolicyDocument": trust.to_string()}),
+    );
+    aws.call(
+        "iam.put_role_policy",
+        json!({"RoleName": "deployer", "PolicyName": "all", "PolicyDocument": all.to_string()}),
+    );
+    let role = administrator_arn(&aws).replace("user/local-administrator", "role/platform/deployer");
+    let answer = aws.call("sts.assume_role", json!({"RoleArn": role, "RoleSessionName": "ann"}));
+    let text = |name: &str| answer["Credentials"][name].as_str().unwrap().to_owned();
+    let deployer = Keys {
+        access_key_id: text("AccessKeyId"),
+        secret_access_key: text("SecretAccessKey"),
+        session_token: Some(text("SessionToken")),
+    };
+    let mut packaged = environment(&aws, &deployer);
+    // The deployed gateway has another id than the one that `curl` was told of: what is called is not at issue here.
+    packaged.extend([("SKIP_PACKAGE", "1"), ("SKIP_CHECKS", "1"), ("ARCHITECTURE", architecture())]);
+    let output = programs.run_in(project.path(), "deploy.sh", &[], &packaged);
+    let told = said(&output);
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains(&format!("administrator: {role}\n")), "by its whole ARN: {told}");
+    assert!(
+        told.contains(&format!(
+            "hint: if its identity provider asks for MFA: IdentityProviderRoleArns={role}\n"
+        )),
+        "{told}"
+    );
+    assert!(told.contains("not checked: "), "{told}");
+    let calls = programs.calls();
+    for secret in [&administrator.secret_access_key, &text("SecretAccessKey"), &text("SessionToken")] {
+        assert!(
+            !calls.contains(secret) && !told.contains(secret),
+            "a secret was an argument, or was printed"
+        );
+    }
+}
+
+/// The administrator that the local AWS has made.
+fn administrator_arn(aws: &LocalAws) -> String {
+    aws.call("sts.get_caller_identity", json!({}))["Arn"].as_str().unwrap().to_owned()
+}
+
+/// This machine's, as Lambda names it.
+fn architecture() -> &'static str {
+    if std::env::consts::ARCH == "aarch64" { "arm64" } else { "x86_64" }
 }
