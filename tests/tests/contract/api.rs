@@ -187,11 +187,13 @@ fn gateway_statement(sid: &str) -> Value {
     found.unwrap_or_else(|| panic!("x-amazon-apigateway-policy has no statement `{sid}`"))
 }
 
-/// Patterns of a statement below the stage: `GET/admin/*`.
+/// Patterns of a statement below the stage: `GET/admin/*`. Each is a whole ARN, and its API one segment: a `*` there would also match
+/// `<id>/v1/PUT/admin`, and what follows `/v1/` would no longer be the method.
 fn below_the_stage(patterns: &Value) -> Vec<String> {
     let stage = rendered(&Template::deployed().resource("ApiStage")["StageName"]);
+    let api = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:??????????";
     let patterns = each(patterns);
-    let below = |pattern: &String| pattern.strip_prefix(&format!("execute-api:/{stage}/")).map(str::to_owned);
+    let below = |pattern: &String| pattern.strip_prefix(&format!("{api}/{stage}/")).map(str::to_owned);
     patterns
         .iter()
         .map(|pattern| below(pattern).unwrap_or_else(|| panic!("`{pattern}` is not of the stage `{stage}`")))
