@@ -38,7 +38,7 @@ def faults(policy, arguments):
     wanted = {ADMINISTRATION} | ({MFA} if arguments.mfa == "true" else set())
     if set(statements) != wanted:
         yield f"its statements are {', '.join(sorted(map(str, statements)))}, and not {', '.join(sorted(wanted))}"
-    prefixes = tuple(f"{arguments.arn}:{api}/v1/" for api in (arguments.api, "?" * len(arguments.api)))
+    apis = {MFA: (arguments.api, "?" * len(arguments.api)), ADMINISTRATION: (arguments.api, "*")}
     for sid, statement in statements.items():
         if (statement.get("Effect"), statement.get("Action")) != ("Deny", "execute-api:Invoke"):
             yield f"{sid} does not deny execute-api:Invoke"
@@ -48,7 +48,7 @@ def faults(policy, arguments):
         if not resources:
             yield f"{sid} names no resources"
         for resource in resources:
-            if not str(resource).startswith(prefixes):
+            if not str(resource).startswith(tuple(f"{arguments.arn}:{api}/v1/" for api in apis.get(sid, ()))):
                 yield f"{sid} names `{resource}`, which is nothing of this API's stage `v1`"
     for sid, arns in ((ADMINISTRATION, arguments.administrators), (MFA, arguments.identity_provider_roles)):
         expected = sorted(arn.strip() for arn in arns.split(",") if arn.strip())

@@ -296,10 +296,11 @@ fn policy_check(policy: &str, folder: &Path) -> (bool, String) {
 fn the_policy_that_is_read_back_must_be_the_one_that_was_deployed() {
     let folder = TempDir::new().unwrap();
     let prefix = "arn:aws:execute-api:us-east-1:111122223333:??????????";
-    let statement = |sid: &str, member: &str, path: &str| json!({"Sid": sid, "Effect": "Deny", "Principal": "*", "Action": "execute-api:Invoke", member: [format!("{prefix}{path}")]});
-    let mut mfa = statement("WithoutMfaOnlyLookAskAndEnd", "NotResource", "/v1/GET/*");
+    let denied = "arn:aws:execute-api:us-east-1:111122223333:*";
+    let statement = |sid: &str, member: &str, path: String| json!({"Sid": sid, "Effect": "Deny", "Principal": "*", "Action": "execute-api:Invoke", member: [path]});
+    let mut mfa = statement("WithoutMfaOnlyLookAskAndEnd", "NotResource", format!("{prefix}/v1/GET/*"));
     mfa["Condition"] = json!({"BoolIfExists": {"aws:MultiFactorAuthPresent": "false"}});
-    let mut administration = statement("AdministrationIsForAdministrators", "Resource", "/v1/GET/admin/*");
+    let mut administration = statement("AdministrationIsForAdministrators", "Resource", format!("{denied}/v1/GET/admin/*"));
     administration["Condition"] =
         json!({"ArnNotEquals": {"aws:PrincipalArn": "arn:aws:iam::111122223333:user/ann"}});
     let good = json!({"Version": "2012-10-17", "Statement": [mfa, administration]}).to_string();
@@ -310,7 +311,7 @@ fn the_policy_that_is_read_back_must_be_the_one_that_was_deployed() {
         (true, String::new()),
         "quotes escaped, as AWS has them"
     );
-    let own_id = good.replace("??????????", "a1b2c3d4e5");
+    let own_id = good.replace("??????????", "a1b2c3d4e5").replace(":*/", ":a1b2c3d4e5/");
     assert_eq!(policy_check(&own_id, folder.path()), (true, String::new()), "the API by its id");
 
     for (from, to) in [
@@ -318,6 +319,7 @@ fn the_policy_that_is_read_back_must_be_the_one_that_was_deployed() {
         ("??????????", "*"),
         ("??????????", "zzzzzzzzzz"),
         (prefix, "execute-api:"),
+        (denied, "execute-api:"),
         ("/v1/", "/*/"),
         ("user/ann", "user/bob"),
         (r#""false""#, r#""true""#),

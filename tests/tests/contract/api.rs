@@ -187,11 +187,16 @@ fn gateway_statement(sid: &str) -> Value {
     found.unwrap_or_else(|| panic!("x-amazon-apigateway-policy has no statement `{sid}`"))
 }
 
-/// Patterns of a statement below the stage: `GET/admin/*`. Each is a whole ARN, and its API one segment: a `*` there would also match
-/// `<id>/v1/PUT/admin`, and what follows `/v1/` would no longer be the method.
-fn below_the_stage(patterns: &Value) -> Vec<String> {
+/// What stands for the API where something is let through: one segment. A `*` would also match `<id>/v1/PUT/admin`, and what follows
+/// `/v1/` would no longer be the method.
+const LET_THROUGH: &str = "??????????";
+/// Where something is denied: too much rather than too little.
+const DENIED: &str = "*";
+
+/// Patterns of a statement below the stage: `GET/admin/*`. Each is a whole ARN.
+fn below_the_stage(patterns: &Value, api: &str) -> Vec<String> {
     let stage = rendered(&Template::deployed().resource("ApiStage")["StageName"]);
-    let api = "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:??????????";
+    let api = format!("arn:${{AWS::Partition}}:execute-api:${{AWS::Region}}:${{AWS::AccountId}}:{api}");
     let patterns = each(patterns);
     let below = |pattern: &String| pattern.strip_prefix(&format!("{api}/{stage}/")).map(str::to_owned);
     patterns
@@ -236,7 +241,7 @@ fn without_mfa_one_can_look_ask_and_end_and_nothing_else() {
         json!({"aws:PrincipalArn": {"Ref": "IdentityProviderRoleArns"}}),
         "only the roles that the deployment names are exempt, by their whole ARNs"
     );
-    let open = below_the_stage(&deny["NotResource"]);
+    let open = below_the_stage(&deny["NotResource"], LET_THROUGH);
     for operation in operations() {
         let resource = operation.as_resource();
         let is_open = open.iter().any(|pattern| fits(pattern, &resource));
@@ -273,7 +278,7 @@ fn administration_is_denied_to_everybody_but_administrators() {
         {"Ref": "AWS::NoValue"},
     ]});
     assert_eq!(deny["Condition"], condition, "without an administrator's name, nobody is one");
-    let closed = below_the_stage(&deny["Resource"]);
+    let closed = below_the_stage(&deny["Resource"], DENIED);
     for operation in operations() {
         let is_closed = closed.iter().any(|pattern| fits(pattern, &operation.as_resource()));
         assert_eq!(

@@ -434,8 +434,8 @@ fn a_new_deployment_lends_little() {
     assert_eq!(parameters["RequireMfa"]["Default"], "true");
     assert_eq!(parameters["RetainData"]["Default"], "true");
     assert_eq!(
-        parameters["BindFunctionRoles"]["Default"], "false",
-        "what Lambda's guide does not promise is not relied on"
+        parameters["BindFunctionRoles"]["Default"], "true",
+        "a function's role is for that function, unless somebody finds that Lambda does not say which it is"
     );
     assert_eq!(parameters["AdministratorArns"]["Default"], "", "nobody is an administrator unless named");
     assert_eq!(parameters["MinimumWindowSeconds"]["Default"], 900, "STS gives no credentials for less");
