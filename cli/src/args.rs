@@ -463,8 +463,8 @@ mod tests {
         assert!(parse("sorry request --tier developer --hours 1.5").is_err());
         // Limits are the service's: it says what is allowed.
         assert!(parse("sorry request --tier developer --hours 0").is_ok());
-        assert!(parse("sorry admin callers add x --tier a=1 --namespace sue --person sue").is_ok());
-        assert!(parse("sorry admin callers add x --tier a=1 --namespace sue").is_err());
+        assert!(parse("sorry admin callers add xy --tier developer=1 --namespace sue --person sue").is_ok());
+        assert!(parse("sorry admin callers add xy --tier developer=1 --namespace sue").is_err());
         assert!(parse("sorry revoke").is_err());
         assert!(parse("sorry revoke --all 7k3m").is_err());
         assert!(parse("sorry request --tier developer --hours 1 --profile default").is_err());
