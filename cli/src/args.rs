@@ -289,18 +289,19 @@ Examples:
   sorry admin callers add sue-mgr --tier developer=8 --tier read-only=36
   sorry admin callers add sue-mgr --tier admin=1 --project atlas --role caller --role admin
   sorry admin callers add --existing arn:aws:sts::123456789012:assumed-role/Research/sue \\
-      --namespace sue --tier developer=8")]
+      --namespace sue --person sue --tier developer=8")]
 pub(crate) struct AddCaller {
     /// Name of the IAM user; with --existing also its ARN, or that of an assumed-role session
     pub(crate) name: String,
     /// A tier the caller may have, and for how many hours at most
     #[arg(long = "tier", required = true, value_name = "TIER=HOURS")]
     pub(crate) tiers: Vec<TierHours>,
-    /// Whose keys they are [default: the namespace]
+    /// Whose keys they are; must be said with --namespace [default: the namespace]
     #[arg(long)]
     pub(crate) person: Option<PersonName>,
     /// The person's corner of the account [default: the name without `-mgr`]
-    #[arg(long)]
+    // A namespace may be somebody's already: the default would make whoever is added that person.
+    #[arg(long, requires = "person")]
     pub(crate) namespace: Option<Namespace>,
     /// A project that the caller may name
     #[arg(long = "project", value_name = "PROJECT")]
@@ -462,6 +463,8 @@ mod tests {
         assert!(parse("sorry request --tier developer --hours 1.5").is_err());
         // Limits are the service's: it says what is allowed.
         assert!(parse("sorry request --tier developer --hours 0").is_ok());
+        assert!(parse("sorry admin callers add xy --tier developer=1 --namespace sue --person sue").is_ok());
+        assert!(parse("sorry admin callers add xy --tier developer=1 --namespace sue").is_err());
         assert!(parse("sorry revoke").is_err());
         assert!(parse("sorry revoke --all 7k3m").is_err());
         assert!(parse("sorry request --tier developer --hours 1 --profile default").is_err());

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
 use aws_sdk_sts::{error::ProvideErrorMetadata, operation::assume_role::AssumeRoleError};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use sorry_profiles::{AccessKeyId, SecretAccessKey, SessionToken};
-use sorry_wire::{Access, SessionView};
+use sorry_wire::{Access, SessionView, TierList, TierName, WhoAmI};
 use tokio::time::Instant;
 
 use crate::{
+    api::Api,
     app::{App, Aws},
     error::{CliError, Exit, Result},
 };
@@ -25,6 +27,8 @@ const MOST_CHAINED_SECONDS: i64 = 3_600;
 const PROPAGATION: Duration = Duration::from_secs(60);
 /// A session that became active at most so long ago may still be propagating.
 const FRESH_SECONDS: i64 = 120;
+/// Before that a new role is not worth a code: each is good once, and AWS would refuse it unseen.
+const SETTLED: Duration = Duration::from_secs(10);
 /// How many codes one command asks for.
 const CODES: u32 = 3;
 
@@ -45,8 +49,12 @@ pub(crate) async fn assume(app: &App, aws: &Aws, session: &SessionView, mfa_stdi
             .hint(format!("only the key that asked for it can assume its role: that of `{}`", session.caller))
     })?;
     let credentials = aws.credentials().await?;
-    let mut device =
-        Device::new(app, aws, session.mfa && credentials.session_token().is_none(), mfa_stdin).await?;
+    let mut device = Device { serial: None, code: None, asked: 0 };
+    if session.mfa && credentials.session_token().is_none() {
+        device.serial = Some(aws.mfa_serial().await?.to_owned());
+        settled(app, session).await;
+        device.ask(app, mfa_stdin).await?;
+    }
     let sts = aws_sdk_sts::Client::new(&aws.sdk);
     let give_up = Instant::now() + PROPAGATION;
     let mut pause = Duration::from_millis(500);
@@ -144,36 +152,68 @@ struct Device {
     asked: u32,
 }
 
-impl Device {
-    async fn new(app: &App, aws: &Aws, needed: bool, stdin: bool) -> Result<Self> {
-        let mut device = Self { serial: None, code: None, asked: 0 };
-        if needed {
-            device.serial = Some(Self::serial(aws).await?);
-            device.ask(app, stdin).await?;
-        }
-        Ok(device)
+/// Looks, before a session of a tier is asked for, whether its MFA could be satisfied at all: a session that its owner cannot use is
+/// only another role in the account.
+pub(crate) async fn check_mfa(aws: &Aws, api: &Api<'_>, tier: &TierName) -> Result<()> {
+    let list: TierList = api.get(&["tiers"], &[]).await?;
+    // A tier that is not there, or not lent, is for the service to refuse.
+    if !list.tiers.iter().any(|known| known.name == *tier && known.mfa && known.enabled) {
+        return Ok(());
     }
-
-    async fn serial(aws: &Aws) -> Result<String> {
-        let iam = aws_sdk_iam::Client::new(&aws.sdk);
-        let devices = iam
-            .list_mfa_devices()
-            .send()
-            .await
-            .map_err(|error| CliError::from_sdk("look for your MFA device", &error))?;
-        let serials = devices.mfa_devices.into_iter().map(|device| device.serial_number);
-        // Security keys (`…:u2f/…`) have no codes that STS could check.
-        serials.into_iter().find(|serial| serial.contains(":mfa/") || !serial.starts_with("arn:")).ok_or_else(
-            || {
-                CliError::new(
-                    Exit::Refused,
-                    "this session asks for an MFA code, and your user has no device that makes one",
-                )
-                .hint("your administrator enrols one")
-            },
+    if aws.credentials().await?.session_token().is_none() {
+        aws.mfa_serial().await?;
+        return Ok(());
+    }
+    let me: WhoAmI = api.get(&["whoami"], &[]).await?;
+    // Those of `aws sts get-session-token` look like their user, and may carry MFA.
+    if me.arn.contains(":assumed-role/") {
+        return Err(CliError::new(
+            Exit::Refused,
+            format!("tier `{tier}` asks for MFA, and `{}` is a role's session, which carries none", me.arn),
         )
+        .hint(
+            "use an IAM user's key that is registered here, or a tier without MFA: `sorry tiers` shows them",
+        ));
     }
+    Ok(())
+}
 
+/// The device of the key's owner that makes codes.
+pub(crate) async fn mfa_serial(sdk: &SdkConfig) -> Result<String> {
+    let iam = aws_sdk_iam::Client::new(sdk);
+    let devices = iam
+        .list_mfa_devices()
+        .send()
+        .await
+        .map_err(|error| CliError::from_sdk("look for your MFA device", &error))?;
+    let mut serials = devices.mfa_devices.into_iter().map(|device| device.serial_number);
+    // Security keys (`…:u2f/…`) have no codes that STS could check.
+    serials.find(|serial| serial.contains(":mfa/") || !serial.starts_with("arn:")).ok_or_else(|| {
+        CliError::new(
+            Exit::Refused,
+            "this session asks for an MFA code, and your user has no device that makes one",
+        )
+        .hint("your administrator enrols one")
+    })
+}
+
+/// Waits until a new role is so old that AWS as a rule knows it everywhere.
+async fn settled(app: &App, session: &SessionView) {
+    let wait = unsettled(session.activated_at, (app.clock)());
+    if !wait.is_zero() {
+        app.ui.progress("waiting some seconds for the new role, as an MFA code is good only once");
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// How long a role is still too new for a code. A clock that is wrong makes it no longer than [`SETTLED`].
+fn unsettled(activated_at: Option<Timestamp>, now: Timestamp) -> Duration {
+    let Some(activated_at) = activated_at else { return SETTLED };
+    let age = now.duration_since(activated_at);
+    Duration::try_from(age).map_or(SETTLED, |age| SETTLED.saturating_sub(age))
+}
+
+impl Device {
     async fn ask(&mut self, app: &App, stdin: bool) -> Result<()> {
         self.asked += 1;
         let code = if stdin { app.ui.standard_input().await } else { app.ui.ask("MFA code").await };
@@ -211,6 +251,17 @@ mod tests {
         ] {
             assert_eq!(seconds(remaining, maximum, chained), expected, "{remaining} {maximum} {chained}");
         }
+    }
+
+    #[test]
+    fn a_code_is_kept_until_the_role_is_ten_seconds_old() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for (active, now, left) in
+            [(100, 100, 10), (100, 103, 7), (100, 110, 0), (100, 900, 0), (100, 50, 10)]
+        {
+            assert_eq!(unsettled(Some(at(active)), at(now)), Duration::from_secs(left), "{active} {now}");
+        }
+        assert_eq!(unsettled(None, at(0)), SETTLED);
     }
 
     #[test]

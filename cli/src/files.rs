@@ -5,9 +5,10 @@ use sorry_profiles::{
     Actor, Context, Form, Profile, ProfileName, Region, SessionCredentials, SessionMark, Warning,
     lock::Holder,
 };
-use sorry_wire::{SessionId, SessionView};
+use sorry_wire::{SessionId, SessionView, TierName, WhoAmI};
 
 use crate::{
+    api::Api,
     app::{App, Aws},
     args::Delivery,
     assume::{self, Lent},
@@ -37,13 +38,27 @@ pub(crate) async fn deliver(
     };
     let lent = assume::assume(app, aws, session, how.mfa_stdin).await?;
     let expires_at = lent.expires_at.min(session.expires_at);
+    let replaced = replaced(app, &profile, session);
     write(app, aws, session, &profile, lent, how.in_place).map_err(|error| {
         let id = &session.session_id;
         let go_on = format!("the session is ACTIVE: `sorry renew {id} --profile NAME` writes it elsewhere, `sorry revoke {id}` ends it");
-        let hint = error.hint.clone().map_or(go_on.clone(), |hint| format!("{hint}\nhint: {go_on}"));
-        error.hint(hint)
+        error.also(go_on)
     })?;
+    if let Some(replaced) = replaced {
+        app.ui.warn(&format!(
+            "profile `{profile}` held session `{replaced}`, which goes on without a profile: `sorry renew {replaced} --profile NAME` \
+             writes it elsewhere, `sorry revoke {replaced}` ends it"
+        ));
+    }
     Ok(Delivered { profile, expires_at })
+}
+
+/// Another session that is not over and whose credentials stand in the profile that is about to be written.
+fn replaced(app: &App, name: &ProfileName, session: &SessionView) -> Option<SessionMark> {
+    // Writing says what is wrong with the files.
+    let profile = profiles(app).ok()?.into_iter().find(|profile| profile.name == *name)?;
+    let live = profile.expires_at.is_none_or(|end| end > (app.clock)());
+    profile.session.filter(|mark| live && mark.as_str() != session.session_id.as_str())
 }
 
 fn write(
@@ -99,6 +114,22 @@ pub(crate) fn refuse_taken(app: &App, name: &ProfileName) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// As [`refuse_taken`], of the profile that is written when none is named. It begins with the caller's namespace, which the service
+/// knows and is asked for only if a profile that ends with the tier is somebody else's.
+pub(crate) async fn refuse_taken_default(app: &App, api: &Api<'_>, tier: &TierName) -> Result<()> {
+    let end = format!("-{tier}");
+    let taken = |profile: &Profile| {
+        profile.name.as_str().ends_with(&end) && refuse_taken(app, &profile.name).is_err()
+    };
+    if !profiles(app)?.iter().any(taken) {
+        return Ok(());
+    }
+    let me: WhoAmI = api.get(&["whoami"], &[]).await?;
+    // Who is not registered is told so when asking.
+    let Some(caller) = me.caller else { return Ok(()) };
+    refuse_taken(app, &ProfileName::parse(&format!("{}{end}", caller.namespace))?)
 }
 
 /// All profiles.

@@ -1,8 +1,13 @@
 //! `sorry admin callers add|list|remove`.
 
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_sdk_sts::error::ProvideErrorMetadata;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use sorry_wire::{CallerList, CallerRemoved, CallerView, ErrorCode, Namespace, PersonName, PutCaller};
+use tokio::time::Instant;
 
 use super::principal::{CallerUser, Iam, Principal, user_name};
 use crate::{
@@ -12,6 +17,9 @@ use crate::{
     commands::whoami::{roles, tiers},
     error::{CliError, Exit, Result},
 };
+
+/// How long a new key may stay unknown to parts of AWS.
+const NEW_KEY: Duration = Duration::from_secs(20);
 
 pub(super) async fn add(app: &App, arguments: AddCaller) -> Result<u8> {
     let namespace = match &arguments.namespace {
@@ -61,9 +69,9 @@ pub(super) async fn add(app: &App, arguments: AddCaller) -> Result<u8> {
     }
     app.ui.progress("making the access key");
     let (id, secret) = iam.make_key(name).await.map_err(|error| {
-        let more = format!("`{name}` is registered and has no new key: run `sorry admin callers add {name} … --new-key` again");
-        let hint = error.hint.clone().map_or(more.clone(), |hint| format!("{hint}\nhint: {more}"));
-        error.hint(hint)
+        error.also(format!(
+            "`{name}` is registered and has no new key: run `sorry admin callers add {name} … --new-key` again"
+        ))
     })?;
     if let Err(error) = print(app, &aws, &caller, Some((&id, &secret)), arguments.output.format) {
         // A key that nobody has read is only a risk.
@@ -77,11 +85,39 @@ pub(super) async fn add(app: &App, arguments: AddCaller) -> Result<u8> {
         };
         return Err(error.hint(hint));
     }
+    app.on_interrupt(format!("`{name}` is registered, and its key is the one shown above"));
+    let usable = match key_works(app, &aws, &id, &secret).await {
+        Ok(true) => "It works already".to_owned(),
+        Ok(false) => "AWS needs some more seconds until it works".to_owned(),
+        Err(error) => format!("Whether it works could not be seen: {}", error.message),
+    };
     app.ui.say(&format!(
-        "registered `{name}`. The key above is shown this once: hand it over safely, for `~/.aws/credentials`. AWS needs some \
-         seconds until it works"
+        "registered `{name}`. The key above is shown this once: hand it over safely, for `~/.aws/credentials`. {usable}"
     ));
     Ok(0)
+}
+
+/// Waits until AWS knows a key that was just made, so that what is handed over does not look deleted or mistyped at first.
+async fn key_works(app: &App, aws: &Aws, id: &str, secret: &SecretString) -> Result<bool> {
+    let key = Credentials::new(id, secret.expose_secret(), None, None, "just made");
+    let config = aws_sdk_sts::config::Builder::from(&aws.sdk).credentials_provider(key).build();
+    let sts = aws_sdk_sts::Client::from_conf(config);
+    let give_up = Instant::now() + NEW_KEY;
+    loop {
+        let error = match sts.get_caller_identity().send().await {
+            Ok(_) => return Ok(true),
+            Err(error) => error,
+        };
+        // Of a key that is older this is the truth, and is told at once; of this one it means "not yet".
+        if error.as_service_error().and_then(ProvideErrorMetadata::code) != Some("InvalidClientTokenId") {
+            return Err(CliError::from_sdk("try the new key", &error));
+        }
+        if Instant::now() >= give_up {
+            return Ok(false);
+        }
+        app.ui.progress("waiting until AWS knows the new key (up to 20 seconds)");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 async fn register(
@@ -111,8 +147,7 @@ async fn unregistered(iam: &Iam, user: &CallerUser, error: CliError) -> CliError
     }
     let stays =
         format!("the user `{}` stays, without a new key: running this again goes on with it", user.name);
-    let hint = error.hint.clone().map_or(stays.clone(), |hint| format!("{hint}\nhint: {stays}"));
-    error.hint(hint)
+    error.also(stays)
 }
 
 fn print(
@@ -215,12 +250,8 @@ pub(super) async fn remove(app: &App, arguments: &RemoveCaller) -> Result<u8> {
         },
     };
     let user_deleted = remove_user(&aws, entry.as_ref(), &name).await.map_err(|error| match &removed {
-        Some(_) => {
-            let hint =
-                format!("`{name}` is out of the registry already: running this again removes the rest");
-            let hint = error.hint.clone().map_or(hint.clone(), |first| format!("{first}\nhint: {hint}"));
-            error.hint(hint)
-        }
+        Some(_) => error
+            .also(format!("`{name}` is out of the registry already: running this again removes the rest")),
         None => error,
     })?;
     if removed.is_none() && !user_deleted {

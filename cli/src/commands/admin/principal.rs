@@ -135,8 +135,7 @@ impl Iam {
         } else {
             format!("the user `{name}` stays, without a key: running this again goes on with it")
         };
-        let hint = error.hint.clone().map_or(became.clone(), |hint| format!("{hint}\nhint: {became}"));
-        error.hint(hint)
+        error.also(became)
     }
 
     /// Whether the user has an access key.
