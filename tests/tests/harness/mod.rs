@@ -127,9 +127,16 @@ impl Service {
         self.send(&sue(), "DELETE", "/sessions/{id}", id.as_str(), &Value::Null)
     }
 
-    /// Lets the sweep go on.
+    /// Looks at what the sweep holds, and lets that go.
     pub(crate) fn confirm_sweep(&self) -> Option<Response> {
-        self.send(&administrator(), "PUT", "/admin/sweep/confirmation", "", &Value::Null)
+        let shown = self.send(&administrator(), "GET", "/admin/sweep", "", &Value::Null)?;
+        let digest = shown.body["hold"]["digest"].as_str().unwrap_or_default();
+        self.confirm(digest)
+    }
+
+    /// Lets go what is held, if it has this digest.
+    pub(crate) fn confirm(&self, digest: &str) -> Option<Response> {
+        self.send(&administrator(), "PUT", "/admin/sweep/confirmation", "", &json!({"digest": digest}))
     }
 
     /// Runs one sweep; `None` when the function died.
