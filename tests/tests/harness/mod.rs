@@ -2,7 +2,7 @@
 //! be true of them all in the end.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::{cell::Cell, collections::BTreeMap, rc::Rc, time::Duration};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use jiff::{Timestamp, ToSpan};
 use serde::{Serialize, de::DeserializeOwned};
@@ -93,6 +93,23 @@ impl Service {
         parameter: &str,
         body: &Value,
     ) -> Option<Response> {
+        self.send_with_query(who, method, resource, parameter, &[], body)
+    }
+
+    /// Sue's sessions.
+    pub(crate) fn list(&self, query: &[(&str, &str)]) -> Option<Response> {
+        self.send_with_query(&sue(), "GET", "/sessions", "", query, &Value::Null)
+    }
+
+    fn send_with_query(
+        &self,
+        who: &Identity,
+        method: &str,
+        resource: &str,
+        parameter: &str,
+        query: &[(&str, &str)],
+        body: &Value,
+    ) -> Option<Response> {
         let name = resource.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(name, _)| name);
         let request = Request {
             identity: who.clone(),
@@ -103,7 +120,7 @@ impl Service {
                 |name| resource.replace(&format!("{{{name}}}"), parameter),
             ),
             path_parameters: name.map(|name| (name.to_owned(), parameter.to_owned())).into_iter().collect(),
-            query: BTreeMap::new(),
+            query: query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             body: body.to_string(),
             request_id: "request".to_owned(),
         };
