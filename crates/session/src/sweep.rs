@@ -238,7 +238,7 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
         let mut unowned: Vec<_> = roles.into_iter().filter(|role| !owned.contains(role)).collect();
         // What was confirmed goes first, so that each sweep gets on with it however much else there is.
         unowned.sort_by_key(|role| !trust.lets_go(role));
-        let (mut orphans, mut left) = (Vec::new(), false);
+        let (mut orphans, mut left, removed_before) = (Vec::new(), false, self.report.orphans.len());
         for role in unowned {
             if self.out_of_time() {
                 if trust.is_whole() {
@@ -258,6 +258,8 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
                 }
             }
         }
+        // A share of those that are there still: what was confirmed must not make room for what was not.
+        let listed = listed.saturating_sub(self.report.orphans.len() - removed_before);
         let next = memory.after_look(&trust, canary, listed, &orphans, left, self.started_at);
         if let Some(hold) = &next.hold {
             self.report.held_because = Some(hold.because.clone());
