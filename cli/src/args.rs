@@ -258,8 +258,8 @@ pub(crate) enum Admin {
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The sweep deletes nothing when a table was lost or too much looks orphaned: it holds. Look at what it
-holds; if it is right, confirm, and the next sweeps remove those roles and no others.
+The sweep deletes nothing when a table was lost or too much looks orphaned: it holds. Look at
+what it holds; if it is right, confirm, and the next sweeps remove those roles and no others.
 
 Examples:
   sorry admin sweep
