@@ -130,11 +130,6 @@ impl<'a> Api<'a> {
         self.call(&Method::PUT, path, &[], encoded(body)?).await
     }
 
-    /// PUT of what the path says already.
-    pub(crate) async fn put_nothing<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T> {
-        self.call(&Method::PUT, path, &[], Vec::new()).await
-    }
-
     /// A POST whose body makes it idempotent: a `client_request_id`.
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<T> {
         self.call(&Method::POST, path, &[], encoded(body)?).await

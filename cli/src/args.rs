@@ -252,21 +252,22 @@ pub(crate) enum Admin {
         after_help = "Examples:\n  sorry admin callers add sue-mgr --tier developer=8\n  sorry admin callers list"
     )]
     Callers(Callers),
-    /// Let the sweep go on when it holds
+    /// Show what the sweep holds, and let it go
     Sweep(Sweep),
 }
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The sweep deletes nothing when its memory is missing or too much looks orphaned. Look at what it
-reported; if it is right, confirm, and the next sweep removes what it held.
+The sweep deletes nothing when a table was lost or too much looks orphaned: it holds. Look at
+what it holds; if it is right, confirm, and the next sweeps remove those roles and no others.
 
-Example:
+Examples:
+  sorry admin sweep
   sorry admin sweep --confirm")]
 pub(crate) struct Sweep {
-    /// Confirm that what the sweep held may go
-    #[arg(long, required = true)]
-    pub(crate) confirm: bool,
+    /// Let go what is held: what was shown with this digest, or what is held now
+    #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true)]
+    pub(crate) confirm: Option<Option<String>>,
     #[command(flatten)]
     pub(crate) output: Text,
 }

@@ -222,7 +222,7 @@ fn words_that_are_not_a_command_line_exit_2() {
         &["request", "--tier", "Developer!", "--hours", "1"],
         &["request", "--tier", "developer", "--hours", "1", "--profile", "a b"],
         &["list", "--status", "gone"],
-        &["admin", "sweep"],
+        &["admin", "sweep", "--confirm", "0123"],
         &["admin", "callers", "add", "sue-mgr", "--tier", "developer"],
         &["status", "not-an-id"],
         &["nonsense"],
@@ -726,6 +726,44 @@ fn a_caller_that_the_registry_refuses_leaves_no_user_and_no_key() {
     );
     assert!(asked[3].body.contains("policy%2Fsorry%2Fservice%2Fsorry-caller"), "{}", asked[3].body);
     assert_ran!(ran);
+}
+
+fn held(confirmed: bool) -> Value {
+    let mut held = json!({"hold": {
+        "since": "2026-11-21T03:00:00Z", "because": "6 of 7 principals have no session", "count": 2,
+        "digest": "0123456789abcdef0123456789abcdef",
+        "roles": ["sorry-sue-developer-7k3m9q2x", "sorry-ann-developer-0a1b2c3d"],
+    }});
+    if confirmed {
+        held["confirmed_at"] = json!("2026-11-21T04:00:00Z");
+        held["confirmed"] = held["hold"]["roles"].clone();
+    }
+    held
+}
+
+#[test]
+fn what_the_sweep_holds_is_shown_and_exactly_that_is_confirmed() {
+    let (look, confirm) = ("GET /v1/admin/sweep", "PUT /v1/admin/sweep/confirmation");
+    let server = Server::start(vec![answer(look, 200, held(false))]);
+    assert_ran!(Desk::facing(&server).run(&["admin", "sweep"]));
+    for (words, digest) in [
+        (&["admin", "sweep", "--confirm"] as &[&str], "0123456789abcdef0123456789abcdef"),
+        (&["admin", "sweep", "--confirm=seen-before"], "seen-before"),
+    ] {
+        let server = Server::start(vec![answer(look, 200, held(false)), answer(confirm, 200, held(true))]);
+        let ran = Desk::facing(&server).run(words);
+        assert_eq!(ran.exit, 0, "{ran}");
+        let body: Value = serde_json::from_str(&server.asked()[1].body).unwrap();
+        assert_eq!(body, json!({"digest": digest}));
+        assert!(ran.stdout.contains("sorry-sue-developer-7k3m9q2x"), "{ran}");
+    }
+}
+
+#[test]
+fn nothing_held_is_nothing_to_confirm() {
+    let server = Server::start(vec![answer("GET /v1/admin/sweep", 200, json!({}))]);
+    assert_ran!(Desk::facing(&server).run(&["admin", "sweep", "--confirm"]));
+    assert_eq!(server.asked().len(), 1, "nothing is confirmed unseen");
 }
 
 #[test]

@@ -149,6 +149,22 @@ fn every_index_may_be_queried_by_whoever_does() {
     }
 }
 
+/// The adapters delete one kind of item: a caller, in the API.
+#[test]
+fn only_the_api_may_delete_from_a_table() {
+    let mut may_delete = BTreeSet::new();
+    for (id, role) in Template::deployed().of_type("AWS::IAM::Role") {
+        for policy in role["Policies"].as_array().into_iter().flatten() {
+            for statement in policy["PolicyDocument"]["Statement"].as_array().unwrap() {
+                if each(&statement["Action"]).iter().any(|action| action == "dynamodb:DeleteItem") {
+                    may_delete.insert((id.to_owned(), rendered(&statement["Resource"])));
+                }
+            }
+        }
+    }
+    assert_eq!(may_delete, BTreeSet::from([("ApiRole".to_owned(), "${RegistryTable.Arn}".to_owned())]));
+}
+
 #[test]
 fn what_is_stored_or_sent_is_encrypted() {
     let template = Template::deployed();
