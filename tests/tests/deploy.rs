@@ -300,7 +300,8 @@ fn the_policy_that_is_read_back_must_be_the_one_that_was_deployed() {
     let statement = |sid: &str, member: &str, path: String| json!({"Sid": sid, "Effect": "Deny", "Principal": "*", "Action": "execute-api:Invoke", member: [path]});
     let mut mfa = statement("WithoutMfaOnlyLookAskAndEnd", "NotResource", format!("{prefix}/v1/GET/*"));
     mfa["Condition"] = json!({"BoolIfExists": {"aws:MultiFactorAuthPresent": "false"}});
-    let mut administration = statement("AdministrationIsForAdministrators", "Resource", format!("{denied}/v1/GET/admin/*"));
+    let mut administration =
+        statement("AdministrationIsForAdministrators", "Resource", format!("{denied}/v1/GET/admin/*"));
     administration["Condition"] =
         json!({"ArnNotEquals": {"aws:PrincipalArn": "arn:aws:iam::111122223333:user/ann"}});
     let good = json!({"Version": "2012-10-17", "Statement": [mfa, administration]}).to_string();
