@@ -933,12 +933,12 @@ fn a_new_key_is_waited_for_until_aws_knows_it_and_every_other_refusal_is_final()
     let asked = server.asked();
     assert!(asked[7].header("authorization").contains("AKIANEWNEWNEWNEWNEW1"));
     assert_eq!(ran.exit, 0, "{ran}");
-    assert!(ran.stdout.contains("NewSecret") && ran.stderr.contains("It works already"), "{ran}");
+    assert!(ran.stdout.contains("NewSecret") && ran.stderr.contains("The key works already"), "{ran}");
 
     let server = Server::start([new_key(), vec![xml_refusal("SignatureDoesNotMatch")]].concat_answers());
     let ran = Desk::facing(&server).run(&words);
     assert_eq!(server.asked().len(), 7);
-    assert!(ran.exit == 0 && ran.stderr.contains("Whether it works could not be seen"), "{ran}");
+    assert!(ran.exit == 0 && ran.stderr.contains("whether the key works could not be seen"), "{ran}");
 
     // A key that was not just made is refused at once.
     let server = Server::start(vec![xml_refusal("InvalidClientTokenId")]);
