@@ -28,7 +28,7 @@ pub mod write;
 pub use aws_files::{AwsFiles, Profile, Removed, Written};
 pub use context::{Actor, Context, NoProbe, Probe, Step, Timing};
 pub use error::Error;
-pub use form::{Form, SessionCredentials};
+pub use form::{Form, ProcessCommand, ProcessProfile, SessionCredentials};
 pub use ini::FileKind;
 pub use values::{AccessKeyId, ProfileName, Region, SecretAccessKey, SessionMark, SessionToken};
 pub use write::Warning;
