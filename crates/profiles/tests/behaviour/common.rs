@@ -70,3 +70,8 @@ pub(crate) fn process(id: &str) -> ProcessProfile {
         expires_at: session.expires_at,
     }
 }
+
+/// The project's folder.
+pub(crate) fn project() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
