@@ -803,7 +803,7 @@ fn what_is_wrong_is_said_and_mended_as_far_as_it_is_ours() {
 #[test]
 fn a_profile_whose_session_was_revoked_is_found_by_asking_the_service() {
     let over = json!({"sessions": [session_called("0c9d000000000000", "REVOKED")]});
-    let server = Server::start(vec![answer("GET /v1/sessions", 200, over)]);
+    let server = Server::start(vec![answer("GET /v1/sessions?scope=mine", 200, over)]);
     let desk = Desk::facing(&server);
     untidy(&desk);
     let found = desk.run(&["profiles", "check", "--output", "json"]).json();
