@@ -81,6 +81,12 @@ pub(crate) enum Command {
         after_help = "Examples:\n  sorry admin callers list\n  sorry admin sweep --confirm"
     )]
     Admin(Admin),
+    /// Look after the profiles in AWS's files
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  sorry profiles list\n  sorry profiles check\n  sorry profiles fix --dry-run"
+    )]
+    Profiles(Profiles),
     /// Look for what is missing or wrong on this side
     Doctor(Doctor),
     /// Print a completion script for a shell
@@ -235,6 +241,72 @@ pub(crate) enum TiersCommand {
 pub(crate) struct WhoAmI {
     #[command(flatten)]
     pub(crate) output: Text,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Profiles {
+    /// Show all profiles: their form, session and where they are
+    List(ListProfiles),
+    /// Look for what tools read differently, what is over, and who else can read it
+    Check(CheckProfiles),
+    /// Mend what can be mended without taking anything that `sorry` did not write
+    Fix(FixProfiles),
+    /// Remove every profile that `sorry` wrote
+    #[command(after_help = "Examples:\n  sorry profiles reset --dry-run\n  sorry profiles reset --yes")]
+    Reset(MendProfiles),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sorry profiles list
+  sorry profiles list --output json")]
+pub(crate) struct ListProfiles {
+    #[command(flatten)]
+    pub(crate) output: TableOutput,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Exits with 1 if it finds anything.
+
+Examples:
+  sorry profiles check
+  sorry profiles check --offline --output json")]
+pub(crate) struct CheckProfiles {
+    /// Do not ask the service which sessions are over
+    #[arg(long)]
+    pub(crate) offline: bool,
+    #[command(flatten)]
+    pub(crate) output: TableOutput,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Shows what it will do and asks. Files are copied beside themselves first, for you alone to read.
+
+Examples:
+  sorry profiles fix --dry-run
+  sorry profiles fix --yes")]
+pub(crate) struct FixProfiles {
+    /// Do not ask the service which sessions are over
+    #[arg(long)]
+    pub(crate) offline: bool,
+    #[command(flatten)]
+    pub(crate) mend: MendProfiles,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MendProfiles {
+    /// Do it without asking
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) yes: bool,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Overwrite files that cannot be replaced (bind mounts), keeping a copy
+    #[arg(long)]
+    pub(crate) in_place: bool,
 }
 
 #[derive(Args, Debug)]

@@ -175,13 +175,15 @@ pub(crate) fn caller_is_session(app: &App) -> Option<String> {
     found.session.is_some().then(|| name.to_owned())
 }
 
-fn warn(app: &App, warnings: &[Warning]) {
+/// Says what went well and may surprise.
+pub(crate) fn warn(app: &App, warnings: &[Warning]) {
     for warning in warnings {
         app.ui.warn(&warning.to_string());
     }
 }
 
-fn in_context<T>(
+/// Works on the files as this process, now.
+pub(crate) fn in_context<T>(
     app: &App,
     in_place: bool,
     work: impl FnOnce(&Context<'_>) -> sorry_profiles::Result<T>,

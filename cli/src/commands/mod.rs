@@ -4,6 +4,7 @@ mod admin;
 mod completions;
 mod doctor;
 mod list;
+mod profiles;
 mod renew;
 mod request;
 mod revoke;
@@ -24,6 +25,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<u8> {
         Command::Tiers(arguments) => tiers::run(app, arguments).await,
         Command::Whoami(arguments) => whoami::run(app, &arguments).await,
         Command::Admin(arguments) => admin::run(app, arguments).await,
+        Command::Profiles(arguments) => profiles::run(app, arguments).await,
         Command::Doctor(arguments) => doctor::run(app, &arguments).await,
         Command::Completions { shell } => completions::run(app, shell),
     }
