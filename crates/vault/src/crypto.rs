@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256, Sha512};
 use zeroize::Zeroizing;
 
 use crate::slots::Costs;
-use crate::{PublicKey, SlotId, VaultId};
+use crate::{PublicKey, SlotId, VaultId, wire};
 
 /// A key of 32 bytes, wiped when dropped.
 pub(crate) type Secret32 = Zeroizing<[u8; 32]>;
@@ -29,16 +29,10 @@ impl std::fmt::Debug for DataKey {
     }
 }
 
-/// `str(x)`: the length, then the bytes.
-fn push(out: &mut Vec<u8>, value: &[u8]) {
-    // Everything here is a few dozen bytes long.
-    out.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes());
-    out.extend_from_slice(value);
-}
-
+/// `str(x)` of each.
 fn strings(values: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::new();
-    values.iter().for_each(|value| push(&mut out, value));
+    values.iter().for_each(|value| wire::push(&mut out, value));
     out
 }
 

@@ -97,6 +97,11 @@ pub(crate) fn file(head: &Header, payload: &[u8]) -> (Vec<u8>, [u8; 32]) {
     finish(header(head), payload)
 }
 
+/// A time as files have it.
+pub(crate) fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
 /// A header with its payload and sum; vault and cache end alike.
 pub(crate) fn finish(mut bytes: Vec<u8>, payload: &[u8]) -> (Vec<u8>, [u8; 32]) {
     bytes.extend_from_slice(Base64::encode_string(payload).as_bytes());

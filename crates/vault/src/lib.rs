@@ -10,7 +10,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | `vault` | [`Vault`], locked, and [`Open`]: unlock, change the contents, change the slots |
-//! | `format` | the bytes of the file and back |
+//! | `format`, `wire` | the bytes of the file and back; SSH's encoding |
 //! | `crypto` | the derivations, one function each |
 //! | `slots` | wrapping the data key: [`NewSlot`], [`Unlocker`] |
 //! | `contents` | what the payload says |
@@ -31,6 +31,7 @@ mod signer;
 mod slots;
 mod store;
 mod vault;
+mod wire;
 
 pub use agent::{
     Agent, AgentError, AgentKey, Forwarding, Identity, PROC, Timeouts, parse_identities, parse_signature,

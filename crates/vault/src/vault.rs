@@ -6,7 +6,7 @@
 //!
 //! Nothing here is changed in place: a change makes new bytes with the next generation, beside what is there.
 
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 use secrecy::SecretSlice;
 use zeroize::Zeroizing;
 
@@ -334,7 +334,7 @@ fn seal(
 ) -> Result<Sealed, SealError> {
     let mut salt = Salt::default();
     random.fill(&mut salt)?;
-    let written = now.round(Unit::Second).unwrap_or(now);
+    let written = format::whole_seconds(now);
     let header = Header { id, generation, written, slots, salt };
     // Room enough that it never grows: growing leaves a copy of the secrets behind.
     let mut body = Zeroizing::new(Vec::with_capacity(format::MAX_BYTES));
