@@ -1,0 +1,50 @@
+// Judges IAM questions with @cloud-copilot/iam-simulate, which knows nothing of this project or of the local AWS.
+//
+// Standard input is one JSON object, standard output a JSON array with one answer for each question:
+//
+//   {"documents": {name: policy document}, "questions": [
+//     {"principal": ARN, "action": "s3:GetObject", "resource": ARN or "*", "account": id of the resource's account,
+//      "context": {key: value or [values]}, "identity": [names], "boundary": name, "resource_policy": name}]}
+//
+//   {"verdict": "Allowed" | "ExplicitlyDenied" | "ImplicitlyDenied", "ignored": [context keys that the action does not have]}
+//   or {"error": what the simulator could not read}
+//
+// The package is under the AGPL: a program of the tests, run as this process of its own, and part of nothing that is shipped.
+
+import { readFileSync } from "node:fs";
+import { runSimulation } from "@cloud-copilot/iam-simulate";
+
+const { documents, questions } = JSON.parse(readFileSync(0, "utf8"));
+
+const named = (name) => {
+  if (!(name in documents)) throw new Error(`no document ${name}`);
+  return { name, policy: documents[name] };
+};
+
+async function answer(question) {
+  const result = await runSimulation(
+    {
+      request: {
+        principal: question.principal,
+        action: question.action,
+        resource: { resource: question.resource, accountId: question.account },
+        contextVariables: question.context,
+      },
+      identityPolicies: question.identity.map(named),
+      serviceControlPolicies: [],
+      resourceControlPolicies: [],
+      ...(question.boundary && { permissionBoundaryPolicies: [named(question.boundary)] }),
+      ...(question.resource_policy && { resourcePolicy: named(question.resource_policy).policy }),
+    },
+    {},
+  );
+  if (result.resultType === "error") return { error: JSON.stringify(result.errors) };
+  const results = result.resultType === "single" ? [result.result] : result.results;
+  return { verdict: result.overallResult, ignored: results.flatMap((one) => one.ignoredContextKeys ?? []) };
+}
+
+const answers = [];
+for (const question of questions) {
+  answers.push(await answer(question));
+}
+process.stdout.write(JSON.stringify(answers));
