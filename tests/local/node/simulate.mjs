@@ -6,19 +6,24 @@
 //     {"principal": ARN, "action": "s3:GetObject", "resource": ARN or "*", "account": id of the resource's account,
 //      "context": {key: value or [values]}, "identity": [names], "boundary": name, "resource_policy": name}]}
 //
-//   {"verdict": "Allowed" | "ExplicitlyDenied" | "ImplicitlyDenied", "ignored": [context keys that the action does not have]}
+//   {"verdict": "Allowed" | "ExplicitlyDenied" | "ImplicitlyDenied", "ignored": [context keys that the action does not have],
+//    "denied_by": [Sids of the boundary's statements that deny]}
 //   or {"error": what the simulator could not read}
 //
 // The package is under the AGPL: a program of the tests, run as this process of its own, and part of nothing that is shipped.
 
 import { readFileSync } from "node:fs";
+import { createValidatedPolicy, validateIdentityPolicy, validateResourcePolicy } from "@cloud-copilot/iam-policy";
 import { runSimulation } from "@cloud-copilot/iam-simulate";
 
 const { documents, questions } = JSON.parse(readFileSync(0, "utf8"));
 
-const named = (name) => {
+// A document is checked once, and not with every question.
+const checked = new Map();
+const named = (name, validate = validateIdentityPolicy) => {
   if (!(name in documents)) throw new Error(`no document ${name}`);
-  return { name, policy: documents[name] };
+  if (!checked.has(name)) checked.set(name, createValidatedPolicy(documents[name], validate));
+  return { name, policy: checked.get(name) };
 };
 
 async function answer(question) {
@@ -30,17 +35,22 @@ async function answer(question) {
         resource: { resource: question.resource, accountId: question.account },
         contextVariables: question.context,
       },
-      identityPolicies: question.identity.map(named),
+      identityPolicies: question.identity.map((name) => named(name)),
       serviceControlPolicies: [],
       resourceControlPolicies: [],
       ...(question.boundary && { permissionBoundaryPolicies: [named(question.boundary)] }),
-      ...(question.resource_policy && { resourcePolicy: named(question.resource_policy).policy }),
+      ...(question.resource_policy && { resourcePolicy: named(question.resource_policy, validateResourcePolicy).policy }),
     },
     {},
   );
   if (result.resultType === "error") return { error: JSON.stringify(result.errors) };
   const results = result.resultType === "single" ? [result.result] : result.results;
-  return { verdict: result.overallResult, ignored: results.flatMap((one) => one.ignoredContextKeys ?? []) };
+  const denials = results.flatMap((one) => one.analysis.permissionBoundaryAnalysis?.denyStatements ?? []);
+  return {
+    verdict: result.overallResult,
+    ignored: results.flatMap((one) => one.ignoredContextKeys ?? []),
+    denied_by: denials.map((denial) => denial.statement.sid()),
+  };
 }
 
 const answers = [];

@@ -33,6 +33,9 @@ pub(crate) struct Answer {
     verdict: String,
     #[serde(default)]
     pub(crate) ignored: Vec<String>,
+    /// Statements of the boundary.
+    #[serde(default)]
+    pub(crate) denied_by: Vec<String>,
     #[serde(default)]
     pub(crate) error: Option<String>,
 }
