@@ -169,9 +169,17 @@ fn glob(pattern: &str, text: &str) -> bool {
         || (0..=rest.len()).any(|skipped| rest.get(skipped..).is_some_and(|rest| glob(after, rest)))
 }
 
+/// The keys that must be there for the statement to match. The other operators are met by a key that is missing.
 fn condition_keys(statement: &Map<String, Value>) -> BTreeSet<String> {
+    let met_without =
+        |operator: &str| operator.contains("Not") || operator == "Null" || operator.ends_with("IfExists");
     let operators = statement.get("Condition").and_then(Value::as_object).into_iter().flatten();
-    operators.filter_map(|(_, keys)| keys.as_object()).flatten().map(|(key, _)| key.to_lowercase()).collect()
+    operators
+        .filter(|(operator, _)| !met_without(operator) && !operator.starts_with("ForAllValues"))
+        .filter_map(|(_, keys)| keys.as_object())
+        .flatten()
+        .map(|(key, _)| key.to_lowercase())
+        .collect()
 }
 
 fn names_everybody(principal: &Value) -> bool {
@@ -244,6 +252,7 @@ mod tests {
             (json!("s3:Get*"), "arn:aws:s3:::${aws:PrincipalTag/sorry:namespace}-*/x", json!({})),
             (json!(["s3:*"]), "*", json!({"Bool": {"aws:SecureTransport": "true"}})),
             (json!("s3:GetObject"), "*", json!({"StringEquals": {"s3:ExistingObjectTag/a": "b"}})),
+            (json!("s3:PutObject"), "*", json!({"Null": {"s3:ExistingObjectTag/a": "true"}})),
             (
                 json!("iam:PassRole"),
                 "arn:aws:iam::*:role/x/*",
