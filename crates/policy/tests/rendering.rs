@@ -1,5 +1,11 @@
 //! No value that somebody can choose changes the structure of a rendered policy, or makes an ARN wider.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests: what should not happen ends the test"
+)]
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sorry_policy::{
