@@ -158,7 +158,8 @@ impl Builder {
         self
     }
 
-    /// Over which connections STS is asked; proxies and certificate authorities are its business. Needed.
+    /// Over which connections STS is asked; proxies and certificate authorities are its business. Without one the provider gives
+    /// what is cached and renews nothing.
     #[must_use]
     pub fn http_client(mut self, client: impl HttpClient + 'static) -> Self {
         self.http_client = Some(client.into_shared());
@@ -201,7 +202,7 @@ impl Builder {
                 agent: self.agent,
                 actor: Actor::this_process(false),
                 way: Way {
-                    http_client: self.http_client.ok_or(Error::Incomplete("HTTP client"))?,
+                    http_client: self.http_client,
                     time_source: SharedTimeSource::new(Now(clock.clone())),
                     endpoint: self.endpoint,
                 },

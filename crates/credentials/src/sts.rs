@@ -24,7 +24,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
 /// Over which way STS is asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Way {
-    pub(crate) http_client: SharedHttpClient,
+    pub(crate) http_client: Option<SharedHttpClient>,
     pub(crate) time_source: SharedTimeSource,
     pub(crate) endpoint: Option<String>,
 }
@@ -36,6 +36,7 @@ pub(crate) async fn assume(
     session: &CachedSession,
     seconds: i32,
 ) -> Result<TemporaryCredentials, Error> {
+    let http_client = way.http_client.clone().ok_or(Error::Incomplete("HTTP client"))?;
     let renewal = &session.renewal;
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -47,7 +48,7 @@ pub(crate) async fn assume(
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(renewal.region.as_str().to_owned()))
         .credentials_provider(key)
-        .http_client(way.http_client.clone())
+        .http_client(http_client)
         .time_source(way.time_source.clone())
         .retry_config(RetryConfig::standard())
         .timeout_config(timeouts)

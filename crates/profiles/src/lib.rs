@@ -21,6 +21,7 @@ mod context;
 mod error;
 pub mod form;
 pub mod ini;
+mod keys;
 pub mod lock;
 pub mod values;
 pub mod write;
@@ -30,6 +31,7 @@ pub use context::{Actor, Context, NoProbe, Probe, Step, Timing};
 pub use error::Error;
 pub use form::{Form, SessionCredentials};
 pub use ini::FileKind;
+pub use keys::SessionKeys;
 pub use values::{AccessKeyId, ProfileName, Region, SecretAccessKey, SessionMark, SessionToken};
 pub use write::Warning;
 
