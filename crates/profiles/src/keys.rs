@@ -1,8 +1,8 @@
 //! The session's keys as they stand in a profile, for commands that hand them to another program.
 
+use crate::form::{ACCESS_KEY_ID, MARK, SECRET_ACCESS_KEY, SESSION_TOKEN};
 use crate::ini::Document;
 use crate::values::{AccessKeyId, SecretAccessKey, SessionToken};
-use crate::form::{ACCESS_KEY_ID, MARK, SECRET_ACCESS_KEY, SESSION_TOKEN};
 use crate::{AwsFiles, Context, FileKind, ProfileName, Result, write};
 
 /// What `sorry` wrote into the credentials file.
