@@ -9,6 +9,7 @@
 //! | `api.rs` | the service: signing, retries, the gateway's refusals |
 //! | `assume.rs` | the session's credentials, from STS |
 //! | `files.rs` | `~/.aws` |
+//! | `delivery/` | how credentials reach other programs: environment, `credential_process`, console |
 //! | `sessions.rs` | ids, waiting, showing |
 //! | `commands/` | one file for each command |
 
@@ -17,6 +18,7 @@ mod app;
 mod args;
 mod assume;
 mod commands;
+mod delivery;
 mod env_vars;
 mod error;
 mod files;
@@ -54,15 +56,27 @@ fn run() -> u8 {
     };
     let environment = Environment::of_process();
     let no_color = environment.get(env_vars::NO_COLOR).is_some();
+    let for_programs = matches!(arguments.command, Command::CredentialProcess(_));
     let ui = Ui::new(arguments.global.quiet, arguments.global.verbose, no_color);
     let settings = match Settings::new(&arguments.global, environment) {
         Ok(settings) => settings,
         Err(error) => {
-            ui.error(&error);
+            if for_programs {
+                ui.line(&error)
+            } else {
+                ui.error(&error)
+            }
             return error.exit;
         }
     };
     let app = App::new(settings, ui, now);
+    // For programs: started often, and in their logs a failure is one line.
+    if let Command::CredentialProcess(arguments) = &arguments.command {
+        return commands::credential_process::run(&app, arguments).unwrap_or_else(|error| {
+            app.ui.line(&error);
+            error.exit
+        });
+    }
     match in_runtime(&app, arguments.command) {
         Ok(exit) => exit,
         Err(error) => {

@@ -30,19 +30,35 @@ use crate::{
 
 /// The variables of [`env_vars::READ`] that are set to something.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Environment(BTreeMap<String, String>);
+pub(crate) struct Environment {
+    variables: BTreeMap<String, String>,
+    batch: Option<String>,
+}
 
 impl Environment {
     /// That of this process.
     #[expect(clippy::disallowed_methods, reason = "this is the one place where settings are read")]
     pub(crate) fn of_process() -> Self {
         let read = |name: &&str| std::env::var(name).ok().map(|value| ((*name).to_owned(), value));
-        Self(env_vars::READ.iter().filter_map(read).filter(|(_, value)| !value.is_empty()).collect())
+        let variables =
+            env_vars::READ.iter().filter_map(read).filter(|(_, value)| !value.is_empty()).collect();
+        let is_batch = |name: &String| env_vars::BATCH.iter().any(|beginning| name.starts_with(beginning));
+        Self { variables, batch: names_of_process().find(is_batch) }
+    }
+
+    /// A variable that says that this is, or belongs to, a batch job.
+    pub(crate) fn batch(&self) -> Option<&str> {
+        self.batch.as_deref()
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.variables.get(name).map(String::as_str)
     }
+}
+
+/// The names of all variables of this process, for whoever hands its environment on.
+pub(crate) fn names_of_process() -> impl Iterator<Item = String> {
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())
 }
 
 /// URL of the service's stage.
@@ -98,6 +114,10 @@ pub(crate) struct Settings {
     pub(crate) caller_profile: Option<String>,
     endpoint: Option<Endpoint>,
     region: Option<String>,
+    /// Folder of the file of settings and of the vault.
+    pub(crate) config_folder: PathBuf,
+    /// Folder of what is cached.
+    pub(crate) state_folder: PathBuf,
     config_file: PathBuf,
 }
 
@@ -111,10 +131,12 @@ struct ConfigFile {
 impl Settings {
     pub(crate) fn new(flags: &Global, environment: Environment) -> Result<Self> {
         let home = environment.get(env_vars::HOME).map(PathBuf::from).unwrap_or_default();
-        let config_file = environment
-            .get(env_vars::XDG_CONFIG_HOME)
-            .map_or_else(|| home.join(".config"), PathBuf::from)
-            .join("sorry/config.toml");
+        let folder = |name, standard| {
+            environment.get(name).map_or_else(|| home.join(standard), PathBuf::from).join("sorry")
+        };
+        let config_folder = folder(env_vars::XDG_CONFIG_HOME, ".config");
+        let state_folder = folder(env_vars::XDG_STATE_HOME, ".local/state");
+        let config_file = config_folder.join("config.toml");
         let file = config(&config_file)?;
         let path = |name, standard| {
             environment.get(name).map_or_else(|| home.join(standard), |path| expand(path, &home))
@@ -143,6 +165,8 @@ impl Settings {
             caller_profile: flags.caller_profile.clone(),
             endpoint,
             region,
+            config_folder,
+            state_folder,
             config_file,
             environment,
         })
@@ -169,6 +193,19 @@ impl Settings {
         }
         let found = aws_config::meta::region::ProvideRegion::region(&profile.build()).await;
         found.map(|region| region.to_string()).or_else(|| self.endpoint.as_ref()?.region().map(str::to_owned))
+    }
+
+    /// The ssh-agent's socket.
+    pub(crate) fn agent_socket(&self) -> Option<&Path> {
+        self.environment.get(env_vars::SSH_AUTH_SOCK).map(Path::new)
+    }
+
+    /// Where STS is, if not where AWS has it.
+    pub(crate) fn sts_endpoint(&self) -> Option<&str> {
+        let environment = &self.environment;
+        environment
+            .get(env_vars::AWS_ENDPOINT_URL_STS)
+            .or_else(|| environment.get(env_vars::AWS_ENDPOINT_URL))
     }
 
     /// Certificate authorities to trust instead of the system's.
@@ -251,7 +288,10 @@ mod tests {
     use super::*;
 
     fn environment(pairs: &[(&str, &str)]) -> Environment {
-        Environment(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        Environment {
+            variables: pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            batch: None,
+        }
     }
 
     #[test]

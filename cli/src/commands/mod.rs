@@ -2,7 +2,11 @@
 
 mod admin;
 mod completions;
+mod console;
+pub(crate) mod credential_process;
 mod doctor;
+mod env;
+mod exec;
 mod list;
 mod renew;
 mod request;
@@ -21,6 +25,10 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<u8> {
         Command::Status(arguments) => status::run(app, &arguments).await,
         Command::Renew(arguments) => renew::run(app, &arguments).await,
         Command::Revoke(arguments) => revoke::run(app, &arguments).await,
+        Command::Exec(arguments) => exec::run(app, &arguments).await,
+        Command::Env(arguments) => env::run(app, &arguments).await,
+        Command::Console(arguments) => console::run(app, &arguments).await,
+        Command::CredentialProcess(arguments) => credential_process::run(app, &arguments),
         Command::Tiers(arguments) => tiers::run(app, arguments).await,
         Command::Whoami(arguments) => whoami::run(app, &arguments).await,
         Command::Admin(arguments) => admin::run(app, arguments).await,

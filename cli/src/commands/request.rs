@@ -17,9 +17,8 @@ pub(crate) async fn run(app: &App, arguments: Request) -> Result<u8> {
         (None, Some(seconds)) => seconds,
         (None, None) => return Err(CliError::usage("no window is given").hint("`--hours 8` or `--for 90m`")),
     };
-    if let Some(profile) = &arguments.delivery.profile {
-        files::refuse_taken(app, profile)?;
-    }
+    let way = files::Way::new(app, &arguments.delivery, None)?;
+    let printed = matches!(way, files::Way::Env);
     let body = RequestSession {
         client_request_id: client_request_id()?,
         duration_seconds,
@@ -42,9 +41,15 @@ pub(crate) async fn run(app: &App, arguments: Request) -> Result<u8> {
         return Ok(0);
     }
     let session = sessions::until_active(app, &api, session).await?;
-    let delivered = files::deliver(app, &aws, &session, &arguments.delivery).await?;
-    print(app, &session, Some(&delivered), arguments.output.format)?;
-    files::explain(app, &session, &delivered);
+    let delivered = files::deliver(app, &aws, &session, &arguments.delivery, way, None).await?;
+    if !printed {
+        print(app, &session, delivered.as_ref(), arguments.output.format)?;
+    }
+    match &delivered {
+        Some(delivered) => files::explain(app, &session, delivered),
+        None if !printed => app.ui.say(&format!("`sorry renew {id}` fetches its credentials")),
+        None => (),
+    }
     Ok(0)
 }
 

@@ -175,7 +175,9 @@ mod tests {
         ] {
             assert!(is_removed(gone), "{gone}");
         }
-        for kept in ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE", "PATH", "AWS_ENDPOINT_URL"] {
+        for kept in
+            ["AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE", "PATH", "AWS_ENDPOINT_URL"]
+        {
             assert!(!is_removed(kept), "{kept}");
         }
     }

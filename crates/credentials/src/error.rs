@@ -116,8 +116,11 @@ fn first_line(error: &dyn std::error::Error) -> String {
 
 fn off(seconds: Option<i64>) -> String {
     match seconds {
-        Some(seconds) if seconds > 0 => format!(": it is {seconds} seconds behind"),
-        Some(seconds) => format!(": it is {} seconds ahead", seconds.unsigned_abs()),
+        Some(seconds) => {
+            let (by, way) = (seconds.unsigned_abs(), if seconds > 0 { "behind" } else { "ahead" });
+            let by = if by < 120 { format!("{by} seconds") } else { format!("{} minutes", by / 60) };
+            format!(" by {by}: it is {way}")
+        }
         None => String::new(),
     }
 }

@@ -9,9 +9,8 @@ use aws_sdk_sts::{
     operation::assume_role::AssumeRoleError,
 };
 use aws_smithy_async::time::SharedTimeSource;
-use aws_smithy_runtime_api::client::{http::SharedHttpClient, orchestrator::HttpResponse};
-use aws_smithy_types::{DateTime, date_time::Format};
-use jiff::Timestamp;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use jiff::{Timestamp, civil::DateTime};
 use secrecy::ExposeSecret;
 use sorry_profiles::{AccessKeyId, SecretAccessKey, SessionToken};
 use sorry_vault::{CachedSession, TemporaryCredentials};
@@ -62,7 +61,7 @@ pub(crate) async fn assume(
         .duration_seconds(seconds)
         .send()
         .await
-        .map_err(|error| told(&error, &session.session_id, &way.time_source))?;
+        .map_err(|error| told(&error, &session.session_id))?;
     let odd = || Error::Unreachable("it gave an answer without credentials".to_owned());
     let lent = answer.credentials.ok_or_else(odd)?;
     Ok(TemporaryCredentials {
@@ -73,31 +72,28 @@ pub(crate) async fn assume(
     })
 }
 
-/// Whether an answer says that the request was signed at another time than AWS's; the difference then, as far as it is known.
-pub fn clock_is_off<E: ProvideErrorMetadata>(
-    error: &SdkError<E, HttpResponse>,
-    now: Timestamp,
-) -> Option<Option<i64>> {
-    let refused = error.as_service_error()?;
-    let message = refused.message().unwrap_or_default();
-    let by_code =
-        matches!(refused.code(), Some("RequestExpired" | "RequestTimeTooSkewed" | "RequestInTheFuture"));
+/// Whether an error's code and words say that the request was signed at another time than AWS's; AWS's clock less ours, in seconds,
+/// as far as they tell. Source: `Signature expired: <ours> is now earlier than <limit> (<AWS's> - 5 min.)` and its like.
+pub fn clock_is_off(code: Option<&str>, message: &str) -> Option<Option<i64>> {
+    let by_code = matches!(code, Some("RequestExpired" | "RequestTimeTooSkewed" | "RequestInTheFuture"));
     let by_words =
         message.starts_with("Signature expired") || message.starts_with("Signature not yet current");
-    if !by_code && !by_words {
-        return None;
-    }
-    let date = error.raw_response().and_then(|response| response.headers().get("date"));
-    let date = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
-    Some(date.map(|date| date.secs() - now.as_second()))
+    (by_code || by_words).then(|| {
+        let mut times = message
+            .split(|character: char| !character.is_ascii_alphanumeric())
+            .filter_map(|word| DateTime::strptime("%Y%m%dT%H%M%SZ", word).ok());
+        let ours = times.next()?;
+        times.nth(1).map(|theirs| theirs.duration_since(ours).as_secs())
+    })
 }
 
-fn told(error: &SdkError<AssumeRoleError, HttpResponse>, id: &str, time: &SharedTimeSource) -> Error {
-    let now = Timestamp::try_from(time.now()).unwrap_or_default();
-    if let Some(seconds) = clock_is_off(error, now) {
+fn told(error: &SdkError<AssumeRoleError>, id: &str) -> Error {
+    let refused = error.as_service_error();
+    let off = refused.and_then(|refused| clock_is_off(refused.code(), refused.message().unwrap_or_default()));
+    if let Some(seconds) = off {
         return Error::Clock { seconds };
     }
-    match error.as_service_error() {
+    match refused {
         Some(refused) => Error::Refused {
             id: id.to_owned(),
             code: refused.code().unwrap_or("Unknown").to_owned(),
@@ -136,4 +132,21 @@ fn said(message: &str) -> String {
 
 fn one_line(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_clock_is_told_from_a_wrong_key() {
+        let behind = "Signature expired: 20261121T040000Z is now earlier than 20261121T041500Z (20261121T042000Z - 5 min.)";
+        assert_eq!(clock_is_off(Some("SignatureDoesNotMatch"), behind), Some(Some(1200)));
+        let ahead = "Signature not yet current: 20261121T042000Z is still later than 20261121T040500Z (20261121T040000Z + 5 min.)";
+        assert_eq!(clock_is_off(Some("SignatureDoesNotMatch"), ahead), Some(Some(-1200)));
+        assert_eq!(clock_is_off(Some("RequestExpired"), "Request has expired."), Some(None));
+        let key = "The request signature we calculated does not match the signature you provided.";
+        assert_eq!(clock_is_off(Some("SignatureDoesNotMatch"), key), None);
+        assert_eq!(clock_is_off(Some("AccessDenied"), "no"), None);
+    }
 }
