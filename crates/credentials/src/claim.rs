@@ -120,7 +120,7 @@ impl<'a> Claims<'a> {
             }
             Some(Note::Failed { at, message, remedy })
                 if waiting_since.map_or(age(now, at) <= PAUSE_SECONDS, |since| {
-                    at.as_second() >= since.as_second() && age(now, at) <= ECHO_SECONDS
+                    at >= since && age(now, at) <= ECHO_SECONDS
                 }) =>
             {
                 return Outcome::Failed(Error::Elsewhere { message, remedy });

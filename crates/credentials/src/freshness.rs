@@ -31,7 +31,9 @@ impl Freshness {
             Self::Over
         } else if now >= expires_at {
             Self::Expired
-        } else if expires_at < session_ends_at && expires_at.as_second() - now.as_second() <= RENEW_SECONDS {
+        } else if expires_at.as_second() < session_ends_at.as_second()
+            && expires_at.as_second() - now.as_second() <= RENEW_SECONDS
+        {
             Self::Due
         } else {
             Self::Fresh
