@@ -145,11 +145,6 @@ impl<'a> Api<'a> {
         self.call(&Method::PUT, path, &[], encoded(body)?).await
     }
 
-    /// PUT of what the path says already.
-    pub(crate) async fn put_nothing<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T> {
-        self.call(&Method::PUT, path, &[], Vec::new()).await
-    }
-
     /// A POST whose body makes it idempotent: a `client_request_id`.
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<T> {
         self.call(&Method::POST, path, &[], encoded(body)?).await
@@ -451,8 +446,16 @@ fn gateways_own(message: &str, skew: Option<i64>, profile_given: bool) -> Option
     if message.contains("is not authorized to perform: execute-api") || message == "User is not authorized" {
         let denied = message.contains("explicit deny");
         return match (denied, message.contains("/admin/")) {
-            (_, true) => refused("only the deployment's administrators may do this")
-                .map(|error| error.hint(format!("use an administrator's key, through {other_key}"))),
+            (_, true) => refused("the gateway refused: this is for the deployment's administrators, with MFA").map(|error| {
+                error
+                    .hint(format!(
+                        "either the key's owner is not in the deployment's `AdministratorArns`: choose another with {other_key}"
+                    ))
+                    .also(
+                        "or its credentials carry no MFA: use those of `aws sts get-session-token` with a code, or a role that \
+                         stands in `IdentityProviderRoleArns`, too",
+                    )
+            }),
             (true, false) => refused(
                 "the gateway refused: it asks for MFA here, or the key's owner is denied",
             )
@@ -606,8 +609,13 @@ mod tests {
         let (exit, message, hint) = told(&format!("{arn}/GET/whoami"), None);
         assert_eq!((exit, message.as_str()), (3, "the key in use may not call `sorry`"));
         assert!(hint.contains("registered"));
-        let (exit, message, _) = told(&format!("{arn}/GET/admin/callers with an explicit deny"), None);
-        assert_eq!((exit, message.as_str()), (3, "only the deployment's administrators may do this"));
+        let (exit, message, hint) = told(&format!("{arn}/GET/admin/callers with an explicit deny"), None);
+        assert_eq!(
+            (exit, message.as_str()),
+            (3, "the gateway refused: this is for the deployment's administrators, with MFA")
+        );
+        assert!(hint.contains("AdministratorArns") && hint.contains("MFA"), "{hint}");
+        assert!(hint.contains("IdentityProviderRoleArns"), "{hint}");
         let (exit, _, hint) = told(&format!("{arn}/PUT/users/x with an explicit deny"), None);
         assert_eq!(exit, 3);
         assert!(hint.contains("MFA"));

@@ -1,15 +1,20 @@
 //! What every command is given: settings, words, time; and the way to AWS, made when it is needed.
 
-use std::cell::RefCell;
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use aws_config::SdkConfig;
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::http::SharedHttpConnector;
+use tokio::sync::OnceCell;
 
 use crate::{
     api::{self, Api},
-    env_vars,
+    assume, env_vars,
     error::{CliError, Result},
+    files,
     settings::{self, Settings},
     time::Clock,
     ui::Ui,
@@ -20,7 +25,8 @@ pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) ui: Ui,
     pub(crate) clock: Clock,
-    interrupted: RefCell<Option<String>>,
+    interrupted: Mutex<Option<String>>,
+    over: AtomicBool,
 }
 
 /// The way to AWS with the caller's own key.
@@ -29,25 +35,50 @@ pub(crate) struct Aws {
     pub(crate) region: String,
     credentials: SharedCredentialsProvider,
     connector: SharedHttpConnector,
+    mfa_serial: OnceCell<String>,
 }
 
 impl App {
     pub(crate) fn new(settings: Settings, ui: Ui, clock: Clock) -> Self {
-        Self { settings, ui, clock, interrupted: RefCell::default() }
+        Self { settings, ui, clock, interrupted: Mutex::default(), over: AtomicBool::new(false) }
     }
 
     /// What Ctrl-C leaves behind from now on, and what can be done about it.
     pub(crate) fn on_interrupt(&self, hint: impl Into<String>) {
-        self.interrupted.replace(Some(hint.into()));
+        *self.interrupted.lock().unwrap_or_else(PoisonError::into_inner) = Some(hint.into());
     }
 
     /// What [`App::on_interrupt`] said last.
     pub(crate) fn interrupted(&self) -> Option<String> {
-        self.interrupted.take()
+        self.interrupted.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether the caller is the first to end the program, and so the one that says why.
+    pub(crate) fn ends(&self) -> bool {
+        !self.over.swap(true, Ordering::SeqCst)
+    }
+
+    /// A name that was typed wrongly is told as that, and not as a key that is missing.
+    fn check_caller_profile(&self) -> Result<()> {
+        let Some(name) = &self.settings.caller_profile else { return Ok(()) };
+        // Files that cannot be read are told by whoever needs what is in them.
+        let Ok(profiles) = files::profiles(self) else { return Ok(()) };
+        if profiles.iter().any(|profile| profile.name.as_str() == name) {
+            return Ok(());
+        }
+        let files = &self.settings.aws_files;
+        Err(CliError::usage(format!("there is no profile `{name}`, which `--caller-profile` names")).hint(
+            format!(
+                "it is looked for in `{}` and `{}`; `aws configure --profile {name}` makes it",
+                files.credentials.display(),
+                files.config.display()
+            ),
+        ))
     }
 
     /// Opens the way to AWS. Makes no call yet.
     pub(crate) async fn aws(&self) -> Result<Aws> {
+        self.check_caller_profile()?;
         let connector = api::connector(&self.settings)?;
         let region = self.settings.region().await.ok_or_else(|| {
             CliError::usage("no region is set")
@@ -56,7 +87,7 @@ impl App {
         let sdk = self.settings.sdk(api::http_client(connector.clone()), Some(&region)).await;
         let credentials =
             sdk.credentials_provider().ok_or_else(|| CliError::failed("no AWS key was found"))?;
-        Ok(Aws { sdk, region, credentials, connector })
+        Ok(Aws { sdk, region, credentials, connector, mfa_serial: OnceCell::new() })
     }
 }
 
@@ -75,6 +106,11 @@ impl Aws {
         let endpoint = app.settings.endpoint()?.url();
         app.ui.detail(&format!("endpoint {endpoint}, region {}, key from {source}", self.region));
         Api::new(app, &self.region, self.credentials.clone(), self.connector.clone())
+    }
+
+    /// The caller's device for MFA codes, looked for once.
+    pub(crate) async fn mfa_serial(&self) -> Result<&str> {
+        self.mfa_serial.get_or_try_init(|| assume::mfa_serial(&self.sdk)).await.map(String::as_str)
     }
 
     /// The caller's own key.

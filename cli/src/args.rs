@@ -89,6 +89,12 @@ pub(crate) enum Command {
         after_help = "Examples:\n  sorry admin callers list\n  sorry admin sweep --confirm"
     )]
     Admin(Admin),
+    /// Look after the profiles in AWS's files
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  sorry profiles list\n  sorry profiles check\n  sorry profiles fix --dry-run"
+    )]
+    Profiles(Profiles),
     /// Look for what is missing or wrong on this side
     Doctor(Doctor),
     /// Print a completion script for a shell
@@ -359,6 +365,72 @@ pub(crate) struct WhoAmI {
     pub(crate) output: Text,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Profiles {
+    /// Show all profiles: their form, session and where they are
+    List(ListProfiles),
+    /// Look for what tools read differently, what is over, and who else can read it
+    Check(CheckProfiles),
+    /// Mend what can be mended without taking anything that `sorry` did not write
+    Fix(FixProfiles),
+    /// Remove every profile that `sorry` wrote
+    #[command(after_help = "Examples:\n  sorry profiles reset --dry-run\n  sorry profiles reset --yes")]
+    Reset(MendProfiles),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sorry profiles list
+  sorry profiles list --output json")]
+pub(crate) struct ListProfiles {
+    #[command(flatten)]
+    pub(crate) output: TableOutput,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Exits with 1 if it finds anything.
+
+Examples:
+  sorry profiles check
+  sorry profiles check --offline --output json")]
+pub(crate) struct CheckProfiles {
+    /// Do not ask the service which sessions are over
+    #[arg(long)]
+    pub(crate) offline: bool,
+    #[command(flatten)]
+    pub(crate) output: TableOutput,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Shows what it will do and asks. Files are copied beside themselves first, for you alone to read.
+
+Examples:
+  sorry profiles fix --dry-run
+  sorry profiles fix --yes")]
+pub(crate) struct FixProfiles {
+    /// Do not ask the service which sessions are over
+    #[arg(long)]
+    pub(crate) offline: bool,
+    #[command(flatten)]
+    pub(crate) mend: MendProfiles,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MendProfiles {
+    /// Do it without asking
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) yes: bool,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Overwrite files that cannot be replaced (bind mounts), keeping a copy
+    #[arg(long)]
+    pub(crate) in_place: bool,
+}
+
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  sorry doctor")]
 pub(crate) struct Doctor {
@@ -374,21 +446,22 @@ pub(crate) enum Admin {
         after_help = "Examples:\n  sorry admin callers add sue-mgr --tier developer=8\n  sorry admin callers list"
     )]
     Callers(Callers),
-    /// Let the sweep go on when it holds
+    /// Show what the sweep holds, and let it go
     Sweep(Sweep),
 }
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The sweep deletes nothing when its memory is missing or too much looks orphaned. Look at what it
-reported; if it is right, confirm, and the next sweep removes what it held.
+The sweep deletes nothing when a table was lost or too much looks orphaned: it holds. Look at
+what it holds; if it is right, confirm, and the next sweeps remove those roles and no others.
 
-Example:
+Examples:
+  sorry admin sweep
   sorry admin sweep --confirm")]
 pub(crate) struct Sweep {
-    /// Confirm that what the sweep held may go
-    #[arg(long, required = true)]
-    pub(crate) confirm: bool,
+    /// Let go what is held: what was shown with this digest, or what is held now
+    #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true)]
+    pub(crate) confirm: Option<Option<String>>,
     #[command(flatten)]
     pub(crate) output: Text,
 }
@@ -408,21 +481,22 @@ pub(crate) enum Callers {
 Running it again changes the entry and completes what an earlier run left open.
 
 Examples:
-  sorry admin callers add sue-mgr --tier developer=8 --tier read-only=36
+  sorry admin callers add sue-mgr --tier developer=8 --tier read-only=36 --mfa
   sorry admin callers add sue-mgr --tier admin=1 --project atlas --role caller --role admin
   sorry admin callers add --existing arn:aws:sts::123456789012:assumed-role/Research/sue \\
-      --namespace sue --tier developer=8")]
+      --namespace sue --person sue --tier developer=8")]
 pub(crate) struct AddCaller {
     /// Name of the IAM user; with --existing also its ARN, or that of an assumed-role session
     pub(crate) name: String,
     /// A tier the caller may have, and for how many hours at most
     #[arg(long = "tier", required = true, value_name = "TIER=HOURS")]
     pub(crate) tiers: Vec<TierHours>,
-    /// Whose keys they are [default: the namespace]
+    /// Whose keys they are; must be said with --namespace [default: the namespace]
     #[arg(long)]
     pub(crate) person: Option<PersonName>,
     /// The person's corner of the account [default: the name without `-mgr`]
-    #[arg(long)]
+    // A namespace may be somebody's already: the default would make whoever is added that person.
+    #[arg(long, requires = "person")]
     pub(crate) namespace: Option<Namespace>,
     /// A project that the caller may name
     #[arg(long = "project", value_name = "PROJECT")]
@@ -436,6 +510,9 @@ pub(crate) struct AddCaller {
     /// Make a key although the user has one already
     #[arg(long, conflicts_with = "existing")]
     pub(crate) new_key: bool,
+    /// Give the user a device for MFA codes (an app on a phone) and show its secret, once
+    #[arg(long, conflicts_with = "existing")]
+    pub(crate) mfa: bool,
     #[command(flatten)]
     pub(crate) output: Text,
 }
@@ -584,6 +661,8 @@ mod tests {
         assert!(parse("sorry request --tier developer --hours 1.5").is_err());
         // Limits are the service's: it says what is allowed.
         assert!(parse("sorry request --tier developer --hours 0").is_ok());
+        assert!(parse("sorry admin callers add xy --tier developer=1 --namespace sue --person sue").is_ok());
+        assert!(parse("sorry admin callers add xy --tier developer=1 --namespace sue").is_err());
         assert!(parse("sorry revoke").is_err());
         assert!(parse("sorry revoke --all 7k3m").is_err());
         assert!(parse("sorry request --tier developer --hours 1 --profile default").is_err());

@@ -8,10 +8,11 @@ use aws_sdk_sts::{error::ProvideErrorMetadata, operation::assume_role::AssumeRol
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use sorry_profiles::{AccessKeyId, SecretAccessKey, SessionToken};
-use sorry_wire::{Access, SessionView};
+use sorry_wire::{Access, SessionView, TierList, TierName, WhoAmI};
 use tokio::time::Instant;
 
 use crate::{
+    api::Api,
     app::{App, Aws},
     error::{CliError, Exit, Result},
 };
@@ -20,6 +21,8 @@ use crate::{
 const PROPAGATION: Duration = Duration::from_secs(60);
 /// A session that became active at most so long ago may still be propagating.
 const FRESH_SECONDS: i64 = 120;
+/// Before that a new role is not worth a code: each is good once, and AWS would refuse it unseen.
+const SETTLED: Duration = Duration::from_secs(10);
 /// How many codes one command asks for.
 const CODES: u32 = 3;
 
@@ -51,14 +54,17 @@ pub(crate) async fn assume(app: &App, aws: &Aws, session: &SessionView, key: Key
         CliError::new(Exit::Refused, format!("session `{}` is not yours to use", session.session_id))
             .hint(format!("only the key that asked for it can assume its role: that of `{}`", session.caller))
     })?;
-    let (credentials, mfa_stdin, mut device) = match key {
-        Key::Callers { mfa_stdin } => {
-            let credentials = aws.credentials().await?;
-            let needed = session.mfa && credentials.session_token().is_none();
-            (credentials, mfa_stdin, Device::new(app, &aws.sdk, needed, mfa_stdin).await?)
-        }
-        Key::Given(credentials) => (credentials, false, Device::none()),
+    let (credentials, mfa_stdin) = match key {
+        Key::Callers { mfa_stdin } => (aws.credentials().await?, Some(mfa_stdin)),
+        Key::Given(credentials) => (credentials, None),
     };
+    let mut device = Device::default();
+    if let Some(stdin) = mfa_stdin.filter(|_| session.mfa && credentials.session_token().is_none()) {
+        device.serial = Some(aws.mfa_serial().await?.to_owned());
+        settled(app, session).await;
+        device.ask(app, stdin).await?;
+    }
+    let mfa_stdin = mfa_stdin.unwrap_or_default();
     let sts = aws_sdk_sts::Client::new(&with_key(&aws.sdk, credentials.clone()));
     let give_up = Instant::now() + PROPAGATION;
     let mut pause = Duration::from_millis(500);
@@ -125,7 +131,8 @@ pub(crate) async fn mfa_session(
 ) -> Result<Lent> {
     let sdk = with_key(&aws.sdk, key);
     let sts = aws_sdk_sts::Client::new(&sdk);
-    let mut device = Device::new(app, &sdk, true, mfa_stdin).await?;
+    let mut device = Device { serial: Some(mfa_serial(&sdk).await?), ..Device::default() };
+    device.ask(app, mfa_stdin).await?;
     loop {
         let call = sts
             .get_session_token()
@@ -182,46 +189,75 @@ fn lent(credentials: Option<aws_sdk_sts::types::Credentials>) -> Result<Lent> {
 
 /// The caller's MFA device, where the role's trust policy asks for it and the key is a long-term one. Temporary credentials either
 /// carry MFA already or cannot get it.
+#[derive(Default)]
 struct Device {
     serial: Option<String>,
     code: Option<SecretString>,
     asked: u32,
 }
 
-impl Device {
-    fn none() -> Self {
-        Self { serial: None, code: None, asked: 0 }
+/// Looks, before a session of a tier is asked for, whether its MFA could be satisfied at all: a session that its owner cannot use is
+/// only another role in the account.
+pub(crate) async fn check_mfa(aws: &Aws, api: &Api<'_>, tier: &TierName) -> Result<()> {
+    let list: TierList = api.get(&["tiers"], &[]).await?;
+    // A tier that is not there, or not lent, is for the service to refuse.
+    if !list.tiers.iter().any(|known| known.name == *tier && known.mfa && known.enabled) {
+        return Ok(());
     }
-
-    async fn new(app: &App, sdk: &SdkConfig, needed: bool, stdin: bool) -> Result<Self> {
-        let mut device = Self::none();
-        if needed {
-            device.serial = Some(Self::serial(sdk).await?);
-            device.ask(app, stdin).await?;
-        }
-        Ok(device)
+    if aws.credentials().await?.session_token().is_none() {
+        aws.mfa_serial().await?;
+        return Ok(());
     }
-
-    async fn serial(sdk: &SdkConfig) -> Result<String> {
-        let iam = aws_sdk_iam::Client::new(sdk);
-        let devices = iam
-            .list_mfa_devices()
-            .send()
-            .await
-            .map_err(|error| CliError::from_sdk("look for your MFA device", &error))?;
-        let serials = devices.mfa_devices.into_iter().map(|device| device.serial_number);
-        // Security keys (`…:u2f/…`) have no codes that STS could check.
-        serials.into_iter().find(|serial| serial.contains(":mfa/") || !serial.starts_with("arn:")).ok_or_else(
-            || {
-                CliError::new(
-                    Exit::Refused,
-                    "this session asks for an MFA code, and your user has no device that makes one",
-                )
-                .hint("your administrator enrols one")
-            },
+    let me: WhoAmI = api.get(&["whoami"], &[]).await?;
+    // Those of `aws sts get-session-token` look like their user, and may carry MFA.
+    if me.arn.contains(":assumed-role/") {
+        return Err(CliError::new(
+            Exit::Refused,
+            format!("tier `{tier}` asks for MFA, and `{}` is a role's session, which carries none", me.arn),
         )
+        .hint(
+            "use an IAM user's key that is registered here, or a tier without MFA: `sorry tiers` shows them",
+        ));
     }
+    Ok(())
+}
 
+/// The device of the key's owner that makes codes.
+pub(crate) async fn mfa_serial(sdk: &SdkConfig) -> Result<String> {
+    let iam = aws_sdk_iam::Client::new(sdk);
+    let devices = iam
+        .list_mfa_devices()
+        .send()
+        .await
+        .map_err(|error| CliError::from_sdk("look for your MFA device", &error))?;
+    let mut serials = devices.mfa_devices.into_iter().map(|device| device.serial_number);
+    // Security keys (`…:u2f/…`) have no codes that STS could check.
+    serials.find(|serial| serial.contains(":mfa/") || !serial.starts_with("arn:")).ok_or_else(|| {
+        CliError::new(
+            Exit::Refused,
+            "this session asks for an MFA code, and your user has no device that makes one",
+        )
+        .hint("your administrator enrols one")
+    })
+}
+
+/// Waits until a new role is so old that AWS as a rule knows it everywhere.
+async fn settled(app: &App, session: &SessionView) {
+    let wait = unsettled(session.activated_at, (app.clock)());
+    if !wait.is_zero() {
+        app.ui.progress("waiting some seconds for the new role, as an MFA code is good only once");
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// How long a role is still too new for a code. A clock that is wrong makes it no longer than [`SETTLED`].
+fn unsettled(activated_at: Option<Timestamp>, now: Timestamp) -> Duration {
+    let Some(activated_at) = activated_at else { return SETTLED };
+    let age = now.duration_since(activated_at);
+    Duration::try_from(age).map_or(SETTLED, |age| SETTLED.saturating_sub(age))
+}
+
+impl Device {
     async fn ask(&mut self, app: &App, stdin: bool) -> Result<()> {
         self.asked += 1;
         let code = if stdin { app.ui.standard_input().await } else { app.ui.ask("MFA code").await };
@@ -243,6 +279,18 @@ mod tests {
     use aws_sdk_sts::error::ErrorMetadata;
 
     use super::*;
+
+    #[test]
+    #[test]
+    fn a_code_is_kept_until_the_role_is_ten_seconds_old() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        for (active, now, left) in
+            [(100, 100, 10), (100, 103, 7), (100, 110, 0), (100, 900, 0), (100, 50, 10)]
+        {
+            assert_eq!(unsettled(Some(at(active)), at(now)), Duration::from_secs(left), "{active} {now}");
+        }
+        assert_eq!(unsettled(None, at(0)), SETTLED);
+    }
 
     #[test]
     fn exactly_the_propagation_errors_are_waited_for() {

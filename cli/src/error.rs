@@ -62,6 +62,16 @@ impl CliError {
         self
     }
 
+    /// One hint more, after those that are there: what caused it comes first, how to go on comes last.
+    pub(crate) fn also(mut self, hint: impl Into<String>) -> Self {
+        let more = hint.into();
+        self.hint = Some(match self.hint {
+            Some(first) => format!("{first}\nhint: {more}"),
+            None => more,
+        });
+        self
+    }
+
     pub(crate) fn code(mut self, code: impl Into<String>) -> Self {
         self.code = Some(code.into());
         self
@@ -195,6 +205,13 @@ mod tests {
             });
             assert_eq!((error.exit, error.known_code(), error.hint), (code.exit_code(), Some(code), None));
         }
+    }
+
+    #[test]
+    fn hints_keep_their_order() {
+        let one = CliError::failed("no").also("look there");
+        assert_eq!(one.hint.as_deref(), Some("look there"));
+        assert_eq!(one.also("go on").hint.as_deref(), Some("look there\nhint: go on"));
     }
 
     #[test]

@@ -6,9 +6,10 @@ use sorry_profiles::{
     SessionMark, Warning, lock::Holder,
 };
 use sorry_vault::{Cache, Open};
-use sorry_wire::{SessionId, SessionView};
+use sorry_wire::{SessionId, SessionView, TierName, WhoAmI};
 
 use crate::{
+    api::Api,
     app::{App, Aws},
     args::{Deliver, Delivery},
     assume::{self, Key, Lent},
@@ -73,6 +74,7 @@ pub(crate) async fn deliver(
         None => ProfileName::parse(&format!("{}-{}", session.namespace, session.tier))?,
     };
     let id = &session.session_id;
+    let replaced = replaced(app, &profile, session);
     let delivered = match way {
         Way::Nowhere => return Ok(None),
         Way::Env => {
@@ -101,15 +103,31 @@ pub(crate) async fn deliver(
             process::deliver(app, aws, session, *open, profile, how.mfa_stdin, how.in_place).await
         }
     };
-    delivered.map(Some).map_err(|error| {
-        let go_on = format!("the session is ACTIVE: `sorry renew {id} --profile NAME` writes it elsewhere, `sorry revoke {id}` ends it");
-        match error.hint.clone() {
-            // Said already, and better, by whoever assumed the role.
-            Some(hint) if hint.contains(id.as_str()) => error,
-            Some(hint) => error.hint(format!("{hint}\nhint: {go_on}")),
-            None => error.hint(go_on),
+    let delivered = delivered.map_err(|error| {
+        // Said already, and better, by whoever assumed the role.
+        if error.hint.as_ref().is_some_and(|hint| hint.contains(id.as_str())) {
+            return error;
         }
-    })
+        error.also(format!(
+            "the session is ACTIVE: `sorry renew {id} --profile NAME` writes it elsewhere, `sorry revoke {id}` ends it"
+        ))
+    })?;
+    if let Some(replaced) = replaced {
+        app.ui.warn(&format!(
+            "profile `{}` held session `{replaced}`, which goes on without a profile: `sorry renew {replaced} --profile NAME` \
+             writes it elsewhere, `sorry revoke {replaced}` ends it",
+            delivered.profile
+        ));
+    }
+    Ok(Some(delivered))
+}
+
+/// Another session that is not over and whose credentials stand in the profile that is about to be written.
+fn replaced(app: &App, name: &ProfileName, session: &SessionView) -> Option<SessionMark> {
+    // Writing says what is wrong with the files.
+    let profile = profiles(app).ok()?.into_iter().find(|profile| profile.name == *name)?;
+    let live = profile.expires_at.is_none_or(|end| end > (app.clock)());
+    profile.session.filter(|mark| live && mark.as_str() != session.session_id.as_str())
 }
 
 fn write(
@@ -208,6 +226,22 @@ pub(crate) fn refuse_taken(app: &App, name: &ProfileName) -> Result<()> {
     }
 }
 
+/// As [`refuse_taken`], of the profile that is written when none is named. It begins with the caller's namespace, which the service
+/// knows and is asked for only if a profile that ends with the tier is somebody else's.
+pub(crate) async fn refuse_taken_default(app: &App, api: &Api<'_>, tier: &TierName) -> Result<()> {
+    let end = format!("-{tier}");
+    let taken = |profile: &Profile| {
+        profile.name.as_str().ends_with(&end) && refuse_taken(app, &profile.name).is_err()
+    };
+    if !profiles(app)?.iter().any(taken) {
+        return Ok(());
+    }
+    let me: WhoAmI = api.get(&["whoami"], &[]).await?;
+    // Who is not registered is told so when asking.
+    let Some(caller) = me.caller else { return Ok(()) };
+    refuse_taken(app, &ProfileName::parse(&format!("{}{end}", caller.namespace))?)
+}
+
 /// All profiles.
 pub(crate) fn profiles(app: &App) -> Result<Vec<Profile>> {
     in_context(app, false, |context| app.settings.aws_files.profiles(context))
@@ -259,13 +293,15 @@ pub(crate) fn caller_is_session(app: &App) -> Option<String> {
     found.session.is_some().then(|| name.to_owned())
 }
 
-fn warn(app: &App, warnings: &[Warning]) {
+/// Says what went well and may surprise.
+pub(crate) fn warn(app: &App, warnings: &[Warning]) {
     for warning in warnings {
         app.ui.warn(&warning.to_string());
     }
 }
 
-fn in_context<T>(
+/// Works on the files as this process, now.
+pub(crate) fn in_context<T>(
     app: &App,
     in_place: bool,
     work: impl FnOnce(&Context<'_>) -> sorry_profiles::Result<T>,

@@ -27,10 +27,21 @@ mod settings;
 mod time;
 mod ui;
 
-use std::{panic, process::ExitCode};
+use std::{
+    panic,
+    process::{self, ExitCode},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use clap::Parser;
 use jiff::Timestamp;
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
 
 use crate::{
     app::App,
@@ -69,7 +80,7 @@ fn run() -> u8 {
             return error.exit;
         }
     };
-    let app = App::new(settings, ui, now);
+    let app = Arc::new(App::new(settings, ui, now));
     // For programs: started often, and in their logs a failure is one line.
     if let Command::CredentialProcess(arguments) = &arguments.command {
         return commands::credential_process::run(&app, arguments).unwrap_or_else(|error| {
@@ -80,27 +91,63 @@ fn run() -> u8 {
     match in_runtime(&app, arguments.command) {
         Ok(exit) => exit,
         Err(error) => {
+            if !app.ends() {
+                // The watch over Ctrl-C was faster, and ends the program now.
+                return error.exit;
+            }
             app.ui.error(&with_reason(&app, error.clone()));
             error.exit
         }
     }
 }
 
+/// How long a command that does not wait for anything, such as one that writes a file, may go on after Ctrl-C.
+const GRACE: Duration = Duration::from_millis(500);
+
 /// Runs the command until it ends or Ctrl-C is pressed.
-fn in_runtime(app: &App, command: Command) -> Result<u8> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::failed(format!("cannot start: {error}")))?;
+fn in_runtime(app: &Arc<App>, command: Command) -> Result<u8> {
+    let runtime = runtime()?;
+    let interrupt = watch_interrupt(app)?;
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = commands::run(app, command) => ended,
-            _ = tokio::signal::ctrl_c() => Err(interrupted(app)),
+            Ok(()) = interrupt => Err(interrupted(app)),
         }
     });
     // A thread that still waits for a line of input must not keep the program.
     runtime.shutdown_background();
     ended
+}
+
+fn runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::failed(format!("cannot start: {error}")))
+}
+
+/// Watches over Ctrl-C on a thread of its own: the command's is busy while it works on files, and waits up to 20 seconds for their
+/// lock. A write takes much less than [`GRACE`]; one that does not is ended all the same and harms nothing, as the new file is put in
+/// the old one's place as a whole, and what lies beside it is cleared up by the next write.
+fn watch_interrupt(app: &Arc<App>) -> Result<oneshot::Receiver<()>> {
+    let (tell, told) = oneshot::channel();
+    let (runtime, app) = (runtime()?, app.clone());
+    let mut pressed = runtime
+        .block_on(async { signal(SignalKind::interrupt()) })
+        .map_err(|error| CliError::failed(format!("cannot watch for Ctrl-C: {error}")))?;
+    // Nobody waits for this thread: it ends with the program.
+    thread::spawn(move || {
+        runtime.block_on(pressed.recv());
+        // Nobody listens any more where the command has just ended.
+        let _ = tell.send(());
+        thread::sleep(GRACE);
+        let error = interrupted(&app);
+        if app.ends() {
+            app.ui.error(&error);
+        }
+        process::exit(i32::from(error.exit));
+    });
+    Ok(told)
 }
 
 fn interrupted(app: &App) -> CliError {
@@ -117,6 +164,7 @@ fn with_reason(app: &App, error: CliError) -> CliError {
             message: format!(
                 "the key in use is that of a session (profile `{profile}`), and `sorry` takes only bootstrap keys"
             ),
+            // What the refusal advised was for a bootstrap key.
             ..error.hint("choose the bootstrap key's profile with `AWS_PROFILE` or `--caller-profile`")
         },
         None => error,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sorry_profiles::Profile;
-use sorry_wire::{ErrorCode, SessionId, SessionView, State};
+use sorry_wire::{EndCause, ErrorCode, SessionId, SessionView, State};
 use tokio::time::Instant;
 
 use crate::{
@@ -17,10 +17,14 @@ use crate::{
 
 /// How long a command waits before it says how to go on without it.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// The same for the end of a session that never was ACTIVE: a late write could still make its role appear, so the service looks for
+/// five minutes before it calls the session over.
+const PATIENCE_BEFORE_ACTIVE: Duration = Duration::from_secs(360);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Ids by their beginnings: whole ids as they are, shorter ones as far as one session of the caller's person alone begins so.
+/// Ids by their beginnings: whole ids as they are, shorter ones as far as one session of the caller's person alone begins so, or one
+/// alone of those that are not over.
 pub(crate) async fn resolve(api: &Api<'_>, texts: &[String]) -> Result<Vec<Result<SessionId>>> {
     let parsed: Vec<Result<Wanted>> = texts.iter().map(|text| Wanted::parse(text)).collect();
     let listed = if parsed.iter().any(|wanted| matches!(wanted, Ok(Wanted::Beginning(_)))) {
@@ -80,6 +84,11 @@ impl Wanted {
             }
             [one] => Ok(one.session_id.clone()),
             several => {
+                // What is over is seldom meant.
+                let live: Vec<_> = several.iter().filter(|session| !session.state.is_over()).collect();
+                if let [one] = live.as_slice() {
+                    return Ok(one.session_id.clone());
+                }
                 let shown: Vec<String> = several
                     .iter()
                     .take(8)
@@ -96,7 +105,7 @@ impl Wanted {
 /// Waits until a session is ACTIVE. Whatever else it becomes is an error that says why.
 pub(crate) async fn until_active(app: &App, api: &Api<'_>, session: SessionView) -> Result<SessionView> {
     let id = session.session_id.clone();
-    let session = wait(app, api, session, |session| match session.state {
+    let session = wait(app, api, PATIENCE, session, |session| match session.state {
         State::Requested => Some("waiting: the session's workflow is starting".to_owned()),
         State::Provisioning => Some("waiting: the session's role is being made in IAM".to_owned()),
         _ => None,
@@ -120,19 +129,33 @@ pub(crate) fn not_active(session: &SessionView) -> CliError {
     let failure = session.end.as_ref().and_then(|end| end.failure.as_ref());
     match (failure, &session.end) {
         (Some(failure), _) => CliError::failed(format!("session `{id}` failed: {}", failure.message))
-            .hint(if state == State::CleanUpFailed {
-                "something of it is left, which the service goes on removing; nothing of it can be used"
-            } else {
-                "nothing was granted, and nothing of it stays"
+            .hint(match state {
+                State::CleanUpFailed => {
+                    "something of it is left, which the service goes on removing; nothing of it can be used"
+                }
+                _ if session.activated_at.is_some() => "its access is taken away, and nothing of it stays",
+                _ => "nothing was granted, and nothing of it stays",
             })
             .code(failure.code.clone()),
         (None, Some(end)) => {
-            let exit = if session.state.is_over() { Exit::NotFound } else { Exit::Failed };
-            CliError::new(
-                exit,
-                format!("session `{id}` is {state}: ended by `{}` at {}", end.by, shown(end.at)),
-            )
-            .hint(format!("ask again: `sorry request --tier {}`", session.tier))
+            let over = session.state.is_over();
+            let by = match end.cause {
+                EndCause::Expired => "its time was up".to_owned(),
+                EndCause::Revoked => format!("revoked by `{}`", end.by),
+                EndCause::Failed => format!("it failed, as `{}` found", end.by),
+            };
+            let message = match (over, session.activated_at) {
+                (true, None) => format!("session `{id}` was never active: {by} at {}", shown(end.at)),
+                (true, Some(_)) => {
+                    format!(
+                        "session `{id}` is over since {}: {by}",
+                        shown(session.ended_at.unwrap_or(end.at))
+                    )
+                }
+                (false, _) => format!("session `{id}` is being ended: {by} at {}", shown(end.at)),
+            };
+            CliError::new(if over { Exit::NotFound } else { Exit::Failed }, message)
+                .hint(format!("ask again: `sorry request --tier {} --hours N`", session.tier))
         }
         (None, None) => CliError::failed(format!("session `{id}` is {state}"))
             .hint(format!("`sorry status {id}` shows where it stands")),
@@ -142,9 +165,15 @@ pub(crate) fn not_active(session: &SessionView) -> CliError {
 /// Waits until nothing of a session is left, or the service says that it could not remove it yet.
 pub(crate) async fn until_over(app: &App, api: &Api<'_>, session: SessionView) -> Result<SessionView> {
     let id = session.session_id.clone();
-    wait(app, api, session, |session| {
+    let patience = if session.activated_at.is_some() { PATIENCE } else { PATIENCE_BEFORE_ACTIVE };
+    wait(app, api, patience, session, |session| {
         if session.state.is_over() || session.state == State::CleanUpFailed {
             None
+        } else if session.activated_at.is_none() {
+            Some(format!(
+                "waiting: `{id}` is ended before it was ACTIVE; that its role cannot appear any more takes up to 5 minutes to be sure \
+                 of (its end is decided: Ctrl-C stops only the waiting)"
+            ))
         } else {
             Some(format!("waiting: the access of `{id}` is being taken away"))
         }
@@ -160,10 +189,11 @@ pub(crate) async fn until_over(app: &App, api: &Api<'_>, session: SessionView) -
 async fn wait(
     app: &App,
     api: &Api<'_>,
+    patience: Duration,
     mut session: SessionView,
     reason: impl Fn(&SessionView) -> Option<String>,
 ) -> Result<std::result::Result<SessionView, SessionView>> {
-    let give_up = Instant::now() + PATIENCE;
+    let give_up = Instant::now() + patience;
     let mut pause = FIRST_PAUSE;
     while let Some(reason) = reason(&session) {
         if Instant::now() >= give_up {
@@ -257,21 +287,43 @@ pub(crate) mod tests {
         let find = |text: &str| Wanted::parse(text)?.among(&sessions).map(|id| id.to_string());
         assert_eq!(find("7k3m").unwrap(), "7k3m9q2x4v8n1c5d");
         assert_eq!(find("0").unwrap(), "0c9d000000000000");
+        assert_eq!(find("7k3").unwrap(), "7k3m9q2x4v8n1c5d", "the other is over");
         assert_eq!(find("7K3M").unwrap(), "7k3m9q2x4v8n1c5d", "read aloud and typed in capitals");
         assert_eq!(
             find("ffffffffffffffff").unwrap(),
             "ffffffffffffffff",
             "whole ids are the service's to know"
         );
-        let ambiguous = find("7k3").unwrap_err();
-        assert_eq!((ambiguous.exit, ambiguous.message.as_str()), (2, "`7k3` fits 2 sessions"));
-        assert!(
-            ambiguous.hint.unwrap().contains("`7k3m9q2x4v8n1c5d` (developer, ACTIVE), `7k3zzzzzzzzzzzzz`")
-        );
+        for state in ["EXPIRED", "ACTIVE"] {
+            let alike = [session("7k3m9q2x4v8n1c5d", state), session("7k3zzzzzzzzzzzzz", state)];
+            let ambiguous = Wanted::parse("7k3").unwrap().among(&alike).unwrap_err();
+            assert_eq!((ambiguous.exit, ambiguous.message.as_str()), (2, "`7k3` fits 2 sessions"));
+            let shown = format!("`7k3m9q2x4v8n1c5d` (developer, {state}), `7k3zzzzzzzzzzzzz`");
+            assert!(ambiguous.hint.unwrap().contains(&shown));
+        }
         assert_eq!(find("8").unwrap_err().exit, 4);
         for garbage in ["", "u", "7k3-", "../x", "7k3m9q2x4v8n1c5d0", "é"] {
             let error = find(garbage).unwrap_err();
             assert_eq!((error.exit, error.hint.is_some()), (2, true), "{garbage}");
+        }
+    }
+
+    #[test]
+    fn why_a_session_is_not_active_depends_on_how_far_it_came_and_who_ended_it() {
+        for (state, cause, activated, exit, said) in [
+            ("REVOKED", "revoked", false, 4, "was never active: revoked by `me` at 2026-11-21 05:00:00 UTC"),
+            ("REVOKED", "revoked", true, 4, "is over since 2026-11-21 05:00:09 UTC: revoked by `me`"),
+            ("EXPIRED", "expired", true, 4, "is over since 2026-11-21 05:00:09 UTC: its time was up"),
+            ("EXPIRING", "expired", true, 1, "is being ended: its time was up at 2026-11-21 05:00:00 UTC"),
+            ("REVOKING", "revoked", false, 1, "is being ended: revoked by `me` at 2026-11-21 05:00:00 UTC"),
+        ] {
+            let mut view = session("7k3m9q2x4v8n1c5d", state);
+            let end = json!({"cause": cause, "by": "me", "at": "2026-11-21T05:00:00Z"});
+            view.end = serde_json::from_value(end).unwrap();
+            view.activated_at = activated.then(|| "2026-11-21T04:00:10Z".parse().unwrap());
+            view.ended_at = view.state.is_over().then(|| "2026-11-21T05:00:09Z".parse().unwrap());
+            let error = not_active(&view);
+            assert_eq!((error.exit, error.message), (exit, format!("session `7k3m9q2x4v8n1c5d` {said}")));
         }
     }
 

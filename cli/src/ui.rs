@@ -2,8 +2,8 @@
 //! terminal and as plain lines otherwise, nothing of it with `--quiet`.
 
 use std::{
-    cell::RefCell,
-    io::{self, IsTerminal, Write},
+    io::{self, ErrorKind, IsTerminal, Write},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -19,7 +19,7 @@ pub(crate) struct Ui {
     verbose: bool,
     terminal: bool,
     colour: bool,
-    progress: RefCell<Progress>,
+    progress: Mutex<Progress>,
 }
 
 #[derive(Default)]
@@ -31,30 +31,35 @@ struct Progress {
 impl Ui {
     pub(crate) fn new(quiet: bool, verbose: bool, no_color: bool) -> Self {
         let terminal = io::stderr().is_terminal();
-        Self { quiet, verbose, terminal, colour: terminal && !no_color, progress: RefCell::default() }
+        Self { quiet, verbose, terminal, colour: terminal && !no_color, progress: Mutex::default() }
     }
 
     /// A line of data.
     pub(crate) fn data(&self, line: &str) -> Result<()> {
         self.done();
-        to_stdout(&format!("{}\n", printable(line)))
+        readable(to_stdout(&format!("{}\n", printable(line))))
     }
 
     /// Data as it is, such as a completion script.
     pub(crate) fn raw(&self, text: &str) -> Result<()> {
-        to_stdout(text)
+        readable(to_stdout(text))
     }
 
     /// Data for programs.
     pub(crate) fn json(&self, value: &impl Serialize) -> Result<()> {
         self.done();
-        to_stdout(&format!("{}\n", pretty(value)?))
+        readable(to_stdout(&format!("{}\n", pretty(value)?)))
     }
 
-    /// Data that holds a secret, said once. The one way by which a secret is printed.
+    /// Data that holds a secret, said once. The one way by which a secret is printed; a reader that has gone is an error here.
     pub(crate) fn secret(&self, text: &SecretString) -> Result<()> {
         self.done();
-        to_stdout(text.expose_secret())
+        to_stdout(text.expose_secret()).map_err(|error| unwritable(&error))
+    }
+
+    /// Whether somebody reads the data on a terminal, and no program does.
+    pub(crate) fn shows_data_to_people(&self) -> bool {
+        io::stdout().is_terminal()
     }
 
     /// Names and values, one pair a line; pairs without a value are left out.
@@ -100,7 +105,7 @@ impl Ui {
 
     /// What is being waited for, and why. Saying the same again says nothing.
     pub(crate) fn progress(&self, text: &str) {
-        let mut progress = self.progress.borrow_mut();
+        let mut progress = self.shown();
         if self.quiet || progress.said == text {
             return;
         }
@@ -122,10 +127,14 @@ impl Ui {
 
     /// Ends what [`Ui::progress`] began.
     pub(crate) fn done(&self) {
-        let Progress { spinner, .. } = self.progress.take();
+        let Progress { spinner, .. } = std::mem::take(&mut *self.shown());
         if let Some(spinner) = spinner {
             spinner.finish_and_clear();
         }
+    }
+
+    fn shown(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks for one line on the terminal. Never used for what standard input could hold by accident: without a terminal there
@@ -152,7 +161,10 @@ impl Ui {
         self.done();
         to_stderr(&format!("{} {}", self.paint("1;31", "error:"), printable(&error.message)));
         if let Some(hint) = &error.hint {
-            to_stderr(&format!("{} {}", self.paint("36", "hint:"), printable(hint)));
+            // As `CliError::also` joins them.
+            for hint in hint.split("\nhint: ") {
+                to_stderr(&format!("{} {}", self.paint("36", "hint:"), printable(hint)));
+            }
         }
         // Enough to find the refusal in `docs/errors.md` and the request in the service's log.
         match (&error.code, &error.request_id) {
@@ -196,12 +208,21 @@ fn pretty(value: &impl Serialize) -> Result<String> {
         .map_err(|error| CliError::new(Exit::Bug, format!("cannot write JSON: {error}")))
 }
 
-fn to_stdout(text: &str) -> Result<()> {
+fn to_stdout(text: &str) -> io::Result<()> {
     let mut to = io::stdout().lock();
-    match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
-        Ok(()) => Ok(()),
-        Err(error) => Err(CliError::failed(format!("cannot write to standard output: {error}"))),
+    to.write_all(text.as_bytes()).and_then(|()| to.flush())
+}
+
+/// A reader that has read enough, such as `head`, is nobody's fault: what the command does besides goes on.
+fn readable(written: io::Result<()>) -> Result<()> {
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(unwritable(&error)),
+        _ => Ok(()),
     }
+}
+
+fn unwritable(error: &io::Error) -> CliError {
+    CliError::failed(format!("cannot write to standard output: {error}"))
 }
 
 fn to_stderr(text: &str) {

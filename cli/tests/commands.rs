@@ -121,7 +121,9 @@ macro_rules! assert_ran {
             (r"\((?:in )?\d+[hms][0-9hms]*(?: ago)?\)", "([DISTANCE])"),
             (r"/[^ `]*/\.tmp[A-Za-z0-9]+", "[HOME]"),
             // The column is as wide as the longest distance is today.
-            (r"EXPIRES {2,}", "EXPIRES  "),
+            (r"ENDS {2,}", "ENDS  "),
+            // And this one as the folder for temporary files has it.
+            (r"WHERE {2,}", "WHERE  "),
         ]}, { insta::assert_snapshot!($ran.to_string()) })
     };
 }
@@ -156,6 +158,29 @@ fn refusal(code: &str, message: &str, hint: &str) -> Value {
 const ASK: &str = "POST /v1/tiers/developer/sessions";
 const EIGHT_HOURS: [&str; 5] = ["request", "--tier", "developer", "--hours", "8"];
 
+/// What is looked at before anything is asked for.
+fn tiers(mfa: bool) -> Answer {
+    let tier = json!({"name": "developer", "description": "d", "grant": "role", "maximum_hours": 8, "your_hours": 8, "enabled": true,
+        "mfa": mfa, "reason_required": false, "alert": false});
+    answer("GET /v1/tiers", 200, json!({"tiers": [tier], "minimum_seconds": 900}))
+}
+
+fn whoami(arn: &str) -> Answer {
+    let me = json!({"account": "123456789012", "unique_id": "AIDAX", "arn": arn, "administrator": false,
+        "caller": {"unique_id": "AIDAX", "arn": arn, "person": "sue", "namespace": "sue", "tiers": {"developer": 8}, "projects": [],
+            "roles": ["caller"], "registered_at": "2026-11-21T04:00:00Z", "registered_by": "admin"}});
+    answer("GET /v1/whoami", 200, me)
+}
+
+const USER: &str = "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr";
+
+/// A profile that holds a session.
+fn profile(name: &str, id: &str) -> String {
+    format!(
+        "[{name}]\naws_access_key_id = ASIALENTLENTLENT1234\naws_secret_access_key = S\naws_session_token = T\nsorry_session = {id}\n"
+    )
+}
+
 fn get() -> String {
     format!("GET /v1/sessions/{ID}")
 }
@@ -179,6 +204,11 @@ fn every_command_explains_itself() {
         ("admin_callers_list", vec!["admin", "callers", "list"]),
         ("admin_callers_remove", vec!["admin", "callers", "remove"]),
         ("admin_sweep", vec!["admin", "sweep"]),
+        ("profiles", vec!["profiles"]),
+        ("profiles_list", vec!["profiles", "list"]),
+        ("profiles_check", vec!["profiles", "check"]),
+        ("profiles_fix", vec!["profiles", "fix"]),
+        ("profiles_reset", vec!["profiles", "reset"]),
         ("doctor", vec!["doctor"]),
         ("completions", vec!["completions"]),
     ] {
@@ -199,7 +229,7 @@ fn words_that_are_not_a_command_line_exit_2() {
         &["request", "--tier", "Developer!", "--hours", "1"],
         &["request", "--tier", "developer", "--hours", "1", "--profile", "a b"],
         &["list", "--status", "gone"],
-        &["admin", "sweep"],
+        &["admin", "sweep", "--confirm", "0123"],
         &["admin", "callers", "add", "sue-mgr", "--tier", "developer"],
         &["status", "not-an-id"],
         &["nonsense"],
@@ -262,14 +292,14 @@ fn a_refusal_is_told_in_the_services_words_with_its_code_and_exit_code() {
         ),
         (&["--hours", "1"], "Internal", 500, "a fault of the service", "", 3600, 70),
     ] {
-        let server = Server::start(vec![answer(ASK, status, refusal(code, message, hint))]);
+        let server = Server::start(vec![tiers(false), answer(ASK, status, refusal(code, message, hint))]);
         let desk = Desk::facing(&server);
         let before = fs::read(desk.credentials()).unwrap();
         let ran = desk.run(&[&["request", "--tier", "developer"], &words[..]].concat());
         let hint = if hint.is_empty() { String::new() } else { format!("hint: {hint}\n") };
         assert_eq!(ran.stderr, format!("error: {message}\n{hint}code: {code} (request 6f2b)\n"));
         assert_eq!((ran.exit, ran.stdout.as_str()), (exit, ""), "{code}");
-        let asked: Value = serde_json::from_str(&server.asked()[0].body).unwrap();
+        let asked: Value = serde_json::from_str(&server.asked()[1].body).unwrap();
         assert_eq!(asked["duration_seconds"], sent);
         assert_eq!(fs::read(desk.credentials()).unwrap(), before);
     }
@@ -283,6 +313,7 @@ fn what_the_gateway_refuses_by_itself_says_what_to_do() {
         ("wrong_endpoint", json!({"message": "Missing Authentication Token"}), 5),
         ("not_let_in", json!({"Message": format!("{arn}/GET/whoami")}), 3),
         ("denied", json!({"Message": format!("{arn}/GET/whoami with an explicit deny")}), 3),
+        ("administration", json!({"Message": format!("{arn}/GET/admin/callers with an explicit deny")}), 3),
         ("unknown_key", json!({"message": "The security token included in the request is invalid."}), 3),
         (
             "clock",
@@ -375,13 +406,14 @@ impl Concat for [Vec<Answer>; 2] {
 #[test]
 fn what_may_pass_is_sent_again_with_the_same_body_and_a_signature_of_its_own() {
     let server = Server::start(vec![
+        tiers(false),
         answer(ASK, 503, "Service Unavailable"),
         answer(ASK, 429, refusal("Throttled", "slow down", "")),
         answer(ASK, 202, session("REQUESTED")),
     ]);
     let ran = Desk::facing(&server).run(&[&EIGHT_HOURS[..], &["--no-wait", "--output", "json"]].concat());
     assert_eq!(ran.exit, 0, "{ran}");
-    let asked = server.asked();
+    let asked = &server.asked()[1..];
     assert!(
         asked.iter().all(|again| again.body == asked[0].body && !again.header("authorization").is_empty())
     );
@@ -413,6 +445,7 @@ fn a_session_that_fails_is_an_error_with_its_reason() {
         "failure": {"code": "NoSubscriber", "message": "nobody has subscribed to the alerts"},
     });
     let server = Server::start(vec![
+        tiers(false),
         answer(ASK, 202, session("REQUESTED")),
         answer(&get(), 200, session("PROVISIONING")),
         answer(&get(), 200, failed),
@@ -450,6 +483,7 @@ fn sts_credentials() -> Answer {
 #[test]
 fn a_role_that_aws_does_not_know_yet_is_waited_for_and_success_is_said_after_the_profile_is_written() {
     let server = Server::start(vec![
+        tiers(false),
         answer(ASK, 202, session("REQUESTED")),
         answer(&get(), 200, usable()),
         sts_refusal(),
@@ -459,7 +493,7 @@ fn a_role_that_aws_does_not_know_yet_is_waited_for_and_success_is_said_after_the
     let ran = desk.run(&EIGHT_HOURS);
     let asked = server.asked();
     assert_eq!(ran.exit, 0, "{ran}");
-    let assumed = &asked[3].body;
+    let assumed = &asked[4].body;
     for argument in [
         "DurationSeconds=28800",
         "ExternalId=0123456789abcdef0123456789abcdef",
@@ -504,18 +538,15 @@ fn somebody_elses_profile_is_refused_before_a_session_is_asked_for() {
 #[test]
 fn revoked_is_said_when_nothing_is_left_and_the_profile_goes() {
     let delete = format!("DELETE /v1/sessions/{ID}");
+    let mut active_once = session("REVOKING");
+    active_once["activated_at"] = json!("2026-11-21T04:00:10Z");
     let server = Server::start(vec![
-        answer(&delete, 202, session("REVOKING")),
-        answer(&get(), 200, session("REVOKING")),
+        answer(&delete, 202, active_once.clone()),
+        answer(&get(), 200, active_once),
         answer(&get(), 200, session("REVOKED")),
     ]);
     let desk = Desk::facing(&server);
     let mine = fs::read_to_string(desk.credentials()).unwrap();
-    let profile = |name: &str, id: &str| {
-        format!(
-            "[{name}]\naws_access_key_id = ASIALENTLENTLENT1234\naws_secret_access_key = S\naws_session_token = T\nsorry_session = {id}\n"
-        )
-    };
     let other = profile("sue-read-only", "0c9d000000000000");
     fs::write(desk.credentials(), format!("{mine}{other}{}", profile("sue-developer", ID))).unwrap();
     let ran = desk.run(&["revoke", ID]);
@@ -561,7 +592,9 @@ fn nothing_to_revoke_is_no_failure() {
 
 #[test]
 fn lists_show_whole_ids_and_where_the_credentials_are() {
-    let list = json!({"sessions": [session("ACTIVE"), session_called("0c9d000000000000", "EXPIRED")]});
+    let mut revoked = session_called("0c9d000000000000", "REVOKED");
+    revoked["ended_at"] = json!("2026-11-21T05:06:07Z");
+    let list = json!({"sessions": [session("ACTIVE"), revoked]});
     let server = Server::start(vec![answer("GET /v1/sessions?scope=mine", 200, &list)]);
     assert_ran!(Desk::facing(&server).run(&["list"]));
     let server = Server::start(vec![answer("GET /v1/sessions?scope=namespace", 200, &list)]);
@@ -585,7 +618,7 @@ fn tiers_say_what_is_the_callers() {
 
 #[test]
 fn quiet_prints_data_and_errors_alone() {
-    let server = Server::start(vec![answer(ASK, 202, session("REQUESTED"))]);
+    let server = Server::start(vec![tiers(false), answer(ASK, 202, session("REQUESTED"))]);
     let ran = Desk::facing(&server).run(&[&EIGHT_HOURS[..], &["--no-wait", "--quiet"]].concat());
     assert_eq!((ran.exit, ran.stderr.as_str()), (0, ""), "{ran}");
     assert!(ran.stdout.contains(ID));
@@ -637,14 +670,25 @@ fn the_doctor_without_settings_says_what_is_missing() {
     assert_ran!(Desk::at("").with("AWS_PROFILE", "").run(&["doctor"]));
 }
 
+fn xml(action: &str, inner: &str) -> String {
+    format!(
+        "<{action}Response xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><{action}Result>{inner}</{action}Result></{action}Response>"
+    )
+}
+
+fn xml_refusal(code: &str) -> Answer {
+    answer(
+        "POST /",
+        403,
+        format!(
+            "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>"
+        ),
+    )
+}
+
 /// IAM and the registry in one: the entry is refused, so the user goes again and no key was ever made.
 #[test]
 fn a_caller_that_the_registry_refuses_leaves_no_user_and_no_key() {
-    let xml = |action: &str, inner: &str| {
-        format!(
-            "<{action}Response xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><{action}Result>{inner}</{action}Result></{action}Response>"
-        )
-    };
     let user = "<User><Path>/sorry/caller/</Path><UserName>sue-mgr</UserName><UserId>AIDAEXAMPLEEXAMPLE12</UserId>\
                 <Arn>arn:aws:iam::123456789012:user/sorry/caller/sue-mgr</Arn><CreateDate>2026-11-21T04:00:00Z</CreateDate></User>";
     let missing = "<ErrorResponse><Error><Type>Sender</Type><Code>NoSuchEntity</Code><Message>none</Message></Error></ErrorResponse>";
@@ -691,9 +735,47 @@ fn a_caller_that_the_registry_refuses_leaves_no_user_and_no_key() {
     assert_ran!(ran);
 }
 
+fn held(confirmed: bool) -> Value {
+    let mut held = json!({"hold": {
+        "since": "2026-11-21T03:00:00Z", "because": "6 of 7 principals have no session", "count": 2,
+        "digest": "0123456789abcdef0123456789abcdef",
+        "roles": ["sorry-sue-developer-7k3m9q2x", "sorry-ann-developer-0a1b2c3d"],
+    }});
+    if confirmed {
+        held["confirmed_at"] = json!("2026-11-21T04:00:00Z");
+        held["confirmed"] = held["hold"]["roles"].clone();
+    }
+    held
+}
+
+#[test]
+fn what_the_sweep_holds_is_shown_and_exactly_that_is_confirmed() {
+    let (look, confirm) = ("GET /v1/admin/sweep", "PUT /v1/admin/sweep/confirmation");
+    let server = Server::start(vec![answer(look, 200, held(false))]);
+    assert_ran!(Desk::facing(&server).run(&["admin", "sweep"]));
+    for (words, digest) in [
+        (&["admin", "sweep", "--confirm"] as &[&str], "0123456789abcdef0123456789abcdef"),
+        (&["admin", "sweep", "--confirm=seen-before"], "seen-before"),
+    ] {
+        let server = Server::start(vec![answer(look, 200, held(false)), answer(confirm, 200, held(true))]);
+        let ran = Desk::facing(&server).run(words);
+        assert_eq!(ran.exit, 0, "{ran}");
+        let body: Value = serde_json::from_str(&server.asked()[1].body).unwrap();
+        assert_eq!(body, json!({"digest": digest}));
+        assert!(ran.stdout.contains("sorry-sue-developer-7k3m9q2x"), "{ran}");
+    }
+}
+
+#[test]
+fn nothing_held_is_nothing_to_confirm() {
+    let server = Server::start(vec![answer("GET /v1/admin/sweep", 200, json!({}))]);
+    assert_ran!(Desk::facing(&server).run(&["admin", "sweep", "--confirm"]));
+    assert_eq!(server.asked().len(), 1, "nothing is confirmed unseen");
+}
+
 #[test]
 fn an_interrupted_wait_says_that_the_session_goes_on() {
-    let mut script = vec![answer(ASK, 202, session("REQUESTED"))];
+    let mut script = vec![tiers(false), answer(ASK, 202, session("REQUESTED"))];
     script.extend((0..100).map(|_| answer(&get(), 200, session("PROVISIONING"))));
     let server = Server::start(script);
     let desk = Desk::facing(&server);
@@ -711,4 +793,328 @@ fn an_interrupted_wait_says_that_the_session_goes_on() {
     stderr.read_to_string(&mut said).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
     assert!(said.contains(&format!("hint: session `{ID}` goes on: ")), "{said}");
+}
+
+#[test]
+fn no_session_is_asked_for_that_its_owner_could_not_use() {
+    let devices = "<IsTruncated>false</IsTruncated><MFADevices></MFADevices>";
+    let server = Server::start(vec![tiers(true), answer("POST /", 200, xml("ListMFADevices", devices))]);
+    let without_device = Desk::facing(&server).run(&EIGHT_HOURS);
+    assert!(server.asked()[1].body.contains("ListMFADevices"));
+    assert_eq!(without_device.exit, 3, "{without_device}");
+    assert!(without_device.stderr.contains("no device that makes one"), "{without_device}");
+
+    let role = "arn:aws:sts::123456789012:assumed-role/Research/sue";
+    let server = Server::start(vec![tiers(true), whoami(role)]);
+    let desk = Desk::facing(&server)
+        .with("AWS_ACCESS_KEY_ID", "ASIAEXAMPLEEXAMPLE12")
+        .with("AWS_SECRET_ACCESS_KEY", SECRET)
+        .with("AWS_SESSION_TOKEN", "TOKEN");
+    let of_role = desk.run(&EIGHT_HOURS);
+    server.asked();
+    assert_eq!(of_role.exit, 3, "{of_role}");
+    assert!(of_role.stderr.contains(&format!("`{role}` is a role's session")), "{of_role}");
+
+    // Those of `get-session-token` may carry MFA.
+    let server = Server::start(vec![tiers(true), whoami(USER), answer(ASK, 202, session("REQUESTED"))]);
+    let desk = Desk { endpoint: format!("http://{}/v1", server.address), ..desk };
+    let of_user = desk.run(&[&EIGHT_HOURS[..], &["--no-wait"]].concat());
+    server.asked();
+    assert_eq!(of_user.exit, 0, "{of_user}");
+}
+
+#[test]
+fn the_profile_that_is_meant_when_none_is_named_is_looked_at_before_asking() {
+    let taken = |name: &str| {
+        format!("[{name}]\naws_access_key_id = AKIAOTHEROTHEROTHER1\naws_secret_access_key = s\n")
+    };
+    let server = Server::start(vec![whoami(USER)]);
+    let desk = Desk::facing(&server);
+    let mine = fs::read_to_string(desk.credentials()).unwrap();
+    fs::write(desk.credentials(), format!("{mine}{}", taken("sue-developer"))).unwrap();
+    let ran = desk.run(&EIGHT_HOURS);
+    server.asked();
+    assert_eq!(ran.exit, 1, "{ran}");
+    assert!(ran.stderr.contains("profile `sue-developer` holds something that is not from `sorry`"), "{ran}");
+
+    let server = Server::start(vec![whoami(USER), tiers(false), answer(ASK, 202, session("REQUESTED"))]);
+    let desk = Desk::facing(&server);
+    fs::write(desk.credentials(), format!("{mine}{}", taken("corp-developer"))).unwrap();
+    let ran = desk.run(&[&EIGHT_HOURS[..], &["--no-wait"]].concat());
+    server.asked();
+    assert_eq!(ran.exit, 0, "another namespace's profile is not in the way: {ran}");
+}
+
+#[test]
+fn a_profile_that_passes_from_a_live_session_to_another_is_said() {
+    for (held, said) in [("0c9d000000000000", true), (ID, false)] {
+        let server = Server::start(vec![answer(&get(), 200, usable()), sts_credentials()]);
+        let desk = Desk::facing(&server);
+        let mine = fs::read_to_string(desk.credentials()).unwrap();
+        fs::write(desk.credentials(), format!("{mine}{}", profile("sue-developer", held))).unwrap();
+        let ran = desk.run(&["renew", ID]);
+        server.asked();
+        assert_eq!(ran.exit, 0, "{ran}");
+        let warning = format!("profile `sue-developer` held session `{held}`");
+        assert_eq!(ran.stderr.contains(&warning), said, "{ran}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_read_enough_is_no_error() {
+    let list = json!({"sessions": [session("ACTIVE")]});
+    for words in [&["list"] as &[&str], &["list", "--output", "json"], &["completions", "bash"], &["--help"]]
+    {
+        let server = Server::start(vec![answer("GET /v1/sessions?scope=mine", 200, &list)]);
+        let desk = Desk::facing(&server);
+        let mut command = desk.command(words);
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ran = Ran::from(
+            command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap(),
+        );
+        assert_eq!((ran.exit, ran.stderr.as_str()), (0, ""), "{words:?}");
+    }
+}
+
+#[test]
+fn a_caller_profile_that_does_not_exist_is_told_as_that() {
+    let server = Server::start(Vec::new());
+    let ran = Desk::facing(&server).run(&["--caller-profile", "bootstrp", "whoami"]);
+    assert!(server.asked().is_empty());
+    assert_eq!(ran.exit, 2, "{ran}");
+    assert!(
+        ran.stderr
+            .starts_with("error: there is no profile `bootstrp`, which `--caller-profile` names\nhint: "),
+        "{ran}"
+    );
+}
+
+#[test]
+fn a_session_that_is_ended_before_it_was_active_says_why_that_takes_long() {
+    let server = Server::start(vec![
+        answer(&format!("DELETE /v1/sessions/{ID}"), 202, session("REVOKING")),
+        answer(&get(), 200, session("REVOKED")),
+    ]);
+    let ran = Desk::facing(&server).run(&["revoke", ID]);
+    server.asked();
+    assert_eq!(ran.exit, 0, "{ran}");
+    assert!(
+        ran.stderr.contains("up to 5 minutes") && ran.stderr.contains("Ctrl-C stops only the waiting"),
+        "{ran}"
+    );
+}
+
+/// Answers of `callers add` for a caller that is there and gets another key, up to that key.
+fn new_key() -> Vec<Answer> {
+    let identity = "<Arn>arn:aws:iam::123456789012:user/administrator</Arn><UserId>AIDAX</UserId><Account>123456789012</Account>";
+    let user = format!(
+        "<User><Path>/sorry/caller/</Path><UserName>sue-mgr</UserName><UserId>AIDAX</UserId><Arn>{USER}</Arn>\
+         <CreateDate>2026-11-21T04:00:00Z</CreateDate></User>"
+    );
+    let key = "<AccessKey><UserName>sue-mgr</UserName><AccessKeyId>AKIANEWNEWNEWNEWNEW1</AccessKeyId><Status>Active</Status>\
+               <SecretAccessKey>NewSecret</SecretAccessKey></AccessKey>";
+    let caller = json!({"unique_id": "AIDAX", "arn": USER, "person": "sue", "namespace": "sue", "tiers": {"developer": 8},
+        "projects": [], "roles": ["caller"], "registered_at": "2026-11-21T04:00:00Z", "registered_by": "admin"});
+    vec![
+        answer("POST /", 200, xml("GetCallerIdentity", identity)),
+        answer("POST /", 200, xml("GetUser", &user)),
+        answer("POST /", 200, xml("TagUser", "")),
+        answer("POST /", 200, xml("AttachUserPolicy", "")),
+        answer("PUT /v1/admin/callers/AIDAX", 200, caller),
+        answer("POST /", 200, xml("CreateAccessKey", key)),
+    ]
+}
+
+#[test]
+fn a_new_key_is_waited_for_until_aws_knows_it_and_every_other_refusal_is_final() {
+    let words = ["admin", "callers", "add", "sue-mgr", "--tier", "developer=8", "--new-key"];
+    let known = xml(
+        "GetCallerIdentity",
+        &format!("<Arn>{USER}</Arn><UserId>AIDAX</UserId><Account>123456789012</Account>"),
+    );
+    let mut script = new_key();
+    script.extend([xml_refusal("InvalidClientTokenId"), answer("POST /", 200, known)]);
+    let server = Server::start(script);
+    let ran = Desk::facing(&server).run(&words);
+    let asked = server.asked();
+    assert!(asked[7].header("authorization").contains("AKIANEWNEWNEWNEWNEW1"));
+    assert_eq!(ran.exit, 0, "{ran}");
+    assert!(ran.stdout.contains("NewSecret") && ran.stderr.contains("The key works already"), "{ran}");
+
+    let server = Server::start([new_key(), vec![xml_refusal("SignatureDoesNotMatch")]].concat_answers());
+    let ran = Desk::facing(&server).run(&words);
+    assert_eq!(server.asked().len(), 7);
+    assert!(ran.exit == 0 && ran.stderr.contains("whether the key works could not be seen"), "{ran}");
+
+    // A key that was not just made is refused at once.
+    let server = Server::start(vec![xml_refusal("InvalidClientTokenId")]);
+    let ran = Desk::facing(&server).run(&words);
+    assert_eq!((ran.exit, server.asked().len()), (3, 1), "{ran}");
+}
+
+#[test]
+fn an_interrupt_while_the_files_are_locked_ends_at_once_and_harms_nothing() {
+    let server = Server::start(vec![answer(&get(), 200, usable()), sts_credentials()]);
+    let desk = Desk::facing(&server);
+    let before = fs::read(desk.credentials()).unwrap();
+    // The first run makes the lock's file, so that this test need not know its name.
+    let folder = desk.home.path().join(".aws");
+    assert_eq!(desk.run(&["renew", ID]).exit, 0);
+    let lock = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_string_lossy().contains("lock"))
+        .unwrap();
+    fs::write(desk.credentials(), &before).unwrap();
+    let lock = fs::File::options().read(true).write(true).open(lock).unwrap();
+    lock.lock().unwrap();
+    let files = || fs::read_dir(&folder).unwrap().count();
+    let files_before = files();
+
+    let server = Server::start(vec![answer(&get(), 200, usable()), sts_credentials()]);
+    let desk = Desk { endpoint: format!("http://{}/v1", server.address), ..desk }
+        .with("AWS_ENDPOINT_URL", &format!("http://{}", server.address));
+    let mut child =
+        desk.command(&["renew", ID]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    let mut said = String::new();
+    let mut byte = [0];
+    while !said.contains("waiting for the credentials file") {
+        assert_eq!(stderr.read(&mut byte).unwrap(), 1, "{said}");
+        said.push(char::from(byte[0]));
+    }
+    let pressed = std::time::Instant::now();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    stderr.read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
+    assert!(pressed.elapsed().as_secs() < 8, "the lock itself is waited for for 20 seconds");
+    assert_eq!(said.matches("error: interrupted").count(), 1, "{said}");
+    assert_eq!((fs::read(desk.credentials()).unwrap(), files()), (before, files_before));
+}
+
+#[test]
+fn a_code_is_spent_only_when_the_role_is_ten_seconds_old() {
+    let mut new = usable();
+    new["mfa"] = json!(true);
+    // As of seven seconds ago, so that three are left.
+    let began = std::time::Instant::now();
+    new["activated_at"] = json!((jiff::Timestamp::now() - jiff::SignedDuration::from_secs(7)).to_string());
+    let devices = "<IsTruncated>false</IsTruncated><MFADevices><member><UserName>sue-mgr</UserName>\
+                   <SerialNumber>arn:aws:iam::123456789012:mfa/sue</SerialNumber><EnableDate>2026-11-21T04:00:00Z</EnableDate>\
+                   </member></MFADevices>";
+    let server = Server::start(vec![
+        answer(&get(), 200, new),
+        answer("POST /", 200, xml("ListMFADevices", devices)),
+        sts_credentials(),
+    ]);
+    let desk = Desk::facing(&server);
+    let mut command = desk.command(&["renew", ID, "--mfa-stdin"]);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"123456\n").unwrap();
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    let waited = began.elapsed();
+    assert_eq!(ran.exit, 0, "{ran}");
+    assert!(server.asked()[2].body.contains("TokenCode=123456"));
+    assert!(waited.as_millis() >= 2500, "{waited:?}: {ran}");
+}
+
+/// A desk whose files hold a key without an end, a line that tools read differently, and two profiles of ours.
+fn untidy(desk: &Desk) {
+    let mut file = fs::OpenOptions::new().append(true).open(desk.credentials()).unwrap();
+    std::io::Write::write_all(
+        &mut file,
+        format!(
+            "[sue-developer]\naws_access_key_id = ASIAEXAMPLEEXAMPLE12\naws_secret_access_key = {SECRET}\n\
+             aws_session_token = {SECRET}\nsorry_session = {ID}\nsorry_expires_at = 2026-01-01T00:00:00Z\n"
+        )
+        .as_bytes(),
+    )
+    .unwrap();
+    fs::write(
+        desk.home.path().join(".aws/config"),
+        "[profile bootstrap]\nregion = eu-west-1 # near\n[profile sue-developer]\nregion = eu-west-1\nsorry_session = 1\n\
+         [profile sue-admin]\nregion = eu-west-1\ncredential_process = /usr/bin/sorry credential-process --session 0c9d000000000000\n\
+         sorry_session = 0c9d000000000000\nsorry_expires_at = 2099-01-01T00:00:00Z\n",
+    )
+    .unwrap();
+    fs::set_permissions(desk.home.path().join(".aws/config"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(desk.home.path().join(".aws"), fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn profiles_are_shown_without_secrets() {
+    let desk = Desk::at("");
+    untidy(&desk);
+    let listed = desk.run(&["profiles", "list", "--output", "json"]);
+    let json = listed.json();
+    let forms: Vec<_> = json["profiles"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            (row["profile"].as_str().unwrap(), row["form"].as_str().unwrap(), row["state"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        forms,
+        [("bootstrap", "keys", ""), ("sue-developer", "keys", "expired"), ("sue-admin", "process", "valid")]
+    );
+    assert_eq!(json["profiles"][2]["session"], "0c9d000000000000");
+    let table = desk.run(&["profiles", "list"]);
+    assert_eq!(table.exit, 0, "{table}");
+    assert!(table.stdout.starts_with("PROFILE"), "{table}");
+}
+
+#[test]
+fn what_is_wrong_is_said_and_mended_as_far_as_it_is_ours() {
+    let desk = Desk::at("");
+    untidy(&desk);
+    assert_ran!(desk.run(&["profiles", "check", "--offline"]));
+    let before = fs::read_to_string(desk.credentials()).unwrap();
+    assert_ran!(desk.run(&["profiles", "fix", "--offline", "--dry-run"]));
+    let unasked = desk.run(&["profiles", "fix", "--offline"]);
+    assert_eq!((unasked.exit, unasked.stderr.contains("--yes")), (1, true), "{unasked}");
+    assert_eq!(fs::read_to_string(desk.credentials()).unwrap(), before);
+
+    let fixed = desk.run(&["profiles", "fix", "--offline", "--yes"]);
+    assert_eq!(fixed.exit, 0, "{fixed}");
+    let after = fs::read_to_string(desk.credentials()).unwrap();
+    assert!(after.starts_with("# mine\n[bootstrap]\n") && !after.contains("sue-developer"));
+    let copies: Vec<_> = fs::read_dir(desk.home.path().join(".aws"))
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_name().to_str().unwrap().starts_with("credentials.sorry-backup-"))
+        .collect();
+    assert_eq!(copies.len(), 1);
+    assert_eq!(fs::read_to_string(copies[0].path()).unwrap(), before);
+    assert_eq!(copies[0].metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let left = desk.run(&["profiles", "check", "--offline", "--output", "json"]);
+    let json = left.json();
+    let codes: Vec<_> =
+        json["findings"].as_array().unwrap().iter().map(|row| row["code"].as_str().unwrap()).collect();
+    assert_eq!((left.exit, codes), (1, vec!["InlineComment", "LongLivedSecret"]));
+
+    let reset = desk.run(&["profiles", "reset", "--yes"]);
+    assert_eq!(reset.exit, 0, "{reset}");
+    let config = fs::read_to_string(desk.home.path().join(".aws/config")).unwrap();
+    assert_eq!(config, "[profile bootstrap]\nregion = eu-west-1 # near\n");
+}
+
+#[test]
+fn a_profile_whose_session_was_revoked_is_found_by_asking_the_service() {
+    let over = json!({"sessions": [session_called("0c9d000000000000", "REVOKED")]});
+    let server = Server::start(vec![answer("GET /v1/sessions?scope=mine", 200, over)]);
+    let desk = Desk::facing(&server);
+    untidy(&desk);
+    let found = desk.run(&["profiles", "check", "--output", "json"]).json();
+    let codes: Vec<_> = found["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["profile"] == "sue-admin")
+        .map(|row| row["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(codes, ["SessionOver"]);
 }

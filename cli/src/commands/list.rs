@@ -1,5 +1,6 @@
 //! `sorry list`.
 
+use jiff::Timestamp;
 use sorry_wire::{SessionList, SessionView};
 
 use crate::{
@@ -39,14 +40,20 @@ pub(crate) async fn run(app: &App, arguments: &List) -> Result<u8> {
         if arguments.namespace {
             row.push(session.person.to_string());
         }
-        row.extend([with_distance(session.expires_at, now), names.join(", ")]);
+        row.extend([with_distance(end(session), now), names.join(", ")]);
         row
     };
     let heading: &[&str] = if arguments.namespace {
-        &["session", "state", "tier", "person", "expires", "profile"]
+        &["session", "state", "tier", "person", "ends", "profile"]
     } else {
-        &["session", "state", "tier", "expires", "profile"]
+        &["session", "state", "tier", "ends", "profile"]
     };
     app.ui.table(heading, &sessions.iter().map(row).collect::<Vec<_>>())?;
     Ok(0)
+}
+
+/// When a session ended, or will.
+fn end(session: &SessionView) -> Timestamp {
+    let ended = session.ended_at.or_else(|| session.end.as_ref().map(|end| end.at));
+    ended.filter(|_| session.state.is_over()).unwrap_or(session.expires_at)
 }

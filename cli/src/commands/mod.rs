@@ -8,6 +8,7 @@ mod doctor;
 mod env;
 mod exec;
 mod list;
+mod profiles;
 mod renew;
 mod request;
 mod revoke;
@@ -32,6 +33,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<u8> {
         Command::Tiers(arguments) => tiers::run(app, arguments).await,
         Command::Whoami(arguments) => whoami::run(app, &arguments).await,
         Command::Admin(arguments) => admin::run(app, arguments).await,
+        Command::Profiles(arguments) => profiles::run(app, arguments).await,
         Command::Doctor(arguments) => doctor::run(app, &arguments).await,
         Command::Completions { shell } => completions::run(app, shell),
     }

@@ -6,6 +6,7 @@ use sorry_wire::{RequestSession, SessionView};
 use crate::{
     app::App,
     args::{Request, TextFormat},
+    assume,
     error::{CliError, Exit, Result},
     files::{self, Delivered},
     sessions,
@@ -27,6 +28,10 @@ pub(crate) async fn run(app: &App, arguments: Request) -> Result<u8> {
     };
     let aws = app.aws().await?;
     let api = aws.api(app)?;
+    if arguments.delivery.profile.is_none() {
+        files::refuse_taken_default(app, &api, &arguments.tier).await?;
+    }
+    assume::check_mfa(&aws, &api, &arguments.tier).await?;
     app.on_interrupt("whether the session was asked for is not known: `sorry list` shows it");
     let session: SessionView = api.post(&["tiers", arguments.tier.as_str(), "sessions"], &body).await?;
     let id = session.session_id.clone();

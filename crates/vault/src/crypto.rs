@@ -116,3 +116,6 @@ pub(crate) fn unwrap(key: &Secret32, bound_to: &[u8], wrapped: &Wrapped) -> Opti
     (plain.len() == data_key.len()).then(|| data_key.copy_from_slice(&plain))?;
     Some(DataKey(data_key))
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,10 +136,14 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<(Header, Vec<u8>, [u8; 32]), VaultEr
     if !(1..=MAX_GENERATION).contains(&members.generation) {
         return Err(damaged("its generation is out of range"));
     }
+    let written: Timestamp = members.written.parse().map_err(|_| damaged("its date is none"))?;
+    if whole_seconds(written) != written {
+        return Err(damaged("its date has fractions of a second"));
+    }
     let head = Header {
         id: members.id.parse()?,
         generation: members.generation,
-        written: members.written.parse().map_err(|_| damaged("its date is none"))?,
+        written,
         slots,
         salt: bytes_of(&members.salt)?,
     };

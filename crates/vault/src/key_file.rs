@@ -49,11 +49,9 @@ pub enum KeyFileError {
     /// Its public half.
     #[error("this is a public key\nhint: name the file without `.pub`")]
     PublicHalf,
-    /// PKCS#8, PKCS#1 or SEC1.
-    #[error(
-        "the key is in PEM or PKCS#8 format\nhint: if it is an Ed25519 key, convert it with `ssh-keygen -p -f <file>`; otherwise make one with `ssh-keygen -t ed25519`"
-    )]
-    Pem,
+    /// PKCS#8, which OpenSSH writes for RSA and ECDSA keys alone.
+    #[error("the key is in PKCS#8 format, which is not read\nhint: make a key with `ssh-keygen -t ed25519`")]
+    Pkcs8,
     /// PuTTY's.
     #[error(
         "the key is in PuTTY's format\nhint: convert it with `puttygen <file> -O private-openssh-new -o <new file>`"
@@ -222,7 +220,7 @@ fn other_form(text: &str) -> KeyFileError {
         _ if is_public => KeyFileError::PublicHalf,
         "-----BEGIN RSA PRIVATE KEY-----" => KeyFileError::Rsa,
         "-----BEGIN EC PRIVATE KEY-----" => KeyFileError::Ecdsa,
-        "-----BEGIN PRIVATE KEY-----" | "-----BEGIN ENCRYPTED PRIVATE KEY-----" => KeyFileError::Pem,
+        "-----BEGIN PRIVATE KEY-----" | "-----BEGIN ENCRYPTED PRIVATE KEY-----" => KeyFileError::Pkcs8,
         "-----BEGIN DSA PRIVATE KEY-----" => KeyFileError::OtherAlgorithm,
         _ if first.starts_with("PuTTY-User-Key-File-") => KeyFileError::Putty,
         _ => KeyFileError::NotAKey,

@@ -13,6 +13,7 @@
 )]
 
 mod api;
+mod dependencies;
 mod deployment;
 mod environment;
 mod errors;

@@ -13,6 +13,7 @@
 mod break_glass;
 mod gateway;
 mod main_job;
+mod permissions;
 mod refusals;
 mod secrets;
 mod sweep;

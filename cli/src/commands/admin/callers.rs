@@ -1,10 +1,18 @@
 //! `sorry admin callers add|list|remove`.
 
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
-use sorry_wire::{CallerList, CallerRemoved, CallerView, ErrorCode, Namespace, PersonName, PutCaller};
+use std::time::Duration;
 
-use super::principal::{CallerUser, Iam, Principal, user_name};
+use aws_credential_types::Credentials;
+use aws_sdk_sts::error::ProvideErrorMetadata;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value, json};
+use sorry_wire::{CallerList, CallerRemoved, CallerView, ErrorCode, Namespace, PersonName, PutCaller};
+use tokio::time::Instant;
+
+use super::{
+    mfa::Device,
+    principal::{CallerUser, Iam, Principal, user_name},
+};
 use crate::{
     api::Api,
     app::{App, Aws},
@@ -12,6 +20,9 @@ use crate::{
     commands::whoami::{roles, tiers},
     error::{CliError, Exit, Result},
 };
+
+/// How long a new key may stay unknown to parts of AWS.
+const NEW_KEY: Duration = Duration::from_secs(20);
 
 pub(super) async fn add(app: &App, arguments: AddCaller) -> Result<u8> {
     let namespace = match &arguments.namespace {
@@ -36,7 +47,7 @@ pub(super) async fn add(app: &App, arguments: AddCaller) -> Result<u8> {
     if arguments.existing {
         let principal = iam.existing(&arguments.name).await?;
         let caller = register(&api, &arguments, &principal, namespace, person).await?;
-        print(app, &aws, &caller, None, arguments.output.format)?;
+        print(app, &aws, &caller, &Once { key: None, device: None }, arguments.output.format)?;
         app.ui.say(&format!(
             "registered `{}`. What it may do in IAM stays its owner's matter: it needs what the policy `sorry-caller` allows, and \
              the tag `sorry:namespace` that the policy asks for",
@@ -54,34 +65,102 @@ pub(super) async fn add(app: &App, arguments: AddCaller) -> Result<u8> {
         Ok(caller) => caller,
         Err(error) => return Err(unregistered(&iam, &user, error).await),
     };
-    if !user.made && !arguments.new_key && iam.has_key(name).await? {
-        print(app, &aws, &caller, None, arguments.output.format)?;
-        app.ui.say(&format!("user `{name}` has a key already; `--new-key` makes another"));
+    let once = Once::make(app, &iam, &arguments, &user).await?;
+    if let Err(error) = print(app, &aws, &caller, &once, arguments.output.format) {
+        return Err(once.unmade(&iam, name, error).await);
+    }
+    if once.key.is_none() && once.device.is_none() {
         return Ok(0);
     }
-    app.ui.progress("making the access key");
-    let (id, secret) = iam.make_key(name).await.map_err(|error| {
-        let more = format!("`{name}` is registered and has no new key: run `sorry admin callers add {name} … --new-key` again");
-        let hint = error.hint.clone().map_or(more.clone(), |hint| format!("{hint}\nhint: {more}"));
-        error.hint(hint)
-    })?;
-    if let Err(error) = print(app, &aws, &caller, Some((&id, &secret)), arguments.output.format) {
-        // A key that nobody has read is only a risk.
-        let gone = iam.delete_key(name, &id).await.is_ok();
-        let hint = if gone {
-            "the key was deleted again; run this again with `--new-key`".to_owned()
-        } else {
-            format!(
-                "nobody has seen the key `{id}`: delete it with `aws iam delete-access-key --user-name {name} --access-key-id {id}`"
-            )
-        };
-        return Err(error.hint(hint));
-    }
-    app.ui.say(&format!(
-        "registered `{name}`. The key above is shown this once: hand it over safely, for `~/.aws/credentials`. AWS needs some \
-         seconds until it works"
-    ));
+    app.on_interrupt(format!("`{name}` is registered, and what is its own is shown above"));
+    let usable = match &once.key {
+        None => "",
+        Some((id, secret)) => match key_works(app, &aws, id, secret).await {
+            Ok(true) => ". The key works already",
+            Ok(false) => ". AWS needs some more seconds until the key works",
+            Err(error) => {
+                app.ui.warn(&format!("whether the key works could not be seen: {}", error.message));
+                ""
+            }
+        },
+    };
+    app.ui
+        .say(&format!("registered `{name}`. What is above is shown this once: hand it over safely{usable}"));
     Ok(0)
+}
+
+/// What AWS tells once: a key, the secret of an MFA device. What nobody has read is only a risk, and is taken back.
+struct Once {
+    key: Option<(String, SecretString)>,
+    device: Option<Device>,
+}
+
+impl Once {
+    async fn make(app: &App, iam: &Iam, arguments: &AddCaller, user: &CallerUser) -> Result<Self> {
+        let name = user.name.as_str();
+        let mut once = Self { key: None, device: None };
+        if arguments.mfa {
+            app.ui.progress("making the MFA device");
+            once.device = iam.enrol(name, (app.clock)()).await?;
+            if once.device.is_none() {
+                app.ui.say(&format!("user `{name}` has an MFA device already"));
+            }
+        }
+        if !user.made && !arguments.new_key && iam.has_key(name).await? {
+            app.ui.say(&format!("user `{name}` has a key already; `--new-key` makes another"));
+            return Ok(once);
+        }
+        app.ui.progress("making the access key");
+        match iam.make_key(name).await {
+            Ok(key) => once.key = Some(key),
+            Err(error) => return Err(once.unmade(iam, name, error).await),
+        }
+        Ok(once)
+    }
+
+    /// Takes back what was made; `error` is why, and says what became of it.
+    async fn unmade(self, iam: &Iam, name: &str, error: CliError) -> CliError {
+        let mut left = Vec::new();
+        if let Some((id, _)) = &self.key
+            && iam.delete_key(name, id).await.is_err()
+        {
+            left.push(format!("nobody has seen the key `{id}`: delete it with `aws iam delete-access-key --user-name {name} --access-key-id {id}`"));
+        }
+        if let Some(device) = &self.device
+            && !iam.forget(name, device).await
+        {
+            let serial = &device.serial;
+            left.push(format!("nobody has seen the secret of the MFA device: `aws iam deactivate-mfa-device --user-name {name} --serial-number {serial}`"));
+        }
+        if left.is_empty() {
+            let flag = if self.device.is_some() { " --new-key --mfa" } else { " --new-key" };
+            left.push(format!("`{name}` is registered, and nothing new was given to it: run `sorry admin callers add {name} …{flag}` again"));
+        }
+        left.into_iter().fold(error, CliError::also)
+    }
+}
+
+/// Waits until AWS knows a key that was just made, so that what is handed over does not look deleted or mistyped at first.
+async fn key_works(app: &App, aws: &Aws, id: &str, secret: &SecretString) -> Result<bool> {
+    let key = Credentials::new(id, secret.expose_secret(), None, None, "just made");
+    let config = aws_sdk_sts::config::Builder::from(&aws.sdk).credentials_provider(key).build();
+    let sts = aws_sdk_sts::Client::from_conf(config);
+    let give_up = Instant::now() + NEW_KEY;
+    loop {
+        let error = match sts.get_caller_identity().send().await {
+            Ok(_) => return Ok(true),
+            Err(error) => error,
+        };
+        // Of a key that is older this is the truth, and is told at once; of this one it means "not yet".
+        if error.as_service_error().and_then(ProvideErrorMetadata::code) != Some("InvalidClientTokenId") {
+            return Err(CliError::from_sdk("try the new key", &error));
+        }
+        if Instant::now() >= give_up {
+            return Ok(false);
+        }
+        app.ui.progress("waiting until AWS knows the new key (up to 20 seconds)");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 async fn register(
@@ -111,41 +190,53 @@ async fn unregistered(iam: &Iam, user: &CallerUser, error: CliError) -> CliError
     }
     let stays =
         format!("the user `{}` stays, without a new key: running this again goes on with it", user.name);
-    let hint = error.hint.clone().map_or(stays.clone(), |hint| format!("{hint}\nhint: {stays}"));
-    error.hint(hint)
+    error.also(stays)
 }
 
-fn print(
-    app: &App,
-    aws: &Aws,
-    caller: &CallerView,
-    key: Option<(&str, &SecretString)>,
-    format: TextFormat,
-) -> Result<()> {
-    match (format, key) {
-        (TextFormat::Json, None) => app.ui.json(&json!({"caller": caller})),
-        (TextFormat::Json, Some((id, secret))) => {
-            let object =
-                json!({"caller": caller, "access_key_id": id, "secret_access_key": secret.expose_secret()});
-            app.ui.secret(&SecretString::from(format!("{object:#}\n")))
-        }
-        (TextFormat::Text, None) => app.ui.pairs(&pairs(caller)),
-        (TextFormat::Text, Some((id, secret))) => {
-            let mut block = String::new();
-            for (name, value) in pairs(caller) {
-                if !value.is_empty() {
-                    block.push_str(&format!("# {name}: {value}\n"));
-                }
+fn print(app: &App, aws: &Aws, caller: &CallerView, once: &Once, format: TextFormat) -> Result<()> {
+    let Once { key, device } = once;
+    match format {
+        TextFormat::Text if key.is_none() && device.is_none() => app.ui.pairs(&pairs(caller)),
+        TextFormat::Text => app.ui.secret(&block(app, aws, caller, once)?),
+        TextFormat::Json => {
+            let mut object = Map::from_iter([("caller".to_owned(), json!(caller))]);
+            if let Some((id, secret)) = key {
+                object.insert("access_key_id".to_owned(), json!(id));
+                object.insert("secret_access_key".to_owned(), json!(secret.expose_secret()));
             }
-            let name = user_name(&caller.arn);
-            block.push_str(&format!(
-                "[{name}]\naws_access_key_id = {id}\naws_secret_access_key = {}\n",
-                secret.expose_secret()
-            ));
-            block.push_str(&format!("region = {}\n", aws.region));
-            app.ui.secret(&SecretString::from(block))
+            if let Some(device) = device {
+                let (secret, link) = (device.secret.expose_secret(), device.link.expose_secret());
+                let shown = json!({"serial_number": device.serial, "secret": secret, "link": link});
+                object.insert("mfa_device".to_owned(), shown);
+            }
+            app.ui.secret(&SecretString::from(format!("{:#}\n", Value::from(object))))
         }
     }
+}
+
+/// What was made, in the form of a profile: what is not for the file stands in comments.
+fn block(app: &App, aws: &Aws, caller: &CallerView, once: &Once) -> Result<SecretString> {
+    let mut block = String::new();
+    for (name, value) in pairs(caller).into_iter().filter(|(_, value)| !value.is_empty()) {
+        block.push_str(&format!("# {name}: {value}\n"));
+    }
+    if let Some(device) = &once.device {
+        block.push_str(&format!("# MFA device: {}\n", device.serial));
+        block.push_str(&format!("# its secret, for an app: {}\n", device.secret.expose_secret()));
+        block.push_str(&format!("# its link: {}\n", device.link.expose_secret()));
+    }
+    if let Some((id, secret)) = &once.key {
+        let name = user_name(&caller.arn);
+        block.push_str(&format!("[{name}]\naws_access_key_id = {id}\n"));
+        block.push_str(&format!("aws_secret_access_key = {}\n", secret.expose_secret()));
+        block.push_str(&format!("region = {}\n", aws.region));
+    }
+    if let Some(device) = &once.device
+        && app.ui.shows_data_to_people()
+    {
+        block.push_str(&format!("{}\n", device.picture()?.expose_secret()));
+    }
+    Ok(SecretString::from(block))
 }
 
 fn pairs(caller: &CallerView) -> Vec<(&'static str, String)> {
@@ -215,12 +306,8 @@ pub(super) async fn remove(app: &App, arguments: &RemoveCaller) -> Result<u8> {
         },
     };
     let user_deleted = remove_user(&aws, entry.as_ref(), &name).await.map_err(|error| match &removed {
-        Some(_) => {
-            let hint =
-                format!("`{name}` is out of the registry already: running this again removes the rest");
-            let hint = error.hint.clone().map_or(hint.clone(), |first| format!("{first}\nhint: {hint}"));
-            error.hint(hint)
-        }
+        Some(_) => error
+            .also(format!("`{name}` is out of the registry already: running this again removes the rest")),
         None => error,
     })?;
     if removed.is_none() && !user_deleted {

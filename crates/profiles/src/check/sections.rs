@@ -40,10 +40,10 @@ pub(super) fn check(
         if let Some(file) = profile.without_region() {
             report(Code::NoRegion, file, false);
         }
-        if let Some((file, source)) = profile.text("source_profile") {
-            if !names.iter().any(|name| name.as_str() == source) {
-                report(Code::MissingSourceProfile, file, false);
-            }
+        if let Some((file, source)) = profile.text("source_profile")
+            && !names.iter().any(|name| name.as_str() == source)
+        {
+            report(Code::MissingSourceProfile, file, false);
         }
         if let Some(ours) = profile.two_forms() {
             report(Code::TwoForms, FileKind::Credentials, ours);

@@ -125,7 +125,9 @@ fn places_are_judged_and_links_followed() {
     let folder = home.files.config.parent().unwrap().canonicalize().unwrap();
     symlink(&real, &home.files.credentials).unwrap();
     let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    (chmod(&real, 0o640), chmod(&home.files.config, 0o664), chmod(&folder, 0o775));
+    chmod(&real, 0o640);
+    chmod(&home.files.config, 0o664);
+    chmod(&folder, 0o775);
     let found: Vec<(Code, PathBuf)> = home
         .files
         .check(&home.context(), None)

@@ -60,7 +60,8 @@ fn a_profile_changes_its_form_and_is_never_in_two() {
         let config = text(&home.files.config);
         let mut lines: Vec<_> = config.lines().collect();
         let mut expected: Vec<_> = COMMAND.lines().collect();
-        (lines.sort_unstable(), expected.sort_unstable());
+        lines.sort_unstable();
+        expected.sort_unstable();
         assert_eq!(lines, expected);
     }
 }
