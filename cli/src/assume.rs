@@ -281,7 +281,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[test]
     fn a_code_is_kept_until_the_role_is_ten_seconds_old() {
         let at = |second| Timestamp::from_second(second).unwrap();
         for (active, now, left) in

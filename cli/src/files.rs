@@ -43,11 +43,18 @@ pub(crate) enum Way {
 }
 
 impl Way {
+    /// Whether a profile is written.
+    pub(crate) fn writes(&self) -> bool {
+        matches!(self, Self::File | Self::Process(_))
+    }
+
     /// As asked for; else in the form of the profile that holds the session already; else into the file.
     pub(crate) fn new(app: &App, how: &Delivery, found: Option<Form>) -> Result<Self> {
         let kept = if found == Some(Form::Process) { Deliver::Process } else { Deliver::File };
         let deliver = how.deliver.unwrap_or(kept);
-        if let Some(profile) = how.profile.as_ref().filter(|_| deliver != Deliver::Nowhere) {
+        if let Some(profile) =
+            how.profile.as_ref().filter(|_| matches!(deliver, Deliver::File | Deliver::Process))
+        {
             refuse_taken(app, profile)?;
         }
         Ok(match deliver {

@@ -28,7 +28,7 @@ pub(crate) async fn run(app: &App, arguments: Request) -> Result<u8> {
     };
     let aws = app.aws().await?;
     let api = aws.api(app)?;
-    if arguments.delivery.profile.is_none() {
+    if arguments.delivery.profile.is_none() && way.writes() {
         files::refuse_taken_default(app, &api, &arguments.tier).await?;
     }
     assume::check_mfa(&aws, &api, &arguments.tier).await?;
