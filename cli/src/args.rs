@@ -286,7 +286,7 @@ pub(crate) enum Callers {
 Running it again changes the entry and completes what an earlier run left open.
 
 Examples:
-  sorry admin callers add sue-mgr --tier developer=8 --tier read-only=36
+  sorry admin callers add sue-mgr --tier developer=8 --tier read-only=36 --mfa
   sorry admin callers add sue-mgr --tier admin=1 --project atlas --role caller --role admin
   sorry admin callers add --existing arn:aws:sts::123456789012:assumed-role/Research/sue \\
       --namespace sue --person sue --tier developer=8")]
@@ -315,6 +315,9 @@ pub(crate) struct AddCaller {
     /// Make a key although the user has one already
     #[arg(long, conflicts_with = "existing")]
     pub(crate) new_key: bool,
+    /// Give the user a device for MFA codes (an app on a phone) and show its secret, once
+    #[arg(long, conflicts_with = "existing")]
+    pub(crate) mfa: bool,
     #[command(flatten)]
     pub(crate) output: Text,
 }

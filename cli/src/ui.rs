@@ -57,6 +57,11 @@ impl Ui {
         to_stdout(text.expose_secret()).map_err(|error| unwritable(&error))
     }
 
+    /// Whether somebody reads the data on a terminal, and no program does.
+    pub(crate) fn shows_data_to_people(&self) -> bool {
+        io::stdout().is_terminal()
+    }
+
     /// Names and values, one pair a line; pairs without a value are left out.
     pub(crate) fn pairs(&self, pairs: &[(&str, String)]) -> Result<()> {
         let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default();

@@ -33,6 +33,7 @@ from botocore.credentials import Credentials  # noqa: E402
 from botocore.exceptions import ClientError  # noqa: E402
 
 import server  # noqa: E402
+from strict import mfa  # noqa: E402
 
 ACCOUNT = server.ACCOUNT_ID
 _numbers = itertools.count(1)
@@ -565,6 +566,100 @@ def session_tokens(aws: LocalAws) -> None:
     allowed(session.client("sqs").list_queues)
     allowed(session.client("sts").get_caller_identity)
     refused("AccessDenied", session.client("iam").list_roles)
+
+
+def _device(aws: LocalAws, user: Principal) -> tuple[str, str]:
+    """An MFA device for the user: its serial number and its seed. The codes of the step before and of this one are spent."""
+    made = aws.iam.create_virtual_mfa_device(VirtualMFADeviceName=user.name)["VirtualMFADevice"]
+    serial, seed = made["SerialNumber"], made["Base32StringSeed"].decode()
+    codes = {"AuthenticationCode1": _code(seed, -1), "AuthenticationCode2": _code(seed, 0)}
+    allowed(aws.iam.enable_mfa_device, UserName=user.name, SerialNumber=serial, **codes)
+    return serial, seed
+
+
+def _code(seed: str, steps: int) -> str:
+    """The device's code, so many steps from now."""
+    try:
+        return mfa.code(seed, int(time.time()) // 30 + steps)
+    except ValueError as error:
+        raise AssertionError(f"the seed is not base 32: {error}") from error
+
+
+def _with_mfa() -> dict[str, dict[str, str]]:
+    return {"Bool": {"aws:MultiFactorAuthPresent": "true"}}
+
+
+@probe
+def mfa_devices_are_enabled_by_their_codes(aws: LocalAws) -> None:
+    """Two consecutive codes enable a device; others do not."""
+    user = aws.user()
+    made = aws.iam.create_virtual_mfa_device(VirtualMFADeviceName=user.name)["VirtualMFADevice"]
+    serial, seed = made["SerialNumber"], made["Base32StringSeed"].decode()
+    enable, ids = aws.iam.enable_mfa_device, {"UserName": user.name, "SerialNumber": serial}
+    codes = {"AuthenticationCode1": _code(seed, 0), "AuthenticationCode2": _code(seed, -1)}
+    refused("InvalidAuthenticationCode", enable, **ids, **codes)
+    codes = {"AuthenticationCode1": _code(seed, -1), "AuthenticationCode2": _code(seed, 0)}
+    allowed(enable, **ids, **codes)
+
+
+@probe
+def mfa_codes_are_good_once(aws: LocalAws) -> None:
+    """AssumeRole: no code, a wrong one, half of it, somebody else's or a used one is refused; a right one is taken."""
+    caller, other = aws.user(allow("sts:AssumeRole")), aws.user(allow("sts:AssumeRole"))
+    (serial, seed), (foreign, foreign_seed) = _device(aws, caller), _device(aws, other)
+    role = aws.role(trust(caller.arn, condition=_with_mfa()))
+    good = _code(seed, 1)
+    wrong = f"{(int(good) + 1) % 10**6:06d}"
+    refused("AccessDenied", caller.assume, role_arn=role)
+    refused("AccessDenied", caller.assume, role_arn=role, SerialNumber=serial, TokenCode=wrong)
+    refused("AccessDenied", caller.assume, role_arn=role, SerialNumber=serial)
+    refused("AccessDenied", caller.assume, role_arn=role, SerialNumber=foreign, TokenCode=_code(foreign_seed, 1))
+    allowed(caller.assume, role_arn=role, SerialNumber=serial, TokenCode=good)
+    refused("AccessDenied", caller.assume, role_arn=role, SerialNumber=serial, TokenCode=good)
+
+
+@probe
+def mfa_leaves_no_mark_on_a_role(aws: LocalAws) -> None:
+    """Credentials of a role assumed with a code carry no MFA; those of GetSessionToken do, and can call IAM."""
+    caller = aws.user(allow("sts:AssumeRole"), allow("iam:ListRoles", Condition=_with_mfa()))
+    serial, seed = _device(aws, caller)
+    role = aws.role(trust(caller.arn), allow("iam:ListRoles", Condition=_with_mfa()))
+    refused("AccessDenied", caller.client("iam").list_roles)
+    answer = allowed(caller.client("sts").get_session_token, SerialNumber=serial, TokenCode=_code(seed, 1))
+    session = Principal(aws, caller.arn, session_credentials(answer))
+    allowed(session.client("iam").list_roles)
+    refused("AccessDenied", session.client("sts").get_session_token)
+    assumed = allowed(session.assume, role_arn=role)
+    refused("AccessDenied", assumed.client("iam").list_roles)
+
+
+@probe
+def mfa_of_a_session_counts_in_trust(aws: LocalAws) -> None:
+    """A session of GetSessionToken with a code satisfies a trust policy that asks for MFA, by its age too."""
+    caller = aws.user(allow("sts:AssumeRole"))
+    serial, seed = _device(aws, caller)
+    role = aws.role(trust(caller.arn, condition=_with_mfa() | {"NumericLessThan": {"aws:MultiFactorAuthAge": "60"}}))
+    bare = Principal(aws, caller.arn, session_credentials(caller.client("sts").get_session_token()))
+    refused("AccessDenied", bare.assume, role_arn=role)
+    answer = caller.client("sts").get_session_token(SerialNumber=serial, TokenCode=_code(seed, 1))
+    allowed(Principal(aws, caller.arn, session_credentials(answer)).assume, role_arn=role)
+
+
+@probe
+def ones_own_user_needs_no_name(aws: LocalAws) -> None:
+    """Without a UserName the caller's own user is meant; a user has two keys at most, and only their own."""
+    own = f"arn:aws:iam::{ACCOUNT}:user/${{aws:username}}"
+    actions = ("iam:CreateAccessKey", "iam:ListAccessKeys", "iam:DeleteAccessKey", "iam:ListMFADevices")
+    caller, other = aws.user(allow(*actions, Resource=own)), aws.user()
+    iam = caller.client("iam")
+    made = allowed(iam.create_access_key)["AccessKey"]
+    assert made["UserName"] == caller.name, made
+    refused("LimitExceeded", iam.create_access_key)
+    assert len(allowed(iam.list_access_keys)["AccessKeyMetadata"]) == 2
+    refused("NoSuchEntity", iam.delete_access_key, AccessKeyId=other.credentials["aws_access_key_id"])
+    allowed(iam.delete_access_key, AccessKeyId=made["AccessKeyId"])
+    serial, _ = _device(aws, caller)
+    assert [device["SerialNumber"] for device in allowed(iam.list_mfa_devices)["MFADevices"]] == [serial]
 
 
 # --- IAM: what it accepts and returns

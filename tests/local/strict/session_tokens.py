@@ -1,7 +1,7 @@
 """What credentials of GetSessionToken cannot do.
 
-AWS (STS API Reference, GetSessionToken): without MFA in them they can call no IAM operation, and of STS only
-AssumeRole and GetCallerIdentity. (MFA comes with the policy issue; until then no session here carries it.)
+AWS (STS API Reference, GetSessionToken): without MFA in them they can call no IAM operation; with or without, of STS
+only AssumeRole and GetCallerIdentity.
 """
 
 from ministack.services import sts
@@ -14,8 +14,10 @@ def _refusal(access_key_id: str, action: str) -> str | None:
     if session is None or session.get("PrincipalType") != "User":
         return None
     service, _, operation = action.partition(":")
-    if service == "iam" or (service == "sts" and operation not in ("AssumeRole", "GetCallerIdentity", "SetSourceIdentity")):
+    if service == "iam" and "MfaAt" not in session:
         return "session credentials without MFA"
+    if service == "sts" and operation not in ("AssumeRole", "GetCallerIdentity", "SetSourceIdentity"):
+        return "session credentials"
     return None
 
 

@@ -5,11 +5,14 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use aws_sdk_sts::error::ProvideErrorMetadata;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sorry_wire::{CallerList, CallerRemoved, CallerView, ErrorCode, Namespace, PersonName, PutCaller};
 use tokio::time::Instant;
 
-use super::principal::{CallerUser, Iam, Principal, user_name};
+use super::{
+    mfa::Device,
+    principal::{CallerUser, Iam, Principal, user_name},
+};
 use crate::{
     api::Api,
     app::{App, Aws},
@@ -44,7 +47,7 @@ pub(super) async fn add(app: &App, arguments: AddCaller) -> Result<u8> {
     if arguments.existing {
         let principal = iam.existing(&arguments.name).await?;
         let caller = register(&api, &arguments, &principal, namespace, person).await?;
-        print(app, &aws, &caller, None, arguments.output.format)?;
+        print(app, &aws, &caller, &Once { key: None, device: None }, arguments.output.format)?;
         app.ui.say(&format!(
             "registered `{}`. What it may do in IAM stays its owner's matter: it needs what the policy `sorry-caller` allows, and \
              the tag `sorry:namespace` that the policy asks for",
@@ -62,37 +65,24 @@ pub(super) async fn add(app: &App, arguments: AddCaller) -> Result<u8> {
         Ok(caller) => caller,
         Err(error) => return Err(unregistered(&iam, &user, error).await),
     };
-    if !user.made && !arguments.new_key && iam.has_key(name).await? {
-        print(app, &aws, &caller, None, arguments.output.format)?;
-        app.ui.say(&format!("user `{name}` has a key already; `--new-key` makes another"));
+    let once = Once::make(app, &iam, &arguments, &user).await?;
+    if let Err(error) = print(app, &aws, &caller, &once, arguments.output.format) {
+        return Err(once.unmade(&iam, name, error).await);
+    }
+    if once.key.is_none() && once.device.is_none() {
         return Ok(0);
     }
-    app.ui.progress("making the access key");
-    let (id, secret) = iam.make_key(name).await.map_err(|error| {
-        error.also(format!(
-            "`{name}` is registered and has no new key: run `sorry admin callers add {name} … --new-key` again"
-        ))
-    })?;
-    if let Err(error) = print(app, &aws, &caller, Some((&id, &secret)), arguments.output.format) {
-        // A key that nobody has read is only a risk.
-        let gone = iam.delete_key(name, &id).await.is_ok();
-        let hint = if gone {
-            "the key was deleted again; run this again with `--new-key`".to_owned()
-        } else {
-            format!(
-                "nobody has seen the key `{id}`: delete it with `aws iam delete-access-key --user-name {name} --access-key-id {id}`"
-            )
-        };
-        return Err(error.hint(hint));
-    }
-    app.on_interrupt(format!("`{name}` is registered, and its key is the one shown above"));
-    let usable = match key_works(app, &aws, &id, &secret).await {
-        Ok(true) => "It works already".to_owned(),
-        Ok(false) => "AWS needs some more seconds until it works".to_owned(),
-        Err(error) => format!("Whether it works could not be seen: {}", error.message),
+    app.on_interrupt(format!("`{name}` is registered, and what is shown above is valid"));
+    let usable = match &once.key {
+        None => "",
+        Some((id, secret)) => &match key_works(app, &aws, id, secret).await {
+            Ok(true) => ". The key works already".to_owned(),
+            Ok(false) => ". AWS needs some more seconds until the key works".to_owned(),
+            Err(error) => format!(". Whether the key works could not be seen: {}", error.message),
+        },
     };
     app.ui.say(&format!(
-        "registered `{name}`. The key above is shown this once: hand it over safely, for `~/.aws/credentials`. {usable}"
+        "registered `{name}`. What is above is shown this once: hand it over safely, for `sorry setup`{usable}"
     ));
     Ok(0)
 }
@@ -117,6 +107,57 @@ async fn key_works(app: &App, aws: &Aws, id: &str, secret: &SecretString) -> Res
         }
         app.ui.progress("waiting until AWS knows the new key (up to 20 seconds)");
         tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// What AWS tells once: a key, the secret of an MFA device. What nobody has read is only a risk, and is taken back.
+struct Once {
+    key: Option<(String, SecretString)>,
+    device: Option<Device>,
+}
+
+impl Once {
+    async fn make(app: &App, iam: &Iam, arguments: &AddCaller, user: &CallerUser) -> Result<Self> {
+        let name = user.name.as_str();
+        let mut once = Self { key: None, device: None };
+        if arguments.mfa {
+            app.ui.progress("making the MFA device");
+            once.device = iam.enrol(name, (app.clock)()).await?;
+            if once.device.is_none() {
+                app.ui.say(&format!("user `{name}` has an MFA device already"));
+            }
+        }
+        if !user.made && !arguments.new_key && iam.has_key(name).await? {
+            app.ui.say(&format!("user `{name}` has a key already; `--new-key` makes another"));
+            return Ok(once);
+        }
+        app.ui.progress("making the access key");
+        match iam.make_key(name).await {
+            Ok(key) => once.key = Some(key),
+            Err(error) => return Err(once.unmade(iam, name, error).await),
+        }
+        Ok(once)
+    }
+
+    /// Takes back what was made; `error` is why, and says what became of it.
+    async fn unmade(self, iam: &Iam, name: &str, error: CliError) -> CliError {
+        let mut left = Vec::new();
+        if let Some((id, _)) = &self.key
+            && iam.delete_key(name, id).await.is_err()
+        {
+            left.push(format!("nobody has seen the key `{id}`: delete it with `aws iam delete-access-key --user-name {name} --access-key-id {id}`"));
+        }
+        if let Some(device) = &self.device
+            && !iam.forget(name, device).await
+        {
+            let serial = &device.serial;
+            left.push(format!("nobody has seen the secret of the MFA device: `aws iam deactivate-mfa-device --user-name {name} --serial-number {serial}`"));
+        }
+        if left.is_empty() {
+            let flag = if self.device.is_some() { " --new-key --mfa" } else { " --new-key" };
+            left.push(format!("`{name}` is registered, and nothing new was given to it: run `sorry admin callers add {name} …{flag}` again"));
+        }
+        left.into_iter().fold(error, CliError::also)
     }
 }
 
@@ -150,37 +191,50 @@ async fn unregistered(iam: &Iam, user: &CallerUser, error: CliError) -> CliError
     error.also(stays)
 }
 
-fn print(
-    app: &App,
-    aws: &Aws,
-    caller: &CallerView,
-    key: Option<(&str, &SecretString)>,
-    format: TextFormat,
-) -> Result<()> {
-    match (format, key) {
-        (TextFormat::Json, None) => app.ui.json(&json!({"caller": caller})),
-        (TextFormat::Json, Some((id, secret))) => {
-            let object =
-                json!({"caller": caller, "access_key_id": id, "secret_access_key": secret.expose_secret()});
-            app.ui.secret(&SecretString::from(format!("{object:#}\n")))
-        }
-        (TextFormat::Text, None) => app.ui.pairs(&pairs(caller)),
-        (TextFormat::Text, Some((id, secret))) => {
-            let mut block = String::new();
-            for (name, value) in pairs(caller) {
-                if !value.is_empty() {
-                    block.push_str(&format!("# {name}: {value}\n"));
-                }
+fn print(app: &App, aws: &Aws, caller: &CallerView, once: &Once, format: TextFormat) -> Result<()> {
+    let Once { key, device } = once;
+    match format {
+        TextFormat::Text if key.is_none() && device.is_none() => app.ui.pairs(&pairs(caller)),
+        TextFormat::Text => app.ui.secret(&block(app, aws, caller, once)?),
+        TextFormat::Json => {
+            let mut object = Map::from_iter([("caller".to_owned(), json!(caller))]);
+            if let Some((id, secret)) = key {
+                object.insert("access_key_id".to_owned(), json!(id));
+                object.insert("secret_access_key".to_owned(), json!(secret.expose_secret()));
             }
-            let name = user_name(&caller.arn);
-            block.push_str(&format!(
-                "[{name}]\naws_access_key_id = {id}\naws_secret_access_key = {}\n",
-                secret.expose_secret()
-            ));
-            block.push_str(&format!("region = {}\n", aws.region));
-            app.ui.secret(&SecretString::from(block))
+            if let Some(device) = device {
+                let (secret, link) = (device.secret.expose_secret(), device.link.expose_secret());
+                let shown = json!({"serial_number": device.serial, "secret": secret, "link": link});
+                object.insert("mfa_device".to_owned(), shown);
+            }
+            app.ui.secret(&SecretString::from(format!("{:#}\n", Value::from(object))))
         }
     }
+}
+
+/// What was made, in the form of a profile: what is not for the file stands in comments.
+fn block(app: &App, aws: &Aws, caller: &CallerView, once: &Once) -> Result<SecretString> {
+    let mut block = String::new();
+    for (name, value) in pairs(caller).into_iter().filter(|(_, value)| !value.is_empty()) {
+        block.push_str(&format!("# {name}: {value}\n"));
+    }
+    if let Some(device) = &once.device {
+        block.push_str(&format!("# MFA device: {}\n", device.serial));
+        block.push_str(&format!("# its secret, for an app: {}\n", device.secret.expose_secret()));
+        block.push_str(&format!("# its link: {}\n", device.link.expose_secret()));
+    }
+    if let Some((id, secret)) = &once.key {
+        let name = user_name(&caller.arn);
+        block.push_str(&format!("[{name}]\naws_access_key_id = {id}\n"));
+        block.push_str(&format!("aws_secret_access_key = {}\n", secret.expose_secret()));
+        block.push_str(&format!("region = {}\n", aws.region));
+    }
+    if let Some(device) = &once.device
+        && app.ui.shows_data_to_people()
+    {
+        block.push_str(&format!("{}\n", device.picture()?.expose_secret()));
+    }
+    Ok(SecretString::from(block))
 }
 
 fn pairs(caller: &CallerView) -> Vec<(&'static str, String)> {

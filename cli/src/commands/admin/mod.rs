@@ -1,6 +1,7 @@
 //! `sorry admin`: with the administrator's own credentials.
 
 mod callers;
+mod mfa;
 mod principal;
 
 use sorry_wire::SweepConfirmed;

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Path of the users that this command makes, and of no others.
-const PATH: &str = "/sorry/caller/";
+pub(super) const PATH: &str = "/sorry/caller/";
 const NAMESPACE_TAG: &str = "sorry:namespace";
 const PERSON_TAG: &str = "sorry:person";
 
@@ -29,7 +29,7 @@ pub(super) struct Principal {
 
 /// IAM, with the administrator's own credentials.
 pub(super) struct Iam {
-    client: Client,
+    pub(super) client: Client,
     partition: String,
     account: String,
 }
@@ -56,6 +56,11 @@ impl Iam {
         let partition = parts.next().ok_or_else(odd)?.to_owned();
         let account = identity.account().ok_or_else(odd)?.to_owned();
         Ok(Self { client: Client::new(&aws.sdk), partition, account })
+    }
+
+    /// The serial number of the MFA device that `callers add` makes for a user.
+    pub(super) fn device_serial(&self, user: &str) -> String {
+        format!("arn:{}:iam::{}:mfa{PATH}{user}", self.partition, self.account)
     }
 
     fn policy(&self) -> String {
