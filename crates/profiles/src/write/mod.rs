@@ -215,6 +215,25 @@ fn watch(
     }
 }
 
+/// Puts `new` in the place of the file behind `path`, all of it or nothing, at most 0600, if `expected` agrees with what is there
+/// (`None`: no file). Says whether it did. For files that only `sorry` writes, under a lock of theirs: it does not watch for others
+/// as [`update`] does.
+pub fn replace(
+    path: &Path,
+    new: &[u8],
+    context: &Context<'_>,
+    expected: &dyn Fn(Option<&[u8]>) -> bool,
+) -> Result<bool> {
+    let target = Target::resolve(path, context.actor)?;
+    remove_leftovers(&target, context)?;
+    let mut before = snapshot::take(&target.path, context, Instant::now() + context.timing.give_up)?;
+    if !expected(before.as_ref().map(|before| before.content.bytes.as_slice())) {
+        return Ok(false);
+    }
+    let installed = install(&target, before.as_mut(), new, Privacy::Secret, context)?;
+    Ok(!matches!(installed, Installed::Overtaken))
+}
+
 fn is_still(target: &Target, new: &[u8], context: &Context<'_>) -> Result<bool> {
     match snapshot::open(&target.path, context)? {
         Some(mut file) => Ok(snapshot::read(&mut file, &target.path)?.bytes.as_slice() == new),
