@@ -4,6 +4,10 @@
 pub(crate) const SORRY_ENDPOINT: &str = "SORRY_ENDPOINT";
 /// Folder of `sorry/config.toml`; `~/.config` without it.
 pub(crate) const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+/// Folder of `sorry`'s own state: the cache and what was seen of the vault; `~/.local/state` without it.
+pub(crate) const XDG_STATE_HOME: &str = "XDG_STATE_HOME";
+/// Socket of the ssh-agent that opens the vault, unless `config.toml` names one.
+pub(crate) const SSH_AUTH_SOCK: &str = "SSH_AUTH_SOCK";
 /// Where `~` is.
 pub(crate) const HOME: &str = "HOME";
 /// The region, before that of the profile.
@@ -25,8 +29,18 @@ pub(crate) const NO_COLOR: &str = "NO_COLOR";
 /// Set by `sudo`: credentials are not written on somebody's behalf.
 pub(crate) const SUDO_UID: &str = "SUDO_UID";
 
-/// The variables that `settings.rs` reads.
-pub(crate) const READ: [&str; 12] = [
+/// The secret of a key in the environment, which `sorry setup` takes into the vault. Kept apart from the others, and never shown.
+pub(crate) const AWS_SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
+/// Set beside temporary keys, which `sorry setup` refuses.
+pub(crate) const AWS_SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
+/// Where AWS is, for the one call to CloudFormation; read by the SDK too.
+pub(crate) const AWS_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
+/// Debug builds alone: the step at which the program kills itself, for tests of what a crash leaves.
+#[cfg(debug_assertions)]
+pub(crate) const SORRY_CRASH_AT: &str = "SORRY_CRASH_AT";
+
+/// The variables that `settings.rs` reads, beside the secrets.
+pub(crate) const READ: &[&str] = &[
     SORRY_ENDPOINT,
     XDG_CONFIG_HOME,
     HOME,
@@ -39,10 +53,15 @@ pub(crate) const READ: [&str; 12] = [
     AWS_CA_BUNDLE,
     NO_COLOR,
     SUDO_UID,
+    XDG_STATE_HOME,
+    SSH_AUTH_SOCK,
+    AWS_ENDPOINT_URL,
+    #[cfg(debug_assertions)]
+    SORRY_CRASH_AT,
 ];
 
 // Read by libraries alone:
-// - AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and whatever else the SDK's credential chain knows
-// - AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_STS, AWS_ENDPOINT_URL_IAM: where the SDK's own calls go
+// - whatever else the SDK's credential chain knows
+// - AWS_ENDPOINT_URL_STS, AWS_ENDPOINT_URL_IAM: where the SDK's own calls go
 // - HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY and their lower-case forms: the HTTP client
 // - COLUMNS: the width of help texts

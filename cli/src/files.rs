@@ -167,6 +167,8 @@ pub(crate) fn caller_is_session(app: &App) -> Option<String> {
     let environment = &app.settings.environment;
     let name = match &app.settings.caller_profile {
         Some(name) => name,
+        // The vault holds no session's key.
+        None if app.opened_vault().is_some() => return None,
         None if environment.get(env_vars::AWS_ACCESS_KEY_ID).is_some() => return None,
         None => environment.get(env_vars::AWS_PROFILE)?,
     };
@@ -175,20 +177,27 @@ pub(crate) fn caller_is_session(app: &App) -> Option<String> {
     found.session.is_some().then(|| name.to_owned())
 }
 
-fn warn(app: &App, warnings: &[Warning]) {
+pub(crate) fn warn(app: &App, warnings: &[Warning]) {
     for warning in warnings {
         app.ui.warn(&warning.to_string());
     }
 }
 
-fn in_context<T>(
+/// The process, as the files' editors know it.
+pub(crate) fn actor(app: &App) -> Actor {
+    let mut actor = Actor::this_process(false);
+    actor.through_sudo =
+        actor.uid == 0 && app.settings.environment.get(env_vars::SUDO_UID).is_some_and(|uid| uid != "0");
+    actor
+}
+
+/// Does something to files of the person.
+pub(crate) fn in_context<T>(
     app: &App,
     in_place: bool,
     work: impl FnOnce(&Context<'_>) -> sorry_profiles::Result<T>,
 ) -> Result<T> {
-    let mut actor = Actor::this_process(false);
-    actor.through_sudo =
-        actor.uid == 0 && app.settings.environment.get(env_vars::SUDO_UID).is_some_and(|uid| uid != "0");
+    let actor = actor(app);
     let waiting =
         |holder: &Holder| app.ui.progress(&format!("waiting for the credentials file, held by {holder}"));
     let mut context = Context::new(&actor, (app.clock)());

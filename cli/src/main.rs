@@ -9,6 +9,9 @@
 //! | `api.rs` | the service: signing, retries, the gateway's refusals |
 //! | `assume.rs` | the session's credentials, from STS |
 //! | `files.rs` | `~/.aws` |
+//! | `vault/` | the vault: opening it, its key, the key's rotation |
+//! | `terminal.rs` | questions to the person |
+//! | `config_file.rs` | the file of settings, written |
 //! | `sessions.rs` | ids, waiting, showing |
 //! | `commands/` | one file for each command |
 
@@ -17,13 +20,16 @@ mod app;
 mod args;
 mod assume;
 mod commands;
+mod config_file;
 mod env_vars;
 mod error;
 mod files;
 mod sessions;
 mod settings;
+mod terminal;
 mod time;
 mod ui;
+mod vault;
 
 use std::{
     panic,
@@ -74,7 +80,9 @@ fn run() -> u8 {
         }
     };
     let app = Arc::new(App::new(settings, ui, now));
-    match in_runtime(&app, arguments.command) {
+    let ended = in_runtime(&app, arguments.command);
+    terminal::restore();
+    match ended {
         Ok(exit) => exit,
         Err(error) => {
             if !app.ends() {
@@ -131,6 +139,7 @@ fn watch_interrupt(app: &Arc<App>) -> Result<oneshot::Receiver<()>> {
         if app.ends() {
             app.ui.error(&error);
         }
+        terminal::restore();
         process::exit(i32::from(error.exit));
     });
     Ok(told)

@@ -142,7 +142,7 @@ impl AwsFiles {
     }
 
     /// Checks who acts and where, takes the lock and clears up after the dead.
-    fn prepare(&self, context: &Context<'_>) -> Result<Both> {
+    pub(crate) fn prepare(&self, context: &Context<'_>) -> Result<Both> {
         write::make_folder(&self.credentials, context.actor)?;
         write::make_folder(&self.config, context.actor)?;
         let credentials = Target::resolve(&self.credentials, context.actor)?;
@@ -158,9 +158,9 @@ impl AwsFiles {
 }
 
 /// Both files, found and locked.
-struct Both {
-    credentials: Target,
-    config: Target,
+pub(crate) struct Both {
+    pub(crate) credentials: Target,
+    pub(crate) config: Target,
     _lock: Lock,
 }
 

@@ -27,7 +27,7 @@ const OURS_IN_CREDENTIALS: [&str; 5] = [ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSIO
 /// Those in the config file.
 const OURS_IN_CONFIG: [&str; 2] = [REGION, MARK];
 
-const STATIC_KEYS: [&str; 3] = [ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN];
+pub(crate) const STATIC_KEYS: [&str; 3] = [ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN];
 /// Other ways to come by credentials, none of which `sorry` writes (beside `sso_…`).
 const OTHER_SOURCES: [&str; 6] = [
     "role_arn",

@@ -22,6 +22,7 @@ mod error;
 pub mod form;
 pub mod ini;
 pub mod lock;
+mod plain;
 pub mod values;
 pub mod write;
 
@@ -30,6 +31,7 @@ pub use context::{Actor, Context, NoProbe, Probe, Step, Timing};
 pub use error::Error;
 pub use form::{Form, SessionCredentials};
 pub use ini::FileKind;
+pub use plain::PlainKey;
 pub use values::{AccessKeyId, ProfileName, Region, SecretAccessKey, SessionMark, SessionToken};
 pub use write::Warning;
 
