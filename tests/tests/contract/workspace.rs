@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::project::{crates, each, text, toml};
+use crate::project::{crates, each, found, text, toml};
 
 fn members() -> Vec<String> {
     each(&toml("Cargo.toml")["workspace"]["members"])
@@ -19,6 +19,26 @@ fn every_package_is_a_member_and_every_member_a_package() {
         packages,
         "left: members in Cargo.toml; right: folders with a Cargo.toml"
     );
+}
+
+#[test]
+fn every_fuzz_target_runs_in_the_tests_too() {
+    assert_eq!(each(&toml("Cargo.toml")["workspace"]["exclude"]), ["fuzz"]);
+    let manifest = toml("fuzz/Cargo.toml");
+    let targets: BTreeSet<_> = manifest["bin"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|target| target["name"].as_str().unwrap().to_owned())
+        .collect();
+    let set = |pattern: &str, path: &str| BTreeSet::from_iter(found(pattern, &text(path)));
+    assert_eq!(targets, set(r"pub\(crate\) fn (\w+)\(", "fuzz/bodies.rs"), "left: targets; right: bodies");
+    let run = set(r"run\(bodies::(\w+),", "crates/vault/tests/hostile.rs");
+    assert_eq!(targets, run, "left: targets; right: run by crates/vault/tests/hostile.rs");
+    for target in targets {
+        let text = text(&format!("fuzz/fuzz_targets/{target}.rs"));
+        assert!(text.contains(&format!("bodies::{target}(bytes)")), "{target} runs another body");
+    }
 }
 
 #[test]
