@@ -28,6 +28,8 @@ use crate::{
     time::rough,
 };
 
+/// API Gateway, as signatures name it.
+const SERVICE: &str = "execute-api";
 /// How long a connection may take.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one exchange may take: API Gateway gives up after 29 seconds.
@@ -214,8 +216,14 @@ impl<'a> Api<'a> {
         body: &[u8],
         credentials: &Credentials,
     ) -> std::result::Result<Answer, Unreached> {
-        let request =
-            signed(method, url, body, &self.region, credentials.clone(), (self.app.clock)().into())?;
+        let request = signed(
+            method,
+            url,
+            body,
+            (&self.region, SERVICE),
+            credentials.clone(),
+            (self.app.clock)().into(),
+        )?;
         send(&self.connector, request).await
     }
 }
@@ -311,12 +319,25 @@ pub(crate) async fn fetch(
     send(connector, request).await
 }
 
-/// A request with its signature: SigV4 for `execute-api`, over the body's hash.
+/// Asks AWS itself for a document, where the caller may; whatever else comes back is no answer.
+pub(crate) async fn document(
+    connector: &SharedHttpConnector,
+    url: &str,
+    scope: (&str, &str),
+    credentials: Credentials,
+    now: Timestamp,
+) -> Option<String> {
+    let request = signed(&Method::GET, url, &[], scope, credentials, now.into()).ok()?;
+    let answer = send(connector, request).await.ok()?;
+    String::from_utf8(answer.body).ok().filter(|_| answer.status == 200)
+}
+
+/// A request with its signature: SigV4 for a region and a service, over the body's hash.
 fn signed(
     method: &Method,
     url: &str,
     body: &[u8],
-    region: &str,
+    (region, service): (&str, &str),
     credentials: Credentials,
     time: SystemTime,
 ) -> std::result::Result<HttpRequest, Unreached> {
@@ -337,7 +358,7 @@ fn signed(
     let parameters = v4::SigningParams::builder()
         .identity(&identity)
         .region(region)
-        .name("execute-api")
+        .name(service)
         .time(time)
         .settings(SigningSettings::default())
         .build()
@@ -503,7 +524,7 @@ mod tests {
     fn header(method: &Method, url: &str, body: &[u8], token: Option<&str>, name: &str) -> String {
         let credentials = Credentials::new(KEY, SECRET, token.map(str::to_owned), None, "test");
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_233_600);
-        let request = signed(method, url, body, "eu-west-2", credentials, time).ok().unwrap();
+        let request = signed(method, url, body, ("eu-west-2", SERVICE), credentials, time).ok().unwrap();
         request.headers().get(name).unwrap_or_default().to_owned()
     }
 

@@ -1,5 +1,7 @@
 //! The command line as it is typed. Nothing is decided here but what a word means.
 
+mod vault;
+
 use std::{ffi::OsString, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -20,13 +22,15 @@ use crate::{delivery::environment::Shell as EnvShell, time};
     max_term_width = 100,
     after_help = "\
 Examples:
+  sorry setup
   sorry request --tier developer --hours 8
   aws --profile sue-developer s3 ls
   sorry list
   sorry revoke 7k3m
 
 Settings: flag, else environment (SORRY_ENDPOINT, AWS_REGION, AWS_PROFILE), else
-`$XDG_CONFIG_HOME/sorry/config.toml` with the keys `endpoint` and `region`.
+`$XDG_CONFIG_HOME/sorry/config.toml` with the keys `endpoint` and `region`; for the vault also
+`ssh_key`, and `ssh_auth_sock`, which goes before SSH_AUTH_SOCK.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused by policy, 4 not found or expired,
 5 cannot reach AWS, 70 a bug, 130 interrupted."
@@ -48,7 +52,7 @@ pub(crate) struct Global {
     /// AWS region
     #[arg(long, global = true)]
     pub(crate) region: Option<String>,
-    /// The AWS profile that holds your bootstrap key [default: AWS's own order]
+    /// The AWS profile that holds your bootstrap key [default: the vault if there is one, else AWS's own order]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) caller_profile: Option<String>,
     /// Print data and errors alone
@@ -61,6 +65,8 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Take your bootstrap key into an encrypted vault, and try it
+    Setup(Setup),
     /// Ask for a session and write its credentials into a profile
     Request(Request),
     /// Show your sessions, newest first
@@ -83,6 +89,12 @@ pub(crate) enum Command {
     Tiers(Tiers),
     /// Show who you are to the service
     Whoami(WhoAmI),
+    /// Look after the encrypted vault of your AWS key
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  sorry vault status\n  sorry vault rotate\n  sorry vault add-key --key ~/.ssh/id_ed25519_desk"
+    )]
+    Vault(Vault),
     /// Register callers and look after the service
     #[command(
         subcommand,
@@ -536,6 +548,11 @@ pub(crate) struct RemoveCaller {
     pub(crate) output: Text,
 }
 
+pub(crate) use vault::{
+    AddKey, AddPassphrase, Answers, ExportVault, ImportKey, RekeyVault, RemoveKey, RemoveVault, RotateKey,
+    Setup, ShowVault, SshKeyChoice, Vault, VaultStatus,
+};
+
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Text {
     /// How to print
@@ -633,6 +650,11 @@ impl From<Role> for CallerRole {
             Role::Admin => Self::Admin,
         }
     }
+}
+
+/// The name of a profile that is only read.
+fn any_profile(text: &str) -> Result<ProfileName, String> {
+    ProfileName::parse(text).map_err(|error| error.to_string())
 }
 
 fn profile(text: &str) -> Result<ProfileName, String> {

@@ -132,6 +132,59 @@ impl CliError {
     }
 }
 
+/// An error of the vault's crates, whose texts carry their hints on lines of their own.
+pub(crate) fn with_hints(error: &(dyn StdError + 'static)) -> CliError {
+    let (mut message, mut hints) = (String::new(), Vec::new());
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        let mut parts = text.split("\nhint: ");
+        let said = parts.next().unwrap_or_default();
+        hints.extend(parts.map(str::to_owned));
+        if let Some(profiles) = cause.downcast_ref::<sorry_profiles::Error>() {
+            hints.extend(profiles.hint());
+        }
+        if !message.contains(said) {
+            let separator = if message.is_empty() { "" } else { ": " };
+            message.push_str(separator);
+            message.push_str(said);
+        }
+        next = cause.source();
+    }
+    hints.dedup();
+    hints.into_iter().fold(CliError::failed(message), CliError::also)
+}
+
+macro_rules! from_vault {
+    ($($error:ty),+) => {
+        $(impl From<$error> for CliError {
+            fn from(error: $error) -> Self {
+                with_hints(&error)
+            }
+        })+
+    };
+}
+
+from_vault!(
+    sorry_vault::AgentError,
+    sorry_vault::EnrolError,
+    sorry_vault::KeyFileError,
+    sorry_vault::RekeyError,
+    sorry_vault::SealError,
+    sorry_vault::SignError,
+    sorry_vault::UnlockError,
+    sorry_vault::VaultError
+);
+
+impl From<sorry_vault::StoreError> for CliError {
+    fn from(error: sorry_vault::StoreError) -> Self {
+        match error {
+            sorry_vault::StoreError::File(error) => error.into(),
+            error => with_hints(&error),
+        }
+    }
+}
+
 fn credentials_or_request<E, R>(what: &str, error: &SdkError<E, R>) -> CliError
 where
     E: StdError + 'static,

@@ -49,7 +49,7 @@ impl Way {
     }
 
     /// As asked for; else in the form of the profile that holds the session already; else into the file.
-    pub(crate) fn new(app: &App, how: &Delivery, found: Option<Form>) -> Result<Self> {
+    pub(crate) async fn new(app: &App, how: &Delivery, found: Option<Form>) -> Result<Self> {
         let kept = if found == Some(Form::Process) { Deliver::Process } else { Deliver::File };
         let deliver = how.deliver.unwrap_or(kept);
         if let Some(profile) =
@@ -59,7 +59,7 @@ impl Way {
         }
         Ok(match deliver {
             Deliver::File => Self::File,
-            Deliver::Process => Self::Process(Box::new(process::open(app)?)),
+            Deliver::Process => Self::Process(Box::new(process::open(app).await?)),
             Deliver::Env => Self::Env,
             Deliver::Nowhere => Self::Nowhere,
         })
@@ -292,6 +292,8 @@ pub(crate) fn caller_is_session(app: &App) -> Option<String> {
     let environment = &app.settings.environment;
     let name = match &app.settings.caller_profile {
         Some(name) => name,
+        // The vault holds no session's key.
+        None if app.opened_vault().is_some() => return None,
         None if environment.get(env_vars::AWS_ACCESS_KEY_ID).is_some() => return None,
         None => environment.get(env_vars::AWS_PROFILE)?,
     };
@@ -307,15 +309,21 @@ pub(crate) fn warn(app: &App, warnings: &[Warning]) {
     }
 }
 
-/// Works on the files as this process, now.
+/// The process, as the files' editors know it.
+pub(crate) fn actor(app: &App) -> Actor {
+    let mut actor = Actor::this_process(false);
+    actor.through_sudo =
+        actor.uid == 0 && app.settings.environment.get(env_vars::SUDO_UID).is_some_and(|uid| uid != "0");
+    actor
+}
+
+/// Does something to files of the person.
 pub(crate) fn in_context<T>(
     app: &App,
     in_place: bool,
     work: impl FnOnce(&Context<'_>) -> sorry_profiles::Result<T>,
 ) -> Result<T> {
-    let mut actor = Actor::this_process(false);
-    actor.through_sudo =
-        actor.uid == 0 && app.settings.environment.get(env_vars::SUDO_UID).is_some_and(|uid| uid != "0");
+    let actor = actor(app);
     let waiting =
         |holder: &Holder| app.ui.progress(&format!("waiting for the credentials file, held by {holder}"));
     let mut context = Context::new(&actor, (app.clock)());

@@ -10,6 +10,9 @@
 //! | `assume.rs` | the session's credentials, from STS |
 //! | `files.rs` | `~/.aws` |
 //! | `delivery/` | how credentials reach other programs: environment, `credential_process`, console |
+//! | `vault/` | the vault: opening it, its key, the key's rotation |
+//! | `terminal.rs` | questions to the person |
+//! | `config_file.rs` | the file of settings, written |
 //! | `sessions.rs` | ids, waiting, showing |
 //! | `commands/` | one file for each command |
 
@@ -18,14 +21,17 @@ mod app;
 mod args;
 mod assume;
 mod commands;
+mod config_file;
 mod delivery;
 mod env_vars;
 mod error;
 mod files;
 mod sessions;
 mod settings;
+mod terminal;
 mod time;
 mod ui;
+mod vault;
 
 use std::{
     panic,
@@ -88,7 +94,9 @@ fn run() -> u8 {
             error.exit
         });
     }
-    match in_runtime(&app, arguments.command) {
+    let ended = in_runtime(&app, arguments.command);
+    terminal::restore();
+    match ended {
         Ok(exit) => exit,
         Err(error) => {
             if !app.ends() {
@@ -145,6 +153,7 @@ fn watch_interrupt(app: &Arc<App>) -> Result<oneshot::Receiver<()>> {
         if app.ends() {
             app.ui.error(&error);
         }
+        terminal::restore();
         process::exit(i32::from(error.exit));
     });
     Ok(told)

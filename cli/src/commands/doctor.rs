@@ -45,6 +45,7 @@ pub(crate) async fn run(app: &App, arguments: &Doctor) -> Result<u8> {
         Ok(aws) => identity(app, &aws, &mut checks).await,
         Err(error) => checks.push(Check::of("key", error)),
     }
+    checks.push(vault(app));
     checks.push(environment(app));
     checks.push(file(&app.settings.aws_files.credentials, "credentials file", 0o077));
     // The config file holds no keys of ours, but whoever can write it can name a program to run.
@@ -170,6 +171,15 @@ async fn subscribers(api: &Api<'_>) -> Option<Check> {
             Check::ok("subscribers", format!("{count} would be told of a `{}` session", alerting.name))
         }
     })
+}
+
+/// The vault, and long-lived keys beside it.
+fn vault(app: &App) -> Check {
+    match super::vault::status::verdict(app) {
+        Ok(Ok(detail)) => Check::ok("vault", detail),
+        Ok(Err((detail, hint))) => Check::fail("vault", detail, hint),
+        Err(error) => Check::of("vault", error),
+    }
 }
 
 /// A key in the environment beats `AWS_PROFILE`, also the profiles that `sorry` writes.

@@ -29,6 +29,7 @@ pub(crate) async fn run(app: &App, arguments: &Exec) -> Result<u8> {
         command.env(name, value.as_str());
     }
     app.ui.done();
+    app.unprotect();
     // Only an error comes back.
     let error = command.exec();
     let shown = program.to_string_lossy();

@@ -12,8 +12,10 @@ mod profiles;
 mod renew;
 mod request;
 mod revoke;
+mod setup;
 mod status;
 mod tiers;
+mod vault;
 mod whoami;
 
 use crate::{app::App, args::Command, error::Result};
@@ -21,6 +23,8 @@ use crate::{app::App, args::Command, error::Result};
 /// Runs a command; what it returns is the exit code.
 pub(crate) async fn run(app: &App, command: Command) -> Result<u8> {
     match command {
+        Command::Setup(arguments) => setup::run(app, &arguments).await,
+        Command::Vault(arguments) => vault::run(app, arguments).await,
         Command::Request(arguments) => request::run(app, arguments).await,
         Command::List(arguments) => list::run(app, &arguments).await,
         Command::Status(arguments) => status::run(app, &arguments).await,

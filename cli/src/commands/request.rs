@@ -18,7 +18,7 @@ pub(crate) async fn run(app: &App, arguments: Request) -> Result<u8> {
         (None, Some(seconds)) => seconds,
         (None, None) => return Err(CliError::usage("no window is given").hint("`--hours 8` or `--for 90m`")),
     };
-    let way = files::Way::new(app, &arguments.delivery, None)?;
+    let way = files::Way::new(app, &arguments.delivery, None).await?;
     let printed = matches!(way, files::Way::Env);
     let body = RequestSession {
         client_request_id: client_request_id()?,

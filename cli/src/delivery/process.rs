@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use aws_credential_types::Credentials;
 use secrecy::SecretString;
-use sorry_credentials::open_with_agent;
-use sorry_profiles::{Actor, Context, ProcessCommand, ProcessProfile, ProfileName, Region, SessionMark};
-use sorry_vault::{Cache, CachedSession, Open, Renewal, Store, TemporaryCredentials};
+use sorry_profiles::{Context, ProcessCommand, ProcessProfile, ProfileName, Region, SessionMark};
+use sorry_vault::{Cache, CachedSession, Open, Renewal, TemporaryCredentials};
 use sorry_wire::SessionView;
 
 use crate::{
@@ -17,6 +16,7 @@ use crate::{
     error::{CliError, Exit, Result},
     files::{self, Delivered},
     time::shown,
+    vault,
 };
 
 /// The longest that STS gives for an MFA session.
@@ -25,13 +25,9 @@ const MOST_SECONDS: i64 = 129_600;
 const WORTH_SECONDS: i64 = 900;
 
 /// Opens the vault, before a session is asked for in vain.
-pub(crate) fn open(app: &App) -> Result<Open> {
-    let settings = &app.settings;
-    let store = Store::new(settings.config_folder.clone(), settings.state_folder.clone());
-    let open = open_with_agent(&store, settings.agent_socket(), &Actor::this_process(false))?;
-    if open.contents().bootstrap.is_none() {
-        return Err(sorry_credentials::Error::NoKey.into());
-    }
+pub(crate) async fn open(app: &App) -> Result<Open> {
+    let open = app.needed_vault().await?;
+    vault::bootstrap(&open)?;
     Ok(open)
 }
 
@@ -50,15 +46,8 @@ pub(crate) async fn deliver(
     let (open, key) = if session.mfa {
         mfa_session(app, aws, session, open, mfa_stdin).await?
     } else {
-        let key = open.contents().bootstrap.as_ref().ok_or(sorry_credentials::Error::NoKey)?;
-        let given = Credentials::new(
-            key.access_key_id.as_str(),
-            key.secret_access_key.expose(),
-            None,
-            None,
-            "sorry vault",
-        );
-        (open, given)
+        let key = vault::credentials(vault::bootstrap(&open)?);
+        (open, key)
     };
     if let Some(temporary) = open
         .contents()
@@ -97,11 +86,11 @@ pub(crate) async fn deliver(
             mfa: session.mfa,
         },
     };
-    let cache = Cache::new(&app.settings.state_folder);
-    let actor = Actor::this_process(false);
-    cache.write(&cached, &open, &mut random, &Context::new(&actor, (app.clock)())).map_err(|error| {
-        CliError::failed(format!("the credentials cannot be kept: {}", crate::error::causes(&error)))
-    })?;
+    let cache = Cache::new(app.store().state());
+    let actor = files::actor(app);
+    cache.write(&cached, &open, &mut vault::random(), &Context::new(&actor, (app.clock)())).map_err(
+        |error| CliError::failed(format!("the credentials cannot be kept: {}", crate::error::causes(&error))),
+    )?;
     let written = ProcessProfile {
         command,
         region,
@@ -128,18 +117,10 @@ async fn mfa_session(
         let key = temporary(kept);
         return Ok((open, key));
     }
-    let bootstrap = open.contents().bootstrap.as_ref().ok_or(sorry_credentials::Error::NoKey)?;
-    let long_term = Credentials::new(
-        bootstrap.access_key_id.as_str(),
-        bootstrap.secret_access_key.expose(),
-        None,
-        None,
-        "sorry vault",
-    );
+    let long_term = vault::credentials(vault::bootstrap(&open)?);
     let seconds = (wanted + WORTH_SECONDS).clamp(3600, MOST_SECONDS);
     let lent =
         assume::mfa_session(app, aws, long_term, i32::try_from(seconds).unwrap_or(i32::MAX), stdin).await?;
-    let mut contents = open.contents().clone();
     let kept = TemporaryCredentials {
         access_key_id: lent.access_key_id,
         secret_access_key: lent.secret_access_key,
@@ -147,14 +128,8 @@ async fn mfa_session(
         expires_at: lent.expires_at,
     };
     let key = temporary(&kept);
-    contents.mfa_session = Some(kept);
-    let failed = |why: String| CliError::failed(format!("the MFA session cannot be kept: {why}"));
-    let sealed = open.replace(contents, now, &mut random).map_err(|error| failed(error.to_string()))?;
-    let settings = &app.settings;
-    let store = Store::new(settings.config_folder.clone(), settings.state_folder.clone());
-    let actor = Actor::this_process(false);
-    store.write(&sealed, false, &Context::new(&actor, now)).map_err(|error| failed(error.to_string()))?;
-    Ok((sealed.into_open(), key))
+    let open = app.change_vault(&open, false, |contents| contents.mfa_session = Some(kept))?;
+    Ok((open, key))
 }
 
 fn temporary(kept: &TemporaryCredentials) -> Credentials {
@@ -165,10 +140,6 @@ fn temporary(kept: &TemporaryCredentials) -> Credentials {
         None,
         "sorry vault",
     )
-}
-
-fn random(buffer: &mut [u8]) -> std::io::Result<()> {
-    getrandom::fill(buffer).map_err(std::io::Error::other)
 }
 
 /// Where this program is found again, by a path that an update leaves as it is: the one it was called by, links and all, if that

@@ -136,12 +136,13 @@ impl From<Lent> for Source {
 
 /// The provider over one session, from the settings. Without `online` it gives what is cached and sets up no TLS.
 pub(crate) fn provider(app: &App, session: &str, online: bool) -> Result<SessionCredentials> {
+    app.protect();
     let settings = &app.settings;
     let mut builder = SessionCredentials::builder(session)
         .config_folder(&settings.config_folder)
         .state_folder(&settings.state_folder)
         .clock(app.clock);
-    if let Some(socket) = settings.agent_socket() {
+    if let Some(socket) = &settings.ssh_auth_sock {
         builder = builder.agent_socket(socket);
     }
     if let Some(url) = settings.sts_endpoint() {

@@ -27,6 +27,7 @@ pub mod form;
 pub mod ini;
 mod keys;
 pub mod lock;
+mod plain;
 pub mod values;
 pub mod write;
 
@@ -38,6 +39,7 @@ pub use fix::{Change, Fixed};
 pub use form::{Form, ProcessCommand, ProcessProfile, SessionCredentials};
 pub use ini::FileKind;
 pub use keys::SessionKeys;
+pub use plain::PlainKey;
 pub use values::{AccessKeyId, ProfileName, Region, SecretAccessKey, SessionMark, SessionToken};
 pub use write::Warning;
 
