@@ -11,6 +11,9 @@
 )]
 
 mod break_glass;
+mod delivery;
+#[path = "../../../crates/credentials/tests/desk/mod.rs"]
+mod desk;
 mod gateway;
 mod main_job;
 mod permissions;

@@ -128,6 +128,14 @@ impl Desk {
         Cache::new(&self.state()).read(SESSION, &self.open, &Actor::this_process(false)).unwrap()
     }
 
+    /// Changes what is cached of a session.
+    pub(crate) fn change_cache(&self, session: &str, change: impl FnOnce(&mut CachedSession)) {
+        let (cache, actor) = (Cache::new(&self.state()), Actor::this_process(false));
+        let mut cached = cache.read(session, &self.open, &actor).unwrap();
+        change(&mut cached);
+        cache.write(&cached, &self.open, &mut random, &Context::new(&actor, Timestamp::now())).unwrap();
+    }
+
     /// Takes every key out of the agent.
     pub(crate) fn empty_agent(&self) {
         done(Command::new("ssh-add").args(["-q", "-D"]).env("SSH_AUTH_SOCK", self.socket()));
