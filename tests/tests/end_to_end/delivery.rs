@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sorry_profiles::{AccessKeyId, SecretAccessKey};
 use sorry_tests::{Finished, LocalAws, Person, eventually};
+use sorry_vault::CachedSession;
 
 use crate::desk::Desk;
 
@@ -104,7 +105,7 @@ impl<'a> AtDesk<'a> {
 
     /// Makes what is cached end in so many seconds, in a session that ends in so many, as far as the cache tells.
     fn age_cache(&self, session: &str, expires_in: i64, ends_in: i64) {
-        self.desk.change_cache(session, |cached| {
+        self.desk.change_cache(session, |cached: &mut CachedSession| {
             cached.credentials.expires_at = crate::desk::in_seconds(expires_in);
             cached.session_ends_at = crate::desk::in_seconds(ends_in);
         });
