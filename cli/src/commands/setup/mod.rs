@@ -103,8 +103,8 @@ async fn create(app: &App, arguments: &Setup) -> Result<Open> {
     if let Some(code) = &code {
         show_recovery_code(app, code)?;
     }
-    if let Some((path, weakness)) = chosen.key.file.as_ref().and_then(slots::weakness) {
-        app.ui.warn(&format!("{weakness} (`{}`)", path.display()));
+    if let Some(weakness) = chosen.key.file.as_deref().and_then(slots::weakness) {
+        app.ui.say(&weakness);
     }
     Ok(open)
 }
