@@ -10,6 +10,7 @@ use std::{
 };
 
 /// One answer: for which request line, and what.
+#[derive(Clone)]
 pub(crate) struct Answer {
     pub(crate) to: String,
     pub(crate) status: u16,

@@ -4,7 +4,8 @@ use std::{io::BufRead, path::Path};
 
 use secrecy::{ExposeSecret, SecretSlice};
 use sorry_vault::{
-    Agent, Costs, KeyFile, Label, NewSlot, Open, RecoveryCode, Slot, SlotId, SlotKind, Unlocker, Vault,
+    Agent, Costs, KeyFile, Label, NewSlot, Open, RecoveryCode, SignError, Slot, SlotId, SlotKind, Unlocker,
+    Vault,
 };
 use zeroize::Zeroizing;
 
@@ -58,6 +59,9 @@ pub(crate) async fn choose(app: &App, choice: &SshKeyChoice) -> Result<Chosen> {
     let all = keys::all(&app.settings, agent.as_ref())?;
     let key = match all.as_slice() {
         [] => {
+            if let Some(key) = keys::certified(agent.as_ref())? {
+                return Err(SignError::CertificateOnly { fingerprint: key.fingerprint() }.into());
+            }
             return Err(CliError::new(
                 Exit::NotFound,
                 "no Ed25519 SSH key was found, in no agent and not in `~/.ssh`",
@@ -251,7 +255,7 @@ async fn signer_of(app: &App, slot: &Slot) -> Result<OwnedSigner> {
     if let Some(agent) = agent {
         let holds = match agent.key(public_key) {
             Ok(_) => true,
-            Err(sorry_vault::SignError::NotHeld { .. }) => false,
+            Err(SignError::NotHeld { .. }) => false,
             Err(error) => return Err(error.into()),
         };
         if holds {
