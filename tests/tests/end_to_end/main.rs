@@ -16,6 +16,7 @@ mod main_job;
 mod refusals;
 mod secrets;
 mod sweep;
+mod vault;
 
 use std::time::Duration;
 
