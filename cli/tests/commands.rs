@@ -190,6 +190,7 @@ fn every_command_explains_itself() {
     let desk = Desk::at("");
     for (name, words) in [
         ("sorry", vec![]),
+        ("setup", vec!["setup"]),
         ("request", vec!["request"]),
         ("list", vec!["list"]),
         ("status", vec!["status"]),
@@ -213,6 +214,17 @@ fn every_command_explains_itself() {
         ("profiles_check", vec!["profiles", "check"]),
         ("profiles_fix", vec!["profiles", "fix"]),
         ("profiles_reset", vec!["profiles", "reset"]),
+        ("vault", vec!["vault"]),
+        ("vault_status", vec!["vault", "status"]),
+        ("vault_add_key", vec!["vault", "add-key"]),
+        ("vault_add_passphrase", vec!["vault", "add-passphrase"]),
+        ("vault_remove_key", vec!["vault", "remove-key"]),
+        ("vault_rekey", vec!["vault", "rekey"]),
+        ("vault_import", vec!["vault", "import"]),
+        ("vault_show", vec!["vault", "show"]),
+        ("vault_export", vec!["vault", "export"]),
+        ("vault_rotate", vec!["vault", "rotate"]),
+        ("vault_remove", vec!["vault", "remove"]),
         ("doctor", vec!["doctor"]),
         ("completions", vec!["completions"]),
     ] {

@@ -121,12 +121,26 @@ fn identity_files(config: &str) -> Vec<String> {
     config.lines().filter_map(value).collect()
 }
 
+/// The Ed25519 key that the agent has a certificate for, but does not list itself.
+pub(crate) fn certified(agent: Option<&Agent>) -> Result<Option<PublicKey>> {
+    let identities = agent.map(Agent::list).transpose()?.unwrap_or_default();
+    let listed =
+        |key: &PublicKey| identities.iter().any(|identity| identity.public_key().as_ref() == Some(key));
+    Ok(identities.iter().filter_map(|identity| identity.certified_key()).find(|key| !listed(key)))
+}
+
 /// Finds the key that a person means: a path, with or without `.pub`, or a fingerprint.
 pub(crate) fn find(settings: &Settings, agent: Option<&Agent>, wanted: &str) -> Result<Key> {
     let known = all(settings, agent)?;
     if wanted.starts_with("SHA256:") {
         let fits = |key: &Key| key.public_key.fingerprint() == wanted;
-        return known.into_iter().find(fits).ok_or_else(|| {
+        if let Some(key) = known.into_iter().find(fits) {
+            return Ok(key);
+        }
+        if let Some(key) = certified(agent)?.filter(|key| key.fingerprint() == wanted) {
+            return Err(SignError::CertificateOnly { fingerprint: key.fingerprint() }.into());
+        }
+        return Err({
             CliError::new(Exit::NotFound, format!("no Ed25519 key has the fingerprint `{wanted}`"))
                 .hint("`ssh-add -l` and `ssh-keygen -l -f <file>` show fingerprints; or name the key's file")
         });

@@ -26,6 +26,6 @@ impl Protection {
 
 impl Drop for Protection {
     fn drop(&mut self) {
-        let _ = setrlimit(Resource::Core, self.core.clone());
+        let _ = setrlimit(Resource::Core, self.core);
     }
 }

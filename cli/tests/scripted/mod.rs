@@ -12,6 +12,7 @@ use std::{
 };
 
 /// One answer: for which request line (`?*` at its end stands for any query), and what.
+#[derive(Clone)]
 pub(crate) struct Answer {
     pub(crate) to: String,
     pub(crate) status: u16,

@@ -20,6 +20,7 @@ mod permissions;
 mod refusals;
 mod secrets;
 mod sweep;
+mod vault;
 
 use std::time::Duration;
 

@@ -56,7 +56,7 @@ pub(crate) async fn run(app: &App, arguments: &Setup) -> Result<u8> {
     crash::point(app, "setup-plain-text");
     let me = prove(app).await?;
     app.ui.say(&format!(
-        "everything works: `{}` is in the vault, and the service knows it as {}",
+        "everything works: the key of `{}` is in the vault, and the service {}",
         me.arn,
         known(&me)
     ));
@@ -66,9 +66,9 @@ pub(crate) async fn run(app: &App, arguments: &Setup) -> Result<u8> {
 
 fn known(me: &WhoAmI) -> String {
     match &me.caller {
-        Some(caller) => format!("`{}` in namespace `{}`", caller.person, caller.namespace),
-        None if me.administrator => "an administrator".to_owned(),
-        None => "nobody yet (an administrator adds you with `sorry admin callers add`)".to_owned(),
+        Some(caller) => format!("knows `{}` in namespace `{}`", caller.person, caller.namespace),
+        None if me.administrator => "knows an administrator".to_owned(),
+        None => "does not know it yet (an administrator adds you: `sorry admin callers add`)".to_owned(),
     }
 }
 
@@ -103,8 +103,8 @@ async fn create(app: &App, arguments: &Setup) -> Result<Open> {
     if let Some(code) = &code {
         show_recovery_code(app, code)?;
     }
-    if let Some((path, weakness)) = chosen.key.file.as_ref().and_then(slots::weakness) {
-        app.ui.warn(&format!("{weakness} (`{}`)", path.display()));
+    if let Some(weakness) = chosen.key.file.as_deref().and_then(slots::weakness) {
+        app.ui.say(&weakness);
     }
     Ok(open)
 }

@@ -1,13 +1,11 @@
 //! `sorry vault add-key|add-passphrase|remove-key|rekey`: who may open the vault.
 
-use std::{
-    io::BufRead,
-    path::{Path, PathBuf},
-};
+use std::{io::BufRead, path::Path};
 
 use secrecy::{ExposeSecret, SecretSlice};
 use sorry_vault::{
-    Agent, Costs, KeyFile, Label, NewSlot, Open, RecoveryCode, Slot, SlotId, SlotKind, Unlocker, Vault,
+    Agent, Costs, KeyFile, Label, NewSlot, Open, RecoveryCode, SignError, Slot, SlotId, SlotKind, Unlocker,
+    Vault,
 };
 use zeroize::Zeroizing;
 
@@ -61,6 +59,9 @@ pub(crate) async fn choose(app: &App, choice: &SshKeyChoice) -> Result<Chosen> {
     let all = keys::all(&app.settings, agent.as_ref())?;
     let key = match all.as_slice() {
         [] => {
+            if let Some(key) = keys::certified(agent.as_ref())? {
+                return Err(SignError::CertificateOnly { fingerprint: key.fingerprint() }.into());
+            }
             return Err(CliError::new(
                 Exit::NotFound,
                 "no Ed25519 SSH key was found, in no agent and not in `~/.ssh`",
@@ -104,9 +105,8 @@ fn fallback(text: &str) -> Label {
 }
 
 /// What is weak about a key file.
-pub(crate) fn weakness(path: &PathBuf) -> Option<(PathBuf, String)> {
-    let file = KeyFile::read(path).ok()?;
-    Some((path.clone(), keys::weakness(path, &file)?))
+pub(crate) fn weakness(path: &Path) -> Option<String> {
+    keys::weakness(path, &KeyFile::read(path).ok()?)
 }
 
 pub(super) async fn add_key(app: &App, arguments: AddKey) -> Result<u8> {
@@ -199,7 +199,7 @@ async fn renew(app: &App, dropped: &[String], answers: Answers, accept_older: bo
     let mut given: Vec<(SlotId, Answer)> = Vec::new();
     for slot in stay {
         let answer = match slot.kind() {
-            SlotKind::SshEd25519 { .. } => Answer::Signer(signer_of(app, slot).await?),
+            SlotKind::SshEd25519 { .. } => Answer::Signer(Box::new(signer_of(app, slot).await?)),
             SlotKind::Passphrase { .. } if answers.stdin => {
                 Answer::Passphrase(typed.next().ok_or_else(|| unanswered(slot))?)
             }
@@ -210,7 +210,7 @@ async fn renew(app: &App, dropped: &[String], answers: Answers, accept_older: bo
     let unlockers: Vec<(SlotId, Unlocker<'_>)> = given
         .iter()
         .map(|(slot, answer)| match answer {
-            Answer::Signer(signer) => (*slot, Unlocker::Signer(signer)),
+            Answer::Signer(signer) => (*slot, Unlocker::Signer(signer.as_ref())),
             Answer::Passphrase(passphrase) => (*slot, Unlocker::Passphrase(passphrase)),
         })
         .collect();
@@ -228,7 +228,7 @@ async fn renew(app: &App, dropped: &[String], answers: Answers, accept_older: bo
 }
 
 enum Answer {
-    Signer(OwnedSigner),
+    Signer(Box<OwnedSigner>),
     Passphrase(SecretSlice<u8>),
 }
 
@@ -255,7 +255,7 @@ async fn signer_of(app: &App, slot: &Slot) -> Result<OwnedSigner> {
     if let Some(agent) = agent {
         let holds = match agent.key(public_key) {
             Ok(_) => true,
-            Err(sorry_vault::SignError::NotHeld { .. }) => false,
+            Err(SignError::NotHeld { .. }) => false,
             Err(error) => return Err(error.into()),
         };
         if holds {
