@@ -274,9 +274,6 @@ pub(crate) fn holding<'a>(profiles: &'a [Profile], id: &SessionId) -> Option<&'a
 /// Takes a session's credentials out of every profile that holds them.
 pub(crate) fn remove(app: &App, id: &SessionId) -> Result<Vec<ProfileName>> {
     let mark = SessionMark::parse(id.as_str())?;
-    Cache::new(&app.settings.state_folder).remove(id.as_str()).map_err(|error| {
-        CliError::failed(format!("the credentials in the vault's cache cannot be removed: {error}"))
-    })?;
     let names: Vec<ProfileName> = of_session(&profiles(app)?, id).cloned().collect();
     for name in &names {
         let removed = in_context(app, false, |context| {
@@ -284,6 +281,9 @@ pub(crate) fn remove(app: &App, id: &SessionId) -> Result<Vec<ProfileName>> {
         })?;
         warn(app, &removed.warnings);
     }
+    Cache::new(&app.settings.state_folder).remove(id.as_str()).map_err(|error| {
+        CliError::failed(format!("the credentials in the vault's cache cannot be removed: {error}"))
+    })?;
     Ok(names)
 }
 
