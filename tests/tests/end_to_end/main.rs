@@ -11,12 +11,16 @@
 )]
 
 mod break_glass;
+mod delivery;
+#[path = "../../../crates/credentials/tests/desk/mod.rs"]
+mod desk;
 mod gateway;
 mod main_job;
 mod permissions;
 mod refusals;
 mod secrets;
 mod sweep;
+mod vault;
 
 use std::time::Duration;
 
