@@ -24,8 +24,8 @@ test: lint build ## everything: format, lints, unit, contract, unwinding, end to
 lint: tools ## format and static checks of the code, the template, the state machine and the scripts
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
-	.local/venv/bin/ruff format --check --quiet tests/local infrastructure
-	.local/venv/bin/ruff check --quiet tests/local infrastructure
+	.local/venv/bin/ruff format --check --quiet tests/local infrastructure crates/profiles/tests
+	.local/venv/bin/ruff check --quiet tests/local infrastructure crates/profiles/tests
 	.local/venv/bin/shellcheck infrastructure/*.sh tests/local/*.sh .ci/run
 	$(PYTHON) infrastructure/assemble.py target/template.yaml
 	.local/venv/bin/cfn-lint target/template.yaml
@@ -33,7 +33,7 @@ lint: tools ## format and static checks of the code, the template, the state mac
 
 format: tools ## formats the Rust and the Python
 	cargo fmt
-	.local/venv/bin/ruff format --quiet tests/local infrastructure
+	.local/venv/bin/ruff format --quiet tests/local infrastructure crates/profiles/tests
 
 build: prerequisites ## builds the command line and the functions, for this machine
 	cargo build --workspace --locked

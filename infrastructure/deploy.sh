@@ -11,6 +11,7 @@
 #   CODE_BUCKET    bucket for zips and template (sorry-code-<account>-<region>), made if it is missing
 #   ARCHITECTURE   arm64 (default) or x86_64
 #   SKIP_PACKAGE   anything: take the zips in target/lambda as they are
+#   SKIP_CHECKS    anything: do not end with check.sh, which shows that the gateway refuses what it must
 # Needs: the AWS CLI, signed in with rights over IAM; curl; what package.sh needs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -19,37 +20,51 @@ readonly functions=(api provision clean-up sweep alert)
 readonly output=target/lambda
 readonly venv=.local/package-venv
 export AWS_PAGER=""
-
-fail() {
-  printf 'error: %s\n' "$1" >&2
-  shift
-  if (($# > 0)); then printf 'hint: %s\n' "$@" >&2; fi
-  exit 1
-}
+# shellcheck source=infrastructure/common.sh
+source infrastructure/common.sh
 
 say() { printf '%s\n' "$*" >&2; }
 
-for tool in aws curl python3; do
-  command -v "$tool" >/dev/null || fail "there is no $tool" "install it; infrastructure/README.md lists what deploying needs"
-done
+need aws curl python3
 for argument in "$@"; do
   [[ $argument =~ ^[A-Za-z]+= ]] || fail "\`$argument\` is no parameter" "write Parameter=value"
 done
 
-identity=$(aws sts get-caller-identity --output text --query '[Account,Arn]') ||
-  fail "the AWS CLI is not signed in" "aws configure, or aws sso login; then: aws sts get-caller-identity"
-read -r account arn <<<"$identity"
-region=${AWS_REGION:-${AWS_DEFAULT_REGION:-$(aws configure get region || true)}}
-[[ -n $region ]] || fail "no region is configured" "set AWS_REGION"
-export AWS_REGION=$region AWS_DEFAULT_REGION=$region
-
-stack=${STACK:-sorry}
+sign_in
 bucket=${CODE_BUCKET:-sorry-code-$account-$region}
 architecture=${ARCHITECTURE:-arm64}
 say "deploying stack \`$stack\` to account $account, region $region, as $arn"
 
+# A stack that has failed, or that somebody else is changing, takes no update; each state has its own way out.
 exists=true
-aws cloudformation describe-stacks --stack-name "$stack" >/dev/null 2>&1 || exists=false
+status=$(stack_status)
+case $status in
+  "") exists=false ;;
+  REVIEW_IN_PROGRESS)
+    fail "the stack \`$stack\` is REVIEW_IN_PROGRESS: a first deployment was prepared and not carried out" \
+      "if nobody is deploying right now: aws cloudformation delete-stack --stack-name $stack; there is nothing in it yet"
+    ;;
+  *_IN_PROGRESS)
+    fail "the stack \`$stack\` is $status: somebody else is changing it" \
+      "wait until that is over: aws cloudformation describe-stacks --stack-name $stack --query 'Stacks[0].StackStatus'"
+    ;;
+  ROLLBACK_COMPLETE)
+    fail "the stack \`$stack\` is ROLLBACK_COMPLETE: its first deployment failed and was undone; it cannot be updated" \
+      "aws cloudformation describe-stack-events --stack-name $stack says why it failed" \
+      "aws cloudformation delete-stack --stack-name $stack; then deploy again"
+    ;;
+  ROLLBACK_FAILED | CREATE_FAILED | DELETE_FAILED)
+    fail "the stack \`$stack\` is $status: it could not be removed whole" \
+      "aws cloudformation describe-stack-events --stack-name $stack says why; most often it is the tables' deletion protection" \
+      "infrastructure/destroy.sh --dry-run --delete-data says what would be removed, and without --dry-run lifts that protection and removes it" \
+      "if sessions were lent or there is an audit to keep, export the tables first"
+    ;;
+  UPDATE_ROLLBACK_FAILED)
+    fail "the stack \`$stack\` is UPDATE_ROLLBACK_FAILED: an update failed and could not be undone" \
+      "aws cloudformation describe-stack-events --stack-name $stack says why; put that right, then" \
+      "aws cloudformation continue-update-rollback --stack-name $stack; then deploy again"
+    ;;
+esac
 
 # Tables outlive their stack; a new stack cannot make them again, and should not silently take them over.
 if [[ $exists == false ]] && aws dynamodb describe-table --table-name sorry-sessions >/dev/null 2>&1; then
@@ -99,8 +114,8 @@ done
 log_role=$(aws apigateway get-account --query cloudwatchRoleArn --output text)
 if [[ $log_role == None || -z $log_role ]]; then
   say "giving API Gateway a role to write logs with"
+  # Without aws:SourceAccount: API Gateway's guide does not say that it sends that here, and all that the role can do is write logs.
   trust='{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"apigateway.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
-  partition=${arn#arn:} partition=${partition%%:*}
   log_role=$(aws iam get-role --role-name api-gateway-logs --query Role.Arn --output text 2>/dev/null) ||
     log_role=$(aws iam create-role --role-name api-gateway-logs --assume-role-policy-document "$trust" --query Role.Arn --output text)
   aws iam attach-role-policy --role-name api-gateway-logs \
@@ -116,14 +131,19 @@ fi
 # ── The stack ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 parameters=("CodeBucket=$bucket" "CodePrefix=$prefix" "Architecture=$architecture")
 if [[ $exists == false && " $*" != *" AdministratorArns="* ]]; then
-  administrator=$arn
-  # The session of a role: its ARN lacks the role's path, so IAM is asked.
-  if [[ $arn == *:assumed-role/* ]]; then
-    name=${arn#*:assumed-role/}
-    administrator=$(aws iam get-role --role-name "${name%%/*}" --query Role.Arn --output text)
-  fi
+  administrator=$(principal) || fail "the role of $arn cannot be looked at" "whoever deploys needs iam:GetRole, or: AdministratorArns=<ARN>"
   say "administrator: $administrator"
   parameters+=("AdministratorArns=$administrator")
+  if [[ " $* " != *" RequireMfa=false "* && " $*" != *" IdentityProviderRoleArns="* ]]; then
+    if [[ $arn == *:assumed-role/* ]]; then
+      say "note: the session of a role shows no MFA, so the gateway lets this administrator look and refuses changes"
+      say "hint: if its identity provider asks for MFA: IdentityProviderRoleArns=$administrator"
+    elif [[ $arn == *:user/* ]] &&
+      devices=$(aws iam list-mfa-devices --user-name "${arn##*/}" --query 'length(MFADevices)' --output text) && [[ $devices == 0 ]]; then
+      say "note: this administrator has no MFA device, so the gateway lets it look and refuses changes"
+      say "hint: aws iam enable-mfa-device gives it one; people of an identity provider: AdministratorArns and IdentityProviderRoleArns"
+    fi
+  fi
 fi
 
 [[ -x $venv/bin/python ]] || python3 -m venv "$venv"
@@ -138,7 +158,9 @@ template=.local/deploy/template.yaml
 
 aws cloudformation deploy --stack-name "$stack" --template-file "$template" \
   --s3-bucket "$bucket" --s3-prefix templates --capabilities CAPABILITY_NAMED_IAM --tags sorry:service=sorry \
-  --parameter-overrides "${parameters[@]}" "Revision=$revision" "$@"
+  --parameter-overrides "${parameters[@]}" "Revision=$revision" "$@" ||
+  fail "the stack \`$stack\` was not deployed" "aws cloudformation describe-stack-events --stack-name $stack says why" \
+    "\`cannot be assumed by Lambda\` with BindFunctionRoles=true: deploy with BindFunctionRoles=false"
 
 output_of() {
   aws cloudformation describe-stacks --stack-name "$stack" --output text \
@@ -149,56 +171,10 @@ aws cloudformation describe-stacks --stack-name "$stack" --output table \
 endpoint=$(output_of Endpoint)
 topic=$(output_of AlertTopicArn)
 
-# ── Calls that must be refused ─────────────────────────────────────────────────────────────────────────────────────────────────
-# A resource policy takes effect with a deployment of the stage; this shows that it did. A new stage takes a moment.
-# status METHOD PATH: of a request that nobody signed.
-status() { curl --silent --show-error --max-time 20 --output /dev/null --write-out '%{http_code}' --request "$1" "$endpoint$2"; }
-
-must_be() {
-  local expected=$1 what=$2 got
-  shift 2
-  for _ in 1 2 3 4 5 6 7 8 9 10; do
-    got=$("$@") || got="no answer"
-    if [[ $got == "$expected" ]]; then
-      say "ok: $what: $got"
-      return
-    fi
-    sleep 3
-  done
-  fail "$what: $got, and not $expected" "the API at $endpoint is not what was deployed; do not use it before you know why"
-}
-
-must_be 403 "an unsigned request" status GET /whoami
-must_be 403 "an unsigned request to /admin" status GET /admin/callers
-
-# Signed by whoever deploys: refused unless they are an administrator. The key goes to curl through its standard input.
-signed() {
-  local keys
-  keys=$(aws configure export-credentials --format env-no-export 2>/dev/null) || return 1
-  python3 -c '
-import sys
-keys = dict(line.split("=", 1) for line in sys.argv[1].splitlines() if "=" in line)
-print("user = \"%s:%s\"" % (keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"]))
-if keys.get("AWS_SESSION_TOKEN"):
-    print("header = \"x-amz-security-token: %s\"" % keys["AWS_SESSION_TOKEN"])
-' "$keys" | curl --silent --show-error --max-time 20 --output /dev/null --write-out '%{http_code}' --config - \
-    --aws-sigv4 "aws:amz:$region:execute-api" --request GET "$endpoint/admin/callers"
-}
-if aws configure export-credentials --format env-no-export >/dev/null 2>&1; then
-  named=$(aws cloudformation describe-stacks --stack-name "$stack" --output text \
-    --query "Stacks[0].Parameters[?ParameterKey=='AdministratorArns'].ParameterValue | [0]")
-  me=$arn
-  if [[ $arn == *:assumed-role/* ]]; then
-    name=${arn#*:assumed-role/}
-    me=$(aws iam get-role --role-name "${name%%/*}" --query Role.Arn --output text)
-  fi
-  if [[ ",$named," == *",$me,"* ]]; then
-    say "an administrator's request to /admin, signed: $(signed || true)"
-  else
-    must_be 403 "the request to /admin of someone who is no administrator" signed
-  fi
+if [[ -z ${SKIP_CHECKS:-} ]]; then
+  STACK=$stack infrastructure/check.sh
 else
-  say "not checked: a signed request to /admin; this AWS CLI cannot export its credentials"
+  say "not checked: whether the gateway refuses what it must; infrastructure/check.sh does"
 fi
 
 mkdir -p .local/deploy

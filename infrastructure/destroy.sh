@@ -24,12 +24,8 @@ readonly deny_all='{"Version":"2012-10-17","Statement":[{"Sid":"SorryRevoked","E
 # The longest that a function that makes or repairs roles may run (the sweep's time-out), and a little.
 readonly settle_seconds=${SETTLE_SECONDS:-250}
 
-fail() {
-  printf 'error: %s\n' "$1" >&2
-  shift
-  if (($# > 0)); then printf 'hint: %s\n' "$@" >&2; fi
-  exit 1
-}
+# shellcheck source=infrastructure/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 say() { printf '%s\n' "$*"; }
 
@@ -45,15 +41,8 @@ for argument in "$@"; do
   esac
 done
 
-command -v aws >/dev/null || fail "there is no aws" "install the AWS CLI"
-identity=$(aws sts get-caller-identity --output text --query '[Account,Arn]') ||
-  fail "the AWS CLI is not signed in" "aws configure, or aws sso login; then: aws sts get-caller-identity"
-read -r account arn <<<"$identity"
-partition=${arn#arn:} partition=${partition%%:*}
-region=${AWS_REGION:-${AWS_DEFAULT_REGION:-$(aws configure get region || true)}}
-[[ -n $region ]] || fail "no region is configured" "set AWS_REGION"
-export AWS_REGION=$region AWS_DEFAULT_REGION=$region
-stack=${STACK:-sorry}
+need aws
+sign_in
 code_bucket=${CODE_BUCKET:-sorry-code-$account-$region}
 policies=arn:$partition:iam::$account:policy/sorry/service
 
@@ -85,9 +74,9 @@ table_exists() { aws dynamodb describe-table --table-name "$1" >/dev/null 2>&1; 
 bucket_exists() { aws s3api head-bucket --bucket "$1" --expected-bucket-owner "$account" >/dev/null 2>&1; }
 
 # ── What there is ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
-stack_status=$(words aws cloudformation describe-stacks --stack-name "$stack" --query 'Stacks[0].StackStatus' 2>/dev/null || true)
+status=$(stack_status)
 key="" tier_bucket=""
-if [[ -n $stack_status ]]; then
+if [[ -n $status ]]; then
   key=$(physical DataKey)
   tier_bucket=$(physical TierBucket)
 fi
@@ -112,11 +101,11 @@ for tier in read-only developer admin break-glass; do
   done
 done
 
-say "account $account, region $region, stack \`$stack\`${stack_status:+ ($stack_status)}"
-if [[ -z $stack_status ]]; then say "  there is no such stack"; fi
+say "account $account, region $region, stack \`$stack\`${status:+ ($status)}"
+if [[ -z $status ]]; then say "  there is no such stack"; fi
 say "would end and remove:"
 say "  sessions' roles:  ${#roles[@]}${roles[*]:+: ${roles[*]}}"
-if [[ -n $stack_status ]]; then say "  the stack:        functions, API, state machine, rules, bus, topic, queue, logs, policies"; fi
+if [[ -n $status ]]; then say "  the stack:        functions, API, state machine, rules, bus, topic, queue, logs, policies"; fi
 if $delete_data; then
   for table in "${tables[@]}"; do if table_exists "$table"; then say "  table:            $table"; fi; done
   if [[ -n $key ]]; then say "  key:              $key, in 30 days"; fi
@@ -135,6 +124,10 @@ if $dry_run; then
   say "dry run: nothing was changed"
   exit 0
 fi
+# Of a stack in review nothing is there yet.
+if [[ $status == *_IN_PROGRESS && $status != REVIEW_IN_PROGRESS ]]; then
+  fail "the stack \`$stack\` is $status: somebody else is changing it" "wait until that is over, and run this again"
+fi
 if ! $assume_yes; then
   [[ -t 0 ]] || fail "nobody to ask" "run it in a terminal, or with --yes"
   read -r -p "type the name of the stack to go on: " answer
@@ -142,7 +135,7 @@ if ! $assume_yes; then
 fi
 
 # ── 1. No new sessions ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-if [[ -n $stack_status ]]; then
+if [[ -n $status ]]; then
   for function in sorry-api sorry-provision; do
     if aws lambda get-function-configuration --function-name "$function" >/dev/null 2>&1; then
       aws lambda put-function-concurrency --function-name "$function" --reserved-concurrent-executions 0 >/dev/null
@@ -195,7 +188,7 @@ end_sessions() {
 }
 
 end_sessions
-if [[ -n $stack_status ]]; then
+if [[ -n $status ]]; then
   say "waiting $settle_seconds s for functions that may still be running"
   sleep "$settle_seconds"
   end_sessions
@@ -209,7 +202,7 @@ for user in "${callers[@]}"; do
   say "took the callers' policy from $user"
 done
 
-if [[ -n $stack_status ]]; then
+if [[ -n $status ]]; then
   aws cloudformation delete-stack --stack-name "$stack"
   aws cloudformation wait stack-delete-complete --stack-name "$stack" ||
     fail "the stack \`$stack\` could not be deleted" "aws cloudformation describe-stack-events --stack-name $stack says why"

@@ -101,6 +101,21 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// The HTTP status.
+    pub(crate) fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Whether it is what was asked for.
+    pub(crate) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// All of it.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The server's clock less ours, in seconds.
     pub(crate) fn skew(&self, now: Timestamp) -> Option<i64> {
         self.date.map(|date| date.as_second() - now.as_second())
@@ -130,11 +145,6 @@ impl<'a> Api<'a> {
 
     pub(crate) async fn put<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<T> {
         self.call(&Method::PUT, path, &[], encoded(body)?).await
-    }
-
-    /// PUT of what the path says already.
-    pub(crate) async fn put_nothing<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T> {
-        self.call(&Method::PUT, path, &[], Vec::new()).await
     }
 
     /// A POST whose body makes it idempotent: a `client_request_id`.
@@ -180,13 +190,13 @@ impl<'a> Api<'a> {
             let credentials = settings::credentials(&self.credentials).await?;
             let outcome = self.exchange(method, &url, &body, &credentials).await;
             let (error, again) = match outcome {
-                Ok(answer) if (200..300).contains(&answer.status) => return decoded(&url, &answer),
+                Ok(answer) if answer.is_success() => return decoded(&url, &answer),
                 Ok(answer) => {
                     let error = refusal(&answer, (self.app.clock)(), self.app);
                     let again = may_pass(answer.status, &error);
                     (error, again)
                 }
-                Err(unreached) => unreached.told(&self.endpoint),
+                Err(unreached) => unreached.told(self.endpoint.url()),
             };
             let waited = (self.app.clock)().duration_since(began);
             if !again || attempt >= ATTEMPTS || waited.as_secs() >= PATIENCE.as_secs().cast_signed() {
@@ -246,9 +256,9 @@ pub(crate) enum Unreached {
 
 impl Unreached {
     /// What to say, and whether another attempt may go better.
-    pub(crate) fn told(&self, endpoint: &Endpoint) -> (CliError, bool) {
+    pub(crate) fn told(&self, place: &str) -> (CliError, bool) {
         let unreachable =
-            |why: &str| CliError::new(Exit::Unreachable, format!("cannot reach `{}`: {why}", endpoint.url()));
+            |why: &str| CliError::new(Exit::Unreachable, format!("cannot reach `{place}`: {why}"));
         match self {
             Self::Unsendable(why) => {
                 (CliError::new(Exit::Bug, format!("cannot make a request: {why}")), false)
@@ -295,7 +305,14 @@ pub(crate) async fn knock(
     connector: &SharedHttpConnector,
     endpoint: &Endpoint,
 ) -> std::result::Result<Answer, Unreached> {
-    let url = url(endpoint, &["whoami"], &[]);
+    fetch(connector, &url(endpoint, &["whoami"], &[])).await
+}
+
+/// GET without a signature.
+pub(crate) async fn fetch(
+    connector: &SharedHttpConnector,
+    url: &str,
+) -> std::result::Result<Answer, Unreached> {
     let request = http::Request::get(url).body(SdkBody::empty());
     let request = request.map_err(|error| Unreached::Unsendable(error.to_string()))?;
     let request = HttpRequest::try_from(request).map_err(|error| Unreached::Unsendable(causes(&error)))?;

@@ -2,14 +2,14 @@
 
 mod vault;
 
-use std::str::FromStr;
+use std::{ffi::OsString, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use sorry_profiles::ProfileName;
 use sorry_wire::{CallerRole, Namespace, PersonName, ProjectName, State, TierName};
 
-use crate::time;
+use crate::{delivery::environment::Shell as EnvShell, time};
 
 /// Lends access to AWS for a while.
 #[derive(Debug, Parser)]
@@ -77,6 +77,14 @@ pub(crate) enum Command {
     Renew(Renew),
     /// End sessions before their time
     Revoke(Revoke),
+    /// Run a command with a session's credentials
+    Exec(Exec),
+    /// Print lines that take a session's credentials into a shell
+    Env(Env),
+    /// Sign the browser in to the AWS console with a session's credentials
+    Console(Console),
+    /// Print a session's credentials for an SDK (`credential_process`)
+    CredentialProcess(CredentialProcess),
     /// Show what can be asked for
     Tiers(Tiers),
     /// Show who you are to the service
@@ -93,6 +101,12 @@ pub(crate) enum Command {
         after_help = "Examples:\n  sorry admin callers list\n  sorry admin sweep --confirm"
     )]
     Admin(Admin),
+    /// Look after the profiles in AWS's files
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  sorry profiles list\n  sorry profiles check\n  sorry profiles fix --dry-run"
+    )]
+    Profiles(Profiles),
     /// Look for what is missing or wrong on this side
     Doctor(Doctor),
     /// Print a completion script for a shell
@@ -113,7 +127,12 @@ Examples:
   sorry request --tier developer --hours 8
   sorry request --tier read-only --for 90m --profile look
   sorry request --tier admin --hours 1 --reason 'rotate the certificates, ticket 4711'
-  sorry request --tier developer --hours 1 --output json | jq -r .profile"
+  sorry request --tier developer --hours 8 --deliver process
+  sorry request --tier developer --hours 1 --output json | jq -r .profile
+
+For a batch job, which has no ssh-agent and nobody to ask: before submitting it, ask with
+`--deliver file` for a window that is long enough, and point AWS_SHARED_CREDENTIALS_FILE to a
+folder of the node's own."
 )]
 pub(crate) struct Request {
     /// What you need: see `sorry tiers`
@@ -143,15 +162,123 @@ pub(crate) struct Request {
 /// Where credentials go.
 #[derive(Args, Debug)]
 pub(crate) struct Delivery {
-    /// The profile to write [default: <namespace>-<tier>]
+    /// The profile to write [default: the one that holds the session, else <namespace>-<tier>]
     #[arg(long, value_name = "NAME", value_parser = profile)]
     pub(crate) profile: Option<ProfileName>,
+    /// Where the credentials go [default: file; `renew` keeps what it finds]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) deliver: Option<Deliver>,
     /// Read the MFA code from standard input, where AWS asks for one
     #[arg(long)]
     pub(crate) mfa_stdin: bool,
     /// Overwrite files that cannot be replaced (bind mounts), keeping a copy
     #[arg(long)]
     pub(crate) in_place: bool,
+}
+
+/// How credentials are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Deliver {
+    /// Keys in the credentials file, good as long as AWS lends them at once
+    File,
+    /// A command in the config file: SDKs renew by themselves, no secret lies in plain text; needs the vault
+    Process,
+    /// Lines for a shell, on standard output; nothing is written
+    Env,
+    /// Nowhere: the session is there, and that is all
+    #[value(name = "none")]
+    Nowhere,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The command is run in the place of `sorry`, so its exit code is its own. It finds the keys, the
+region and AWS_CREDENTIAL_EXPIRATION in its environment, and no other source of credentials. It
+keeps these keys to its end: for longer ones, use a profile written with `--deliver process`.
+
+Examples:
+  sorry exec -- aws s3 ls
+  sorry exec sue-developer -- terraform apply
+  sorry exec -- sh -c 'echo until $AWS_CREDENTIAL_EXPIRATION'")]
+pub(crate) struct Exec {
+    /// The profile [default: AWS_PROFILE if `sorry` wrote it, else the only one that is live]
+    #[arg(value_parser = profile)]
+    pub(crate) profile: Option<ProfileName>,
+    /// The command and its words, after `--`
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+A profile written with `--deliver process` is named in AWS_PROFILE and nothing else, so that SDKs
+renew by themselves; of others the keys are set. Batch systems hand the environment on: keys do not
+belong into a shell that submits jobs.
+
+Examples:
+  eval \"$(sorry env)\"
+  eval \"$(sorry env sue-developer --keys)\"
+  eval \"$(sorry env --unset)\"
+  sorry env --shell fish | source
+  eval `sorry env --shell csh`")]
+pub(crate) struct Env {
+    /// The profile [default: AWS_PROFILE if `sorry` wrote it, else the only one that is live]
+    #[arg(value_parser = profile, conflicts_with = "unset")]
+    pub(crate) profile: Option<ProfileName>,
+    /// Set the keys in any case, and show them on a terminal, too
+    #[arg(long, conflicts_with = "unset")]
+    pub(crate) keys: bool,
+    /// Take everything out of the shell that could be a credential
+    #[arg(long)]
+    pub(crate) unset: bool,
+    /// Which shell reads it
+    #[arg(long, default_value = "sh")]
+    pub(crate) shell: EnvShell,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    group(clap::ArgGroup::new("how").required(true)),
+    after_help = "\
+The link signs in whoever has it. `--open` hands it to the browser in a file that only you can read,
+which is then removed; `--print` shows it.
+
+Examples:
+  sorry console --open
+  sorry console sue-developer --open --destination s3
+  sorry console --print --duration 1h"
+)]
+pub(crate) struct Console {
+    /// The profile [default: AWS_PROFILE if `sorry` wrote it, else the only one that is live]
+    #[arg(value_parser = profile)]
+    pub(crate) profile: Option<ProfileName>,
+    /// Open it in the browser
+    #[arg(long, group = "how")]
+    pub(crate) open: bool,
+    /// Print the link
+    #[arg(long, group = "how")]
+    pub(crate) print: bool,
+    /// Where to go: a service, such as s3, or a URL
+    #[arg(long, value_name = "SERVICE|URL")]
+    pub(crate) destination: Option<String>,
+    /// How long the browser stays signed in, 15m to 12h [default: AWS's; the session's end ends it in any case]
+    #[arg(long, value_name = "DURATION", value_parser = time::seconds)]
+    pub(crate) duration: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+`sorry request --deliver process` writes it into the config file, for SDKs to call. It never asks
+anything: the vault is opened through the ssh-agent. Credentials are renewed when 20 minutes are
+left; as long as those at hand are good they are printed, whatever else fails. Within 25 seconds
+there is one JSON object on standard output, or one line on standard error.
+
+Example:
+  sorry credential-process --session 7k3m9q2x4v8n1c5d")]
+pub(crate) struct CredentialProcess {
+    /// The session, by its whole id
+    #[arg(long)]
+    pub(crate) session: String,
 }
 
 #[derive(Args, Debug)]
@@ -187,7 +314,8 @@ pub(crate) struct Status {
 #[command(after_help = "\
 Examples:
   sorry renew 7k3m
-  sorry renew 7k3m --profile other")]
+  sorry renew 7k3m --profile other
+  sorry renew 7k3m --deliver process")]
 pub(crate) struct Renew {
     /// The session: its id, or the beginning of it
     pub(crate) session: String,
@@ -249,6 +377,72 @@ pub(crate) struct WhoAmI {
     pub(crate) output: Text,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Profiles {
+    /// Show all profiles: their form, session and where they are
+    List(ListProfiles),
+    /// Look for what tools read differently, what is over, and who else can read it
+    Check(CheckProfiles),
+    /// Mend what can be mended without taking anything that `sorry` did not write
+    Fix(FixProfiles),
+    /// Remove every profile that `sorry` wrote
+    #[command(after_help = "Examples:\n  sorry profiles reset --dry-run\n  sorry profiles reset --yes")]
+    Reset(MendProfiles),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  sorry profiles list
+  sorry profiles list --output json")]
+pub(crate) struct ListProfiles {
+    #[command(flatten)]
+    pub(crate) output: TableOutput,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Exits with 1 if it finds anything.
+
+Examples:
+  sorry profiles check
+  sorry profiles check --offline --output json")]
+pub(crate) struct CheckProfiles {
+    /// Do not ask the service which sessions are over
+    #[arg(long)]
+    pub(crate) offline: bool,
+    #[command(flatten)]
+    pub(crate) output: TableOutput,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Shows what it will do and asks. Files are copied beside themselves first, for you alone to read.
+
+Examples:
+  sorry profiles fix --dry-run
+  sorry profiles fix --yes")]
+pub(crate) struct FixProfiles {
+    /// Do not ask the service which sessions are over
+    #[arg(long)]
+    pub(crate) offline: bool,
+    #[command(flatten)]
+    pub(crate) mend: MendProfiles,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MendProfiles {
+    /// Do it without asking
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) yes: bool,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Overwrite files that cannot be replaced (bind mounts), keeping a copy
+    #[arg(long)]
+    pub(crate) in_place: bool,
+}
+
 #[derive(Args, Debug)]
 #[command(after_help = "Example:\n  sorry doctor")]
 pub(crate) struct Doctor {
@@ -264,21 +458,22 @@ pub(crate) enum Admin {
         after_help = "Examples:\n  sorry admin callers add sue-mgr --tier developer=8\n  sorry admin callers list"
     )]
     Callers(Callers),
-    /// Let the sweep go on when it holds
+    /// Show what the sweep holds, and let it go
     Sweep(Sweep),
 }
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The sweep deletes nothing when its memory is missing or too much looks orphaned. Look at what it
-reported; if it is right, confirm, and the next sweep removes what it held.
+The sweep deletes nothing when a table was lost or too much looks orphaned: it holds. Look at
+what it holds; if it is right, confirm, and the next sweeps remove those roles and no others.
 
-Example:
+Examples:
+  sorry admin sweep
   sorry admin sweep --confirm")]
 pub(crate) struct Sweep {
-    /// Confirm that what the sweep held may go
-    #[arg(long, required = true)]
-    pub(crate) confirm: bool,
+    /// Let go what is held: what was shown with this digest, or what is held now
+    #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true)]
+    pub(crate) confirm: Option<Option<String>>,
     #[command(flatten)]
     pub(crate) output: Text,
 }

@@ -107,6 +107,10 @@ impl CliError {
                     .hint("is there a network, a proxy (`HTTPS_PROXY`), a CA bundle (`AWS_CA_BUNDLE`)?"),
             };
         };
+        let message = refused.message().unwrap_or_default();
+        if let Some(seconds) = sorry_credentials::clock_is_off(refused.code(), message) {
+            return Self::from(sorry_credentials::Error::Clock { seconds });
+        }
         let code = refused.code().unwrap_or("Unknown");
         let said = refused.message().unwrap_or("without saying why");
         let made = |exit| Self::new(exit, format!("cannot {what}: AWS says `{said}`")).code(code);
@@ -212,6 +216,20 @@ pub(crate) fn causes(error: &dyn StdError) -> String {
 impl From<NameError> for CliError {
     fn from(error: NameError) -> Self {
         Self::usage(error.to_string()).hint(error.hint()).code(ErrorCode::InvalidInput.as_str())
+    }
+}
+
+impl From<sorry_credentials::Error> for CliError {
+    fn from(error: sorry_credentials::Error) -> Self {
+        use sorry_credentials::Error;
+        let exit = match &error {
+            Error::SessionId(_) | Error::NoAgent | Error::Incomplete(_) => Exit::Usage,
+            Error::NoVault(_) | Error::NotCached(_) | Error::Over { .. } => Exit::NotFound,
+            Error::Refused { .. } | Error::MfaOver(_) => Exit::Refused,
+            Error::Unreachable(_) | Error::TimedOut { .. } => Exit::Unreachable,
+            _ => Exit::Failed,
+        };
+        Self::new(exit, error.to_string()).hint(format!("run `{}`", error.remedy()))
     }
 }
 

@@ -35,6 +35,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
     variables: BTreeMap<String, String>,
+    batch: Option<String>,
     secret_access_key: Option<SecretString>,
     is_temporary: bool,
 }
@@ -45,11 +46,18 @@ impl Environment {
     pub(crate) fn of_process() -> Self {
         let read = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let named = |name: &&str| read(name).map(|value| ((*name).to_owned(), value));
+        let is_batch = |name: &String| env_vars::BATCH.iter().any(|beginning| name.starts_with(beginning));
         Self {
             variables: env_vars::READ.iter().filter_map(named).collect(),
             secret_access_key: read(env_vars::AWS_SECRET_ACCESS_KEY).map(SecretString::from),
             is_temporary: read(env_vars::AWS_SESSION_TOKEN).is_some(),
+            batch: names_of_process().find(is_batch),
         }
+    }
+
+    /// A variable that says that this is, or belongs to, a batch job.
+    pub(crate) fn batch(&self) -> Option<&str> {
+        self.batch.as_deref()
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
@@ -60,6 +68,11 @@ impl Environment {
     pub(crate) fn key(&self) -> Option<(&str, &SecretString, bool)> {
         Some((self.get(env_vars::AWS_ACCESS_KEY_ID)?, self.secret_access_key.as_ref()?, self.is_temporary))
     }
+}
+
+/// The names of all variables of this process, for whoever hands its environment on.
+pub(crate) fn names_of_process() -> impl Iterator<Item = String> {
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())
 }
 
 /// URL of the service's stage.
@@ -117,8 +130,11 @@ pub(crate) struct Settings {
     endpoint: OnceLock<Endpoint>,
     /// As `endpoint`.
     region: OnceLock<String>,
+    /// Folder of the file of settings and of the vault.
+    pub(crate) config_folder: PathBuf,
+    /// Folder of what is cached.
+    pub(crate) state_folder: PathBuf,
     config_file: PathBuf,
-    state_folder: PathBuf,
     home: PathBuf,
     /// The agent that opens the vault.
     pub(crate) ssh_auth_sock: Option<PathBuf>,
@@ -138,14 +154,12 @@ struct ConfigFile {
 impl Settings {
     pub(crate) fn new(flags: &Global, environment: Environment) -> Result<Self> {
         let home = environment.get(env_vars::HOME).map(PathBuf::from).unwrap_or_default();
-        let config_file = environment
-            .get(env_vars::XDG_CONFIG_HOME)
-            .map_or_else(|| home.join(".config"), PathBuf::from)
-            .join("sorry/config.toml");
-        let state_folder = environment
-            .get(env_vars::XDG_STATE_HOME)
-            .map_or_else(|| home.join(".local/state"), PathBuf::from)
-            .join("sorry");
+        let folder = |name, standard| {
+            environment.get(name).map_or_else(|| home.join(standard), PathBuf::from).join("sorry")
+        };
+        let config_folder = folder(env_vars::XDG_CONFIG_HOME, ".config");
+        let state_folder = folder(env_vars::XDG_STATE_HOME, ".local/state");
+        let config_file = config_folder.join("config.toml");
         let file = config(&config_file)?;
         // The file before the environment, which a login over SSH sets to the agent of another machine.
         let ssh_auth_sock = file.ssh_auth_sock.as_deref().or(environment.get(env_vars::SSH_AUTH_SOCK));
@@ -177,6 +191,7 @@ impl Settings {
             caller_profile: flags.caller_profile.clone(),
             endpoint: endpoint.map(OnceLock::from).unwrap_or_default(),
             region: region.map(OnceLock::from).unwrap_or_default(),
+            config_folder,
             config_file,
             state_folder,
             home,
@@ -193,8 +208,7 @@ impl Settings {
 
     /// Where the vault lies: beside the file of settings, and in the state folder.
     pub(crate) fn store(&self) -> Store {
-        let folder = self.config_file.parent().map(Path::to_owned).unwrap_or_default();
-        Store::new(folder, self.state_folder.clone())
+        Store::new(self.config_folder.clone(), self.state_folder.clone())
     }
 
     /// A path as people write it.
@@ -234,6 +248,14 @@ impl Settings {
         }
         let found = aws_config::meta::region::ProvideRegion::region(&profile.build()).await;
         found.map(|region| region.to_string()).or_else(|| self.endpoint.get()?.region().map(str::to_owned))
+    }
+
+    /// Where STS is, if not where AWS has it.
+    pub(crate) fn sts_endpoint(&self) -> Option<&str> {
+        let environment = &self.environment;
+        environment
+            .get(env_vars::AWS_ENDPOINT_URL_STS)
+            .or_else(|| environment.get(env_vars::AWS_ENDPOINT_URL))
     }
 
     /// Certificate authorities to trust instead of the system's.

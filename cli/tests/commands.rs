@@ -122,6 +122,8 @@ macro_rules! assert_ran {
             (r"/[^ `]*/\.tmp[A-Za-z0-9]+", "[HOME]"),
             // The column is as wide as the longest distance is today.
             (r"ENDS {2,}", "ENDS  "),
+            // And this one as the folder for temporary files has it.
+            (r"WHERE {2,}", "WHERE  "),
         ]}, { insta::assert_snapshot!($ran.to_string()) })
     };
 }
@@ -194,6 +196,10 @@ fn every_command_explains_itself() {
         ("status", vec!["status"]),
         ("renew", vec!["renew"]),
         ("revoke", vec!["revoke"]),
+        ("exec", vec!["exec"]),
+        ("env", vec!["env"]),
+        ("console", vec!["console"]),
+        ("credential_process", vec!["credential-process"]),
         ("tiers", vec!["tiers"]),
         ("tiers_show", vec!["tiers", "show"]),
         ("whoami", vec!["whoami"]),
@@ -203,6 +209,11 @@ fn every_command_explains_itself() {
         ("admin_callers_list", vec!["admin", "callers", "list"]),
         ("admin_callers_remove", vec!["admin", "callers", "remove"]),
         ("admin_sweep", vec!["admin", "sweep"]),
+        ("profiles", vec!["profiles"]),
+        ("profiles_list", vec!["profiles", "list"]),
+        ("profiles_check", vec!["profiles", "check"]),
+        ("profiles_fix", vec!["profiles", "fix"]),
+        ("profiles_reset", vec!["profiles", "reset"]),
         ("vault", vec!["vault"]),
         ("vault_status", vec!["vault", "status"]),
         ("vault_add_key", vec!["vault", "add-key"]),
@@ -234,7 +245,7 @@ fn words_that_are_not_a_command_line_exit_2() {
         &["request", "--tier", "Developer!", "--hours", "1"],
         &["request", "--tier", "developer", "--hours", "1", "--profile", "a b"],
         &["list", "--status", "gone"],
-        &["admin", "sweep"],
+        &["admin", "sweep", "--confirm", "0123"],
         &["admin", "callers", "add", "sue-mgr", "--tier", "developer"],
         &["status", "not-an-id"],
         &["nonsense"],
@@ -661,6 +672,7 @@ fn the_doctor_looks_at_clock_and_key_and_files() {
         ("key", true),
         ("identity", true),
         ("registry", false),
+        ("vault", true),
         ("environment", true),
         ("credentials file", false),
         ("config file", true),
@@ -738,6 +750,44 @@ fn a_caller_that_the_registry_refuses_leaves_no_user_and_no_key() {
     );
     assert!(asked[3].body.contains("policy%2Fsorry%2Fservice%2Fsorry-caller"), "{}", asked[3].body);
     assert_ran!(ran);
+}
+
+fn held(confirmed: bool) -> Value {
+    let mut held = json!({"hold": {
+        "since": "2026-11-21T03:00:00Z", "because": "6 of 7 principals have no session", "count": 2,
+        "digest": "0123456789abcdef0123456789abcdef",
+        "roles": ["sorry-sue-developer-7k3m9q2x", "sorry-ann-developer-0a1b2c3d"],
+    }});
+    if confirmed {
+        held["confirmed_at"] = json!("2026-11-21T04:00:00Z");
+        held["confirmed"] = held["hold"]["roles"].clone();
+    }
+    held
+}
+
+#[test]
+fn what_the_sweep_holds_is_shown_and_exactly_that_is_confirmed() {
+    let (look, confirm) = ("GET /v1/admin/sweep", "PUT /v1/admin/sweep/confirmation");
+    let server = Server::start(vec![answer(look, 200, held(false))]);
+    assert_ran!(Desk::facing(&server).run(&["admin", "sweep"]));
+    for (words, digest) in [
+        (&["admin", "sweep", "--confirm"] as &[&str], "0123456789abcdef0123456789abcdef"),
+        (&["admin", "sweep", "--confirm=seen-before"], "seen-before"),
+    ] {
+        let server = Server::start(vec![answer(look, 200, held(false)), answer(confirm, 200, held(true))]);
+        let ran = Desk::facing(&server).run(words);
+        assert_eq!(ran.exit, 0, "{ran}");
+        let body: Value = serde_json::from_str(&server.asked()[1].body).unwrap();
+        assert_eq!(body, json!({"digest": digest}));
+        assert!(ran.stdout.contains("sorry-sue-developer-7k3m9q2x"), "{ran}");
+    }
+}
+
+#[test]
+fn nothing_held_is_nothing_to_confirm() {
+    let server = Server::start(vec![answer("GET /v1/admin/sweep", 200, json!({}))]);
+    assert_ran!(Desk::facing(&server).run(&["admin", "sweep", "--confirm"]));
+    assert_eq!(server.asked().len(), 1, "nothing is confirmed unseen");
 }
 
 #[test]
@@ -907,12 +957,12 @@ fn a_new_key_is_waited_for_until_aws_knows_it_and_every_other_refusal_is_final()
     let asked = server.asked();
     assert!(asked[7].header("authorization").contains("AKIANEWNEWNEWNEWNEW1"));
     assert_eq!(ran.exit, 0, "{ran}");
-    assert!(ran.stdout.contains("NewSecret") && ran.stderr.contains("It works already"), "{ran}");
+    assert!(ran.stdout.contains("NewSecret") && ran.stderr.contains("The key works already"), "{ran}");
 
     let server = Server::start([new_key(), vec![xml_refusal("SignatureDoesNotMatch")]].concat_answers());
     let ran = Desk::facing(&server).run(&words);
     assert_eq!(server.asked().len(), 7);
-    assert!(ran.exit == 0 && ran.stderr.contains("Whether it works could not be seen"), "{ran}");
+    assert!(ran.exit == 0 && ran.stderr.contains("whether the key works could not be seen"), "{ran}");
 
     // A key that was not just made is refused at once.
     let server = Server::start(vec![xml_refusal("InvalidClientTokenId")]);
@@ -985,4 +1035,103 @@ fn a_code_is_spent_only_when_the_role_is_ten_seconds_old() {
     assert_eq!(ran.exit, 0, "{ran}");
     assert!(server.asked()[2].body.contains("TokenCode=123456"));
     assert!(waited.as_millis() >= 2500, "{waited:?}: {ran}");
+}
+
+/// A desk whose files hold a key without an end, a line that tools read differently, and two profiles of ours.
+fn untidy(desk: &Desk) {
+    let mut file = fs::OpenOptions::new().append(true).open(desk.credentials()).unwrap();
+    std::io::Write::write_all(
+        &mut file,
+        format!(
+            "[sue-developer]\naws_access_key_id = ASIAEXAMPLEEXAMPLE12\naws_secret_access_key = {SECRET}\n\
+             aws_session_token = {SECRET}\nsorry_session = {ID}\nsorry_expires_at = 2026-01-01T00:00:00Z\n"
+        )
+        .as_bytes(),
+    )
+    .unwrap();
+    fs::write(
+        desk.home.path().join(".aws/config"),
+        "[profile bootstrap]\nregion = eu-west-1 # near\n[profile sue-developer]\nregion = eu-west-1\nsorry_session = 1\n\
+         [profile sue-admin]\nregion = eu-west-1\ncredential_process = /usr/bin/sorry credential-process --session 0c9d000000000000\n\
+         sorry_session = 0c9d000000000000\nsorry_expires_at = 2099-01-01T00:00:00Z\n",
+    )
+    .unwrap();
+    fs::set_permissions(desk.home.path().join(".aws/config"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(desk.home.path().join(".aws"), fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn profiles_are_shown_without_secrets() {
+    let desk = Desk::at("");
+    untidy(&desk);
+    let listed = desk.run(&["profiles", "list", "--output", "json"]);
+    let json = listed.json();
+    let forms: Vec<_> = json["profiles"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            (row["profile"].as_str().unwrap(), row["form"].as_str().unwrap(), row["state"].as_str().unwrap())
+        })
+        .collect();
+    assert_eq!(
+        forms,
+        [("bootstrap", "keys", ""), ("sue-developer", "keys", "expired"), ("sue-admin", "process", "valid")]
+    );
+    assert_eq!(json["profiles"][2]["session"], "0c9d000000000000");
+    let table = desk.run(&["profiles", "list"]);
+    assert_eq!(table.exit, 0, "{table}");
+    assert!(table.stdout.starts_with("PROFILE"), "{table}");
+}
+
+#[test]
+fn what_is_wrong_is_said_and_mended_as_far_as_it_is_ours() {
+    let desk = Desk::at("");
+    untidy(&desk);
+    assert_ran!(desk.run(&["profiles", "check", "--offline"]));
+    let before = fs::read_to_string(desk.credentials()).unwrap();
+    assert_ran!(desk.run(&["profiles", "fix", "--offline", "--dry-run"]));
+    let unasked = desk.run(&["profiles", "fix", "--offline"]);
+    assert_eq!((unasked.exit, unasked.stderr.contains("--yes")), (1, true), "{unasked}");
+    assert_eq!(fs::read_to_string(desk.credentials()).unwrap(), before);
+
+    let fixed = desk.run(&["profiles", "fix", "--offline", "--yes"]);
+    assert_eq!(fixed.exit, 0, "{fixed}");
+    let after = fs::read_to_string(desk.credentials()).unwrap();
+    assert!(after.starts_with("# mine\n[bootstrap]\n") && !after.contains("sue-developer"));
+    let copies: Vec<_> = fs::read_dir(desk.home.path().join(".aws"))
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_name().to_str().unwrap().starts_with("credentials.sorry-backup-"))
+        .collect();
+    assert_eq!(copies.len(), 1);
+    assert_eq!(fs::read_to_string(copies[0].path()).unwrap(), before);
+    assert_eq!(copies[0].metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let left = desk.run(&["profiles", "check", "--offline", "--output", "json"]);
+    let json = left.json();
+    let codes: Vec<_> =
+        json["findings"].as_array().unwrap().iter().map(|row| row["code"].as_str().unwrap()).collect();
+    assert_eq!((left.exit, codes), (1, vec!["InlineComment", "LongLivedSecret"]));
+
+    let reset = desk.run(&["profiles", "reset", "--yes"]);
+    assert_eq!(reset.exit, 0, "{reset}");
+    let config = fs::read_to_string(desk.home.path().join(".aws/config")).unwrap();
+    assert_eq!(config, "[profile bootstrap]\nregion = eu-west-1 # near\n");
+}
+
+#[test]
+fn a_profile_whose_session_was_revoked_is_found_by_asking_the_service() {
+    let over = json!({"sessions": [session_called("0c9d000000000000", "REVOKED")]});
+    let server = Server::start(vec![answer("GET /v1/sessions?scope=mine", 200, over)]);
+    let desk = Desk::facing(&server);
+    untidy(&desk);
+    let found = desk.run(&["profiles", "check", "--output", "json"]).json();
+    let codes: Vec<_> = found["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["profile"] == "sue-admin")
+        .map(|row| row["code"].as_str().unwrap())
+        .collect();
+    assert_eq!(codes, ["SessionOver"]);
 }

@@ -15,6 +15,10 @@ need cc "Rust links with it" "install a C compiler, such as Debian's package gcc
 need python3 "the local AWS and the checks run in it" "install Python 3.10 or later, with venv"
 need node "the state machine is checked with it" "install Node.js 20 or later"
 need npm "the state machine's checker comes with it" "install npm, which comes with Node.js"
+# The vault is tested with OpenSSH's own tools. Where that needs nobody's password, they are installed.
+if ! command -v ssh-agent >/dev/null && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+  apt-get install --yes --quiet --no-install-recommends openssh-client >&2 || true
+fi
 for tool in ssh-agent ssh-add ssh-keygen; do
   need "$tool" "the vault is tested with OpenSSH's own tools" "install OpenSSH's client, such as Debian's package openssh-client"
 done

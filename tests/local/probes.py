@@ -812,6 +812,23 @@ def resource_policy_in_open_api(aws: LocalAws) -> None:
 
 
 @probe
+def api_ids_have_ten_characters(aws: LocalAws) -> None:
+    """An API's id is as long as on AWS, and `?` in a policy stands for one character of it."""
+    deny = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "execute-api:Invoke",
+        "Resource": f"arn:aws:execute-api:*:{ACCOUNT}:??????????/*/GET/admin",
+    }
+    document = open_api(aws.function(), {"Version": "2012-10-17", "Statement": [deny]})
+    api, caller = aws.api(document), aws.user(allow("execute-api:Invoke"))
+    status, body = aws.call_api(caller, api, "/open")
+    assert status == 200, body
+    status, body = aws.call_api(caller, api, "/admin")
+    assert status == 403, body
+
+
+@probe
 def source_address_is_the_connection(aws: LocalAws) -> None:
     """`requestContext.identity.sourceIp` is where the connection comes from, whatever X-Forwarded-For says."""
     api, caller = aws.api(open_api(aws.function())), aws.user(allow("execute-api:Invoke"))

@@ -606,3 +606,51 @@ mod hooks {
         }
     }
 }
+
+/// A person who is registered the moment their user was made, and asks: IAM takes up to half a minute to know them.
+#[test]
+fn a_caller_that_iam_learns_of_late_is_granted_and_one_that_it_never_does_is_named() {
+    for (known_after, granted) in [(1, true), (30, true), (44, true), (100, false)] {
+        let mut bench = Bench::new();
+        bench.world.know_principals_from(moment(known_after));
+        assert_eq!(bench.service.request("developer", "request-1").unwrap().status, 202);
+        bench.run_for(60);
+        let row = bench.session().unwrap();
+        let label = format!("known after {known_after} s: {:?}", row.end);
+        if granted {
+            assert_eq!(row.state, State::Active, "{label}");
+            continue;
+        }
+        let failure = row.end.as_ref().unwrap().failure.clone().unwrap();
+        assert_eq!(failure.code, "CallerUnknownToIam", "{label}");
+        let caller = harness::sue();
+        assert!(
+            failure.message.contains(&caller.arn) && failure.message.contains(&caller.unique_id),
+            "{label}"
+        );
+        bench.settle();
+        assert_eq!(bench.session().unwrap().state, State::Failed, "{label}");
+        bench.assert_settled(&label);
+    }
+}
+
+#[test]
+fn a_window_that_is_over_is_not_tried_again() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.service.request("developer", "request-1").unwrap().status, 202);
+    let tries = std::rc::Rc::new(std::cell::Cell::new(0));
+    let counted = tries.clone();
+    bench.workflows.watch(move |world, execution| {
+        if execution.state == "Provision" {
+            if counted.get() == 0 {
+                world.advance(3600);
+            }
+            counted.set(counted.get() + 1);
+        }
+    });
+    bench.run_for(3660);
+    let row = bench.session().unwrap();
+    assert_eq!((row.state, tries.get()), (State::Failed, 1));
+    assert_eq!(row.end.clone().unwrap().failure.unwrap().code, "WindowOver");
+    bench.assert_settled(&"a window that is over");
+}

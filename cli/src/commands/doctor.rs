@@ -80,7 +80,7 @@ async fn service(app: &App, checks: &mut Vec<Check>) {
     };
     let answer = match api::knock(&connector, endpoint).await {
         Ok(answer) => answer,
-        Err(unreached) => return checks.push(Check::of("network", unreached.told(endpoint).0)),
+        Err(unreached) => return checks.push(Check::of("network", unreached.told(endpoint.url()).0)),
     };
     checks.push(Check::ok("network", "the endpoint answers"));
     checks.push(match answer.skew((app.clock)()) {

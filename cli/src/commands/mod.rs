@@ -2,8 +2,13 @@
 
 mod admin;
 mod completions;
+mod console;
+pub(crate) mod credential_process;
 mod doctor;
+mod env;
+mod exec;
 mod list;
+mod profiles;
 mod renew;
 mod request;
 mod revoke;
@@ -25,9 +30,14 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<u8> {
         Command::Status(arguments) => status::run(app, &arguments).await,
         Command::Renew(arguments) => renew::run(app, &arguments).await,
         Command::Revoke(arguments) => revoke::run(app, &arguments).await,
+        Command::Exec(arguments) => exec::run(app, &arguments).await,
+        Command::Env(arguments) => env::run(app, &arguments).await,
+        Command::Console(arguments) => console::run(app, &arguments).await,
+        Command::CredentialProcess(arguments) => credential_process::run(app, &arguments),
         Command::Tiers(arguments) => tiers::run(app, arguments).await,
         Command::Whoami(arguments) => whoami::run(app, &arguments).await,
         Command::Admin(arguments) => admin::run(app, arguments).await,
+        Command::Profiles(arguments) => profiles::run(app, arguments).await,
         Command::Doctor(arguments) => doctor::run(app, &arguments).await,
         Command::Completions { shell } => completions::run(app, shell),
     }

@@ -54,6 +54,11 @@ impl App {
         protection.get_or_insert_with(Protection::new);
     }
 
+    /// Before another program takes the place of this one, which is to have the limits that it would have had.
+    pub(crate) fn unprotect(&self) {
+        drop(self.vault.protection.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
     /// The vault as it lies there, shut. What is odd about it is said once.
     pub(crate) fn stored_vault(&self) -> Result<Option<Stored>> {
         let stored = self.store().read(&files::actor(self))?;

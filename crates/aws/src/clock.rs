@@ -1,4 +1,4 @@
-//! The system's clock. Only `main.rs` of a function gives it to a step.
+//! The system's clock. `main.rs` of a function gives it to a step; an adapter asks it only how old something of AWS is.
 
 use jiff::Timestamp;
 use sorry_session::ports::Clock;

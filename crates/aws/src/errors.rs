@@ -37,15 +37,15 @@ pub(crate) fn port_error<E: ProvideErrorMetadata>(
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
             let code = service.err().code().unwrap_or("Unknown");
+            let message = service.err().message();
             // AWS's messages name principals and resources, which is what an operator needs; none of them repeats a secret.
-            let text = format!("{call}: {code}: {}", service.err().message().unwrap_or("no message"));
+            let text = format!("{call}: {code}: {}", message.unwrap_or("no message"));
             if THROTTLED.contains(&code) || status == 429 {
                 PortError::Throttled(text)
             } else if status >= 500 || code == "RequestTimeout" || code == "ServiceFailure" {
                 PortError::Unavailable(text)
-            } else if invalid_principal(code, service.err().message()) {
-                // A user made seconds ago cannot be named in a trust policy yet.
-                PortError::Throttled(text)
+            } else if invalid_principal(code, message) {
+                PortError::UnknownPrincipal(text)
             } else {
                 PortError::Refused(text)
             }
@@ -59,7 +59,53 @@ pub(crate) fn port_error<E: ProvideErrorMetadata>(
     }
 }
 
+/// A user or role made seconds ago cannot be named in a trust policy yet, and one that is gone never.
 fn invalid_principal(code: &str, message: Option<&str>) -> bool {
     code.starts_with("MalformedPolicyDocument")
         && message.is_some_and(|text| text.contains("Invalid principal"))
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_iam::{error::ErrorMetadata, operation::create_role::CreateRoleError};
+    use aws_smithy_types::body::SdkBody;
+
+    use super::*;
+
+    fn meaning(status: u16, code: &str, message: &str) -> PortError {
+        let error = CreateRoleError::generic(ErrorMetadata::builder().code(code).message(message).build());
+        let answer = HttpResponse::new(status.try_into().unwrap(), SdkBody::empty());
+        port_error("CreateRole", &SdkError::service_error(error, answer))
+    }
+
+    #[test]
+    fn an_unknown_principal_is_neither_a_throttle_nor_a_bad_policy() {
+        let unknown = meaning(
+            400,
+            "MalformedPolicyDocument",
+            "Invalid principal in policy: \"AWS\":\"arn:aws:iam::123456789012:user/x\"",
+        );
+        assert!(matches!(unknown, PortError::UnknownPrincipal(_)), "{unknown:?}");
+        let malformed = meaning(400, "MalformedPolicyDocument", "Syntax errors in policy.");
+        assert!(matches!(malformed, PortError::Refused(_)), "{malformed:?}");
+    }
+
+    #[test]
+    fn what_may_pass_is_told_from_what_may_not() {
+        for (status, code, expected) in [
+            (400, "Throttling", PortError::Throttled(String::new())),
+            (429, "Other", PortError::Throttled(String::new())),
+            (409, "ConcurrentModification", PortError::Throttled(String::new())),
+            (500, "ServiceFailure", PortError::Unavailable(String::new())),
+            (403, "AccessDenied", PortError::Refused(String::new())),
+            (409, "LimitExceeded", PortError::Refused(String::new())),
+        ] {
+            let found = meaning(status, code, "no");
+            assert_eq!(
+                std::mem::discriminant(&found),
+                std::mem::discriminant(&expected),
+                "{code}: {found:?}"
+            );
+        }
+    }
 }

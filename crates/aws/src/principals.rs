@@ -1,23 +1,33 @@
 //! Session principals in IAM.
 
+use std::time::Duration;
+
 use aws_sdk_iam::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     operation::RequestId,
+    primitives::DateTime,
     types::{Role, Tag},
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use jiff::Timestamp;
 use sorry_policy::RoleName;
 use sorry_session::{
-    ports::{PortError, Presence, PrincipalProvisioner, RoleCreated, RoleDeleted, RoleSeen},
+    ports::{Clock, PortError, Presence, PrincipalProvisioner, RoleCreated, RoleDeleted, RoleSeen},
     provision::{RolePlan, SESSION_PATH, SESSION_TAG},
     session::CreatedRole,
 };
 
-use crate::errors::{code, port_error};
+use crate::{
+    clock::SystemClock,
+    errors::{code, port_error},
+};
 
 const NO_SUCH_ENTITY: &str = "NoSuchEntity";
 const ACCESS_DENIED: &str = "AccessDenied";
+/// How long IAM may contradict itself about a new role. The workflow's own tries last about as long, so that a call that is refused
+/// for good is named so in the end.
+const PROPAGATION: Duration = Duration::from_secs(10);
 
 /// Roles under `/sorry/session/`.
 #[derive(Clone, Debug)]
@@ -35,15 +45,37 @@ impl IamPrincipals {
     ///
     /// IAM authorises a call on a role that does not exist against an ARN without its path, which the function's policy does not
     /// allow: it is then refused and not "no such entity". Looking at the role (allowed by its name) tells the two apart.
+    ///
+    /// For some seconds after a role was made, one part of IAM shows it and another refuses calls on it for the same reason. That
+    /// is not for good: it is answered as such, and tried again.
     async fn is_gone<E: ProvideErrorMetadata>(
         &self,
+        call: &str,
         role: &RoleName,
         error: &SdkError<E, HttpResponse>,
     ) -> Result<bool, PortError> {
         match code(error) {
             Some(NO_SUCH_ENTITY) => Ok(true),
-            Some(ACCESS_DENIED) => Ok(self.role(role).await?.is_none()),
+            Some(ACCESS_DENIED) => match self.look(role).await? {
+                None => Ok(true),
+                Some(seen) if is_fresh(seen.create_date(), SystemClock.now()) => {
+                    let message = error.as_service_error().and_then(|error| error.message());
+                    Err(PortError::Unavailable(format!(
+                        "{call}: {ACCESS_DENIED} on a role made a moment ago: {}",
+                        message.unwrap_or("no message")
+                    )))
+                }
+                Some(_) => Ok(false),
+            },
             _ => Ok(false),
+        }
+    }
+
+    async fn look(&self, name: &RoleName) -> Result<Option<Role>, PortError> {
+        match self.client.get_role().role_name(name.as_str()).send().await {
+            Ok(answer) => Ok(answer.role),
+            Err(error) if code(&error) == Some(NO_SUCH_ENTITY) => Ok(None),
+            Err(error) => Err(port_error("GetRole", &error)),
         }
     }
 
@@ -56,10 +88,15 @@ impl IamPrincipals {
     ) -> Result<Option<T>, PortError> {
         match answer {
             Ok(answer) => Ok(Some(answer)),
-            Err(error) if self.is_gone(role, &error).await? => Ok(None),
+            Err(error) if self.is_gone(call, role, &error).await? => Ok(None),
             Err(error) => Err(port_error(call, &error)),
         }
     }
+}
+
+/// Whether a role was made so lately that IAM may refuse what it will allow.
+fn is_fresh(created: &DateTime, now: Timestamp) -> bool {
+    now.as_second().saturating_sub(created.secs()).unsigned_abs() < PROPAGATION.as_secs()
 }
 
 fn created(role: &Role) -> CreatedRole {
@@ -83,7 +120,8 @@ impl PrincipalProvisioner for IamPrincipals {
             .set_tags(Some(tags));
         match call.send().await {
             Ok(answer) => {
-                tracing::info!(request_id = answer.request_id(), role = %plan.name, "role created");
+                // Not `request_id`: that is the function's own, on every line.
+                tracing::info!(iam_request_id = answer.request_id(), role = %plan.name, "role created");
                 let role = answer.role().map(created);
                 role.map(RoleCreated::New)
                     .ok_or_else(|| PortError::Unreadable("CreateRole: no role".to_owned()))
@@ -94,18 +132,15 @@ impl PrincipalProvisioner for IamPrincipals {
     }
 
     async fn role(&self, name: &RoleName) -> Result<Option<RoleSeen>, PortError> {
-        match self.client.get_role().role_name(name.as_str()).send().await {
-            Ok(answer) => Ok(answer.role().map(|role| RoleSeen {
-                role: created(role),
-                session: role
-                    .tags()
-                    .iter()
-                    .find(|tag| tag.key() == SESSION_TAG)
-                    .map(|tag| tag.value().to_owned()),
-            })),
-            Err(error) if code(&error) == Some(NO_SUCH_ENTITY) => Ok(None),
-            Err(error) => Err(port_error("GetRole", &error)),
-        }
+        let seen = self.look(name).await?;
+        Ok(seen.map(|role| RoleSeen {
+            role: created(&role),
+            session: role
+                .tags()
+                .iter()
+                .find(|tag| tag.key() == SESSION_TAG)
+                .map(|tag| tag.value().to_owned()),
+        }))
     }
 
     async fn put_inline_policy(
@@ -182,5 +217,19 @@ impl PrincipalProvisioner for IamPrincipals {
             }
         }
         Ok(names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_for_good_once_the_role_is_no_longer_new() {
+        let created = DateTime::from_secs(1_767_225_600);
+        let now = |seconds: i64| Timestamp::from_second(1_767_225_600 + seconds).unwrap();
+        for (seconds, fresh) in [(0, true), (9, true), (10, false), (3_600, false), (-3, true)] {
+            assert_eq!(is_fresh(&created, now(seconds)), fresh, "{seconds}");
+        }
     }
 }

@@ -8,12 +8,13 @@ use serde::de::DeserializeOwned;
 use sorry_session::{
     CallerEntry,
     events::AuditRecord,
-    ports::{Committed, PortError, Registry, SweepMemory},
+    hold::SweepMemory,
+    ports::{Committed, PortError, Registry},
 };
 
 use crate::{
     errors::port_error,
-    item::{from_item, string, to_item},
+    item::{from_item, number, string, to_item},
     sessions::{Transaction, put_audit, transact},
 };
 
@@ -122,17 +123,31 @@ impl Registry for DynamoRegistry {
         Ok(self.read(SWEEP.to_owned()).await?.unwrap_or_default())
     }
 
-    async fn put_sweep_memory(&self, memory: &SweepMemory, audit: &AuditRecord) -> Result<(), PortError> {
-        let mut item = to_item(memory)?;
+    async fn put_sweep_memory(
+        &self,
+        memory: &SweepMemory,
+        audit: &AuditRecord,
+    ) -> Result<Committed, PortError> {
+        let next = SweepMemory { version: memory.version.saturating_add(1), ..memory.clone() };
+        let mut item = to_item(&next)?;
         item.insert(KEY.to_owned(), string(SWEEP));
-        let put = Put::builder().table_name(&self.registry).set_item(Some(item)).build();
+        // Nobody has written yet, or nobody has written since.
+        let condition = match memory.version {
+            0 => "attribute_not_exists(#version) OR #version = :version",
+            _ => "#version = :version",
+        };
+        let put = Put::builder()
+            .table_name(&self.registry)
+            .set_item(Some(item))
+            .condition_expression(condition)
+            .expression_attribute_names("#version", "version")
+            .expression_attribute_values(":version", number(memory.version))
+            .build();
         let put = put.map_err(|error| PortError::Refused(format!("Put: {error}")))?;
         let items = vec![TransactWriteItem::builder().put(put).build(), put_audit(&self.audit, audit)?];
         match transact(&self.client, items).await? {
-            Transaction::Written => Ok(()),
-            Transaction::Cancelled(_) => {
-                Err(PortError::Throttled("the sweep's memory is being changed by somebody else".to_owned()))
-            }
+            Transaction::Written => Ok(Committed::Yes),
+            Transaction::Cancelled(_) => Ok(Committed::Superseded),
         }
     }
 }

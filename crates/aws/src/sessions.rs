@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
     operation::transact_write_items::TransactWriteItemsError,
-    types::{AttributeValue, ConditionCheck, Put, TransactWriteItem},
+    types::{AttributeValue, CancellationReason, ConditionCheck, Put, TransactWriteItem},
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,9 @@ use sorry_session::{
     Change, Session,
     events::AuditRecord,
     expiry::DUE_SHARDS,
-    ports::{Committed, Created, IdempotencyKey, PortError, SessionPage, SessionScope, SessionStore},
+    ports::{
+        Committed, Created, IdempotencyKey, PortError, SessionCursor, SessionPage, SessionScope, SessionStore,
+    },
     session::ROW_VERSION,
 };
 
@@ -125,6 +127,16 @@ fn session(item: Item) -> Result<Session, PortError> {
     }
 }
 
+/// The place after which the next page begins.
+fn cursor_at(key: &Item) -> Result<SessionCursor, PortError> {
+    let text = |name: &str| key.get(name).and_then(|value| value.as_s().ok());
+    let read = || {
+        let (requested_at, session_id) = (text("requested_at")?, text(SESSION_ID)?);
+        Some(SessionCursor { requested_at: requested_at.parse().ok()?, session_id: session_id.parse().ok()? })
+    };
+    read().ok_or_else(|| PortError::Unreadable("Query: a last key that no session has".to_owned()))
+}
+
 fn built<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, PortError> {
     result.map_err(|error| PortError::Refused(format!("a request that cannot be built: {error}")))
 }
@@ -154,11 +166,9 @@ pub(crate) async fn transact(
             Ok(_) => return Ok(Transaction::Written),
             Err(error) => match cancellation(&error) {
                 Cancellation::ByCondition(obstacles) => return Ok(Transaction::Cancelled(obstacles)),
-                Cancellation::ByConflict if attempt < TRIES => pause(attempt).await,
-                Cancellation::ByConflict => {
-                    return Err(PortError::Throttled(
-                        "TransactWriteItems: the item is being written to".to_owned(),
-                    ));
+                Cancellation::NotNow(_) if attempt < TRIES => pause(attempt).await,
+                Cancellation::NotNow(why) => {
+                    return Err(PortError::Throttled(format!("TransactWriteItems: {why}")));
                 }
                 Cancellation::Other => return Err(port_error("TransactWriteItems", &error)),
             },
@@ -167,26 +177,40 @@ pub(crate) async fn transact(
     Err(PortError::Unavailable("TransactWriteItems: no attempt was made".to_owned()))
 }
 
+/// Why a transaction was not written.
+#[derive(Debug, PartialEq, Eq)]
 enum Cancellation {
+    /// For each of its items whether its condition was the obstacle.
     ByCondition(Vec<bool>),
-    ByConflict,
+    /// It met another one, or too much was written: nothing happened, and the same may succeed later.
+    NotNow(&'static str),
     Other,
 }
 
+const MET_ANOTHER: &str = "the item is being written to";
+
 fn cancellation(error: &SdkError<TransactWriteItemsError, HttpResponse>) -> Cancellation {
-    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
-    else {
-        return match error.as_service_error().and_then(ProvideErrorMetadata::code) {
-            Some("TransactionConflictException") => Cancellation::ByConflict,
-            _ => Cancellation::Other,
-        };
-    };
-    let codes: Vec<_> =
-        cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or("None")).collect();
+    match error.as_service_error() {
+        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+            reason(cancelled.cancellation_reasons())
+        }
+        Some(error) if error.code() == Some("TransactionConflictException") => {
+            Cancellation::NotNow(MET_ANOTHER)
+        }
+        _ => Cancellation::Other,
+    }
+}
+
+/// Source of the codes: DynamoDB, TransactWriteItems, TransactionCanceledException; the last of them is an account's quota.
+fn reason(reasons: &[CancellationReason]) -> Cancellation {
+    let codes: Vec<_> = reasons.iter().map(|reason| reason.code().unwrap_or("None")).collect();
+    let throttled = ["ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"];
     if codes.contains(&"ConditionalCheckFailed") {
         Cancellation::ByCondition(codes.iter().map(|code| *code == "ConditionalCheckFailed").collect())
     } else if codes.contains(&"TransactionConflict") {
-        Cancellation::ByConflict
+        Cancellation::NotNow(MET_ANOTHER)
+    } else if codes.iter().any(|code| throttled.contains(code)) {
+        Cancellation::NotNow("the table is throttled")
     } else {
         Cancellation::Other
     }
@@ -298,7 +322,11 @@ impl SessionStore for DynamoSessions {
         }
     }
 
-    async fn list(&self, scope: &SessionScope, cursor: Option<&str>) -> Result<SessionPage, PortError> {
+    async fn list(
+        &self,
+        scope: &SessionScope,
+        cursor: Option<&SessionCursor>,
+    ) -> Result<SessionPage, PortError> {
         let (index, hash, value) = match scope {
             SessionScope::Person(person) => ("by-person", "person", person),
             SessionScope::Namespace(namespace) => ("by-namespace", "namespace", namespace),
@@ -313,19 +341,14 @@ impl SessionStore for DynamoSessions {
             .expression_attribute_values(":hash", string(value))
             .scan_index_forward(false)
             .limit(PAGE);
-        // The cursor names a place inside the caller's own scope; the scope itself is never taken from it.
-        if let Some((requested_at, id)) = cursor.and_then(|cursor| cursor.split_once('_')) {
+        if let Some(cursor) = cursor {
             call = call
                 .exclusive_start_key(hash, string(value))
-                .exclusive_start_key("requested_at", string(requested_at))
-                .exclusive_start_key(SESSION_ID, string(id));
+                .exclusive_start_key("requested_at", string(cursor.requested_at.to_string()))
+                .exclusive_start_key(SESSION_ID, string(cursor.session_id.as_str()));
         }
         let answer = call.send().await.map_err(|error| port_error("Query", &error))?;
-        let text = |key: &Item, name: &str| key.get(name).and_then(|value| value.as_s().ok()).cloned();
-        let cursor = answer
-            .last_evaluated_key
-            .as_ref()
-            .and_then(|key| Some(format!("{}_{}", text(key, "requested_at")?, text(key, SESSION_ID)?)));
+        let cursor = answer.last_evaluated_key.as_ref().map(cursor_at).transpose()?;
         let sessions = answer.items.unwrap_or_default().into_iter().map(session).collect::<Result<_, _>>()?;
         Ok(SessionPage { sessions, cursor })
     }
@@ -375,5 +398,59 @@ impl SessionStore for DynamoSessions {
         .await
         .map(|_| ())
         .map_err(|error| port_error("PutItem", &error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::{
+        error::ErrorMetadata,
+        types::error::{TransactionCanceledException, TransactionConflictException},
+    };
+    use aws_smithy_types::body::SdkBody;
+
+    use super::*;
+
+    fn cancelled(codes: &[&str]) -> Cancellation {
+        let reason = |code: &&str| CancellationReason::builder().code(*code).build();
+        let exception = TransactionCanceledException::builder()
+            .set_cancellation_reasons(Some(codes.iter().map(reason).collect()))
+            .build();
+        of(TransactWriteItemsError::TransactionCanceledException(exception))
+    }
+
+    fn of(error: TransactWriteItemsError) -> Cancellation {
+        let answer = HttpResponse::new(400.try_into().unwrap(), SdkBody::empty());
+        cancellation(&SdkError::service_error(error, answer))
+    }
+
+    #[test]
+    fn a_throttled_transaction_may_be_tried_again() {
+        for code in [
+            "ThrottlingError",
+            "ProvisionedThroughputExceeded",
+            "RequestLimitExceeded",
+            "TransactionConflict",
+        ] {
+            assert!(matches!(cancelled(&["None", code]), Cancellation::NotNow(_)), "{code}");
+        }
+        let meta = ErrorMetadata::builder().code("TransactionConflictException").build();
+        let conflict = TransactionConflictException::builder().meta(meta).build();
+        let conflict = TransactWriteItemsError::generic(conflict.meta().clone());
+        assert_eq!(of(conflict), Cancellation::NotNow(MET_ANOTHER));
+    }
+
+    #[test]
+    fn a_condition_decides_whatever_else_stood_in_the_way() {
+        let decided = Cancellation::ByCondition(vec![false, true, false]);
+        assert_eq!(cancelled(&["None", "ConditionalCheckFailed", "ThrottlingError"]), decided);
+        assert_eq!(cancelled(&["TransactionConflict", "ConditionalCheckFailed", "None"]), decided);
+    }
+
+    #[test]
+    fn what_no_later_try_would_change_is_neither() {
+        for code in ["ValidationError", "ItemCollectionSizeLimitExceeded", "None"] {
+            assert_eq!(cancelled(&[code]), Cancellation::Other, "{code}");
+        }
     }
 }

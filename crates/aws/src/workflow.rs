@@ -9,7 +9,8 @@ use sorry_session::{
 
 use crate::errors::port_error;
 
-/// Layout of the input that this program writes; the state machine refuses none, the functions read only the session's id.
+/// Layout of the input, for whoever reads executions. Nothing matches on it: the state machine reads `operation`, `alert_first` and
+/// `session_id`, the functions `session_id` alone, and all else from the row.
 const INPUT_VERSION: u32 = 1;
 
 /// The state machine of sessions.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::form::{self, EXPIRES_AT, Form, MARK, REGION, SessionCredentials};
+use crate::form::{self, EXPIRES_AT, Form, MARK, ProcessProfile, REGION, SessionCredentials};
 use crate::ini::Document;
 use crate::lock::{self, Lock};
 use crate::write::{self, Outcome, Privacy, Target, Warning};
@@ -92,6 +92,51 @@ impl AwsFiles {
         })?;
         let (credentials, config, warnings) = summary(credentials, config);
         Ok(Written { credentials, config, warnings })
+    }
+
+    /// Writes a session into a profile, in the form of a command that prints its credentials. The keys of the other
+    /// form go first, so that no moment has both; after a crash in between the profile has a region and no credentials,
+    /// and repeating the call completes it. Refused is what [`AwsFiles::write_session_profile`] refuses.
+    pub fn write_process_profile(
+        &self,
+        context: &Context<'_>,
+        name: &ProfileName,
+        profile: &ProcessProfile,
+    ) -> Result<Written> {
+        if name.is_default() {
+            return Err(Error::DefaultProfile);
+        }
+        let both = self.prepare(context)?;
+        form::write_process(&write::read_target(&both.config, context)?, name, profile)?;
+        let credentials = if both.credentials.path.exists() {
+            write::update_target(&both.credentials, Privacy::Secret, context, &|bytes| {
+                form::clear_credentials(bytes, name)
+            })?
+        } else {
+            Outcome::default()
+        };
+        let config = write::update_target(&both.config, Privacy::AsItWas, context, &|bytes| {
+            form::write_process(bytes, name, profile)
+        })?;
+        let (credentials, config, warnings) = summary(credentials, config);
+        Ok(Written { credentials, config, warnings })
+    }
+
+    /// Takes the keys of ours out of a profile whose command is ours too: a profile that tools read in two ways has one
+    /// form again, the one that renews itself.
+    pub(crate) fn remove_duplicate_keys(&self, context: &Context<'_>, name: &ProfileName) -> Result<Removed> {
+        let both = self.prepare(context)?;
+        let config = write::read_target(&both.config, context)?;
+        let section = Document::parse(FileKind::Config, &config).section(name)?;
+        let ours = section
+            .is_some_and(|section| section.value(MARK).is_some() && section.value(form::PROCESS).is_some());
+        if !ours {
+            return Ok(Removed::default());
+        }
+        let outcome = write::update_target(&both.credentials, Privacy::Secret, context, &|bytes| {
+            form::clear_credentials(bytes, name)
+        })?;
+        Ok(Removed { credentials: outcome.changed, config: false, warnings: outcome.warnings })
     }
 
     /// Takes a session out of a profile: what `sorry` wrote goes, what anybody added stays. With a session given, a
@@ -189,7 +234,9 @@ impl Profile {
         let forms = secret.iter().chain(&plain).map(|facts| facts.form);
         let form = forms.into_iter().find(|form| *form != Form::Settings).unwrap_or(Form::Settings);
         // The credentials' mark is the session's; the config file's may be that of an earlier one.
-        let (session, expires_at) = match &secret {
+        let command = plain.as_ref().filter(|facts| facts.form == Form::Process);
+        let marked = secret.as_ref().filter(|facts| facts.session.is_some() || form == Form::Keys);
+        let (session, expires_at) = match marked.or(command) {
             Some(facts) => (facts.session.clone(), facts.expires_at),
             None => (None, None),
         };

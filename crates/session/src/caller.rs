@@ -36,7 +36,8 @@ pub enum CallerRole {
     Caller,
     /// Sees and ends everybody's sessions.
     Security,
-    /// Registers callers; sees and ends everybody's sessions.
+    /// Sees and ends everybody's sessions, as `security` does. It does not open `/admin`: that is for the principals that the
+    /// deployment names, so that nobody can be made an administrator by a row in a table.
     Admin,
 }
 
@@ -122,16 +123,16 @@ impl Actor {
         self.entry.as_ref().is_some_and(|entry| entry.roles.contains(&role))
     }
 
-    /// Whether the actor may register callers.
+    /// Whether the actor may register callers and confirm what the sweep holds: by the deployment alone, never by the registry.
     pub fn is_administrator(&self) -> bool {
-        self.administrator || self.has(CallerRole::Admin)
+        self.administrator
     }
 
     /// The matrix of ARCHITECTURE.md, "Who may do what".
     pub fn may(&self, operation: Operation, session: &Session) -> bool {
         let same_person = self.entry.as_ref().is_some_and(|entry| entry.person == session.person);
         let same_namespace = self.entry.as_ref().is_some_and(|entry| entry.namespace == session.namespace);
-        let overseer = self.is_administrator() || self.has(CallerRole::Security);
+        let overseer = self.administrator || self.has(CallerRole::Security) || self.has(CallerRole::Admin);
         match operation {
             Operation::View => same_person || same_namespace || overseer,
             // Only the principal that the trust policy names can assume the role, whoever else the person is.
@@ -177,5 +178,45 @@ mod tests {
             ..identity("arn:aws:sts::999999999999:assumed-role/Platform/ann")
         };
         assert!(!administrators.include(&elsewhere));
+    }
+
+    /// The matrix of ARCHITECTURE.md, row by row: who may see, use and end Sue's session, and administer.
+    #[test]
+    fn the_matrix_of_who_may_do_what() {
+        use CallerRole::{Admin, Caller, Security};
+        use Operation::{Revoke, Use, View};
+        let session = crate::lifecycle::tests::requested();
+        let actor = |unique_id: &str, person: &str, namespace: &str, role, administrator| Actor {
+            identity: Identity { unique_id: unique_id.into(), ..session.caller.clone() },
+            entry: Some(CallerEntry {
+                unique_id: unique_id.into(),
+                account: session.caller.account.clone(),
+                arn: session.caller.arn.clone(),
+                person: person.parse().unwrap(),
+                namespace: namespace.parse().unwrap(),
+                tiers: BTreeMap::new(),
+                projects: BTreeSet::new(),
+                roles: [role].into(),
+                registered_at: session.requested_at,
+                registered_by: "test".into(),
+            }),
+            administrator,
+        };
+        let unregistered = Actor { entry: None, ..actor("AIDAADMINISTRATOR", "ann", "ann", Caller, true) };
+        let own = session.caller.unique_id.as_str();
+        let (person, namespace) = (session.person.as_str(), session.namespace.as_str());
+        for (who, may, administers) in [
+            (actor(own, person, namespace, Caller, false), [true, true, true], false),
+            (actor("AIDASECOND", person, namespace, Caller, false), [true, false, true], false),
+            (actor("AIDAANN", "ann", namespace, Caller, false), [true, false, false], false),
+            (actor("AIDAANN", "ann", "ann", Caller, false), [false, false, false], false),
+            (actor("AIDAANN", "ann", "ann", Security, false), [true, false, true], false),
+            (actor("AIDAANN", "ann", "ann", Admin, false), [true, false, true], false),
+            (actor("AIDAANN", "ann", "ann", Caller, true), [true, false, true], true),
+            (unregistered, [true, false, true], true),
+        ] {
+            assert_eq!([View, Use, Revoke].map(|operation| who.may(operation, &session)), may, "{who:?}");
+            assert_eq!(who.is_administrator(), administers, "{who:?}");
+        }
     }
 }

@@ -58,7 +58,7 @@ pub async fn clean_up<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: 
                 None => continue,
             }
         };
-        let gone = remove_role(ports, &ending.role_name, Some(id)).await? == Presence::Gone;
+        let gone = remove_role(ports, &ending.role_name, Some(&ending)).await? == Presence::Gone;
         // A session that never was ACTIVE may have a write of an earlier try under way, whatever was found and removed.
         if (gone || ending.activated_at.is_none()) && ending.may_still_appear(ports.clock.now()) {
             return Ok(CleanUp::Pending);
@@ -123,7 +123,8 @@ pub async fn give_up<S: SessionStore, P, E: EventBus, C: Clock>(
     Err(StepError::new(ErrorCode::Unavailable, format!("session `{id}` keeps changing")))
 }
 
-/// Removes a role under `/sorry/session/`, deny first. With an owner given, a role of another owner is left alone.
+/// Removes a role under `/sorry/session/`, deny first. With an owner given, a role of another owner is left alone: the owner's has
+/// its tag, or, should somebody have taken that away, the unique id that IAM gave it when it was made.
 /// Answers whether there was one.
 ///
 /// # Errors
@@ -131,12 +132,14 @@ pub async fn give_up<S: SessionStore, P, E: EventBus, C: Clock>(
 pub async fn remove_role<S, P: PrincipalProvisioner, E, C>(
     ports: &Ports<S, P, E, C>,
     name: &RoleName,
-    owner: Option<&SessionId>,
+    owner: Option<&Session>,
 ) -> Result<Presence, StepError> {
     let principals = &ports.principals;
     if let Some(owner) = owner {
         match principals.role(name).await? {
-            Some(seen) if seen.session.as_deref() == Some(owner.as_str()) => {}
+            Some(seen)
+                if seen.session.as_deref() == Some(owner.session_id.as_str())
+                    || owner.role.as_ref().is_some_and(|role| role.unique_id == seen.role.unique_id) => {}
             _ => return Ok(Presence::Gone),
         }
     }

@@ -246,8 +246,15 @@ fn reason(value: Option<&str>, name: &TierName, tier: &Tier) -> Result<Option<St
             Ok(None)
         };
     };
-    let cleaned: String = value.chars().filter(|character| !character.is_control()).collect();
-    let cleaned = cleaned.trim();
+    // A reason is read by people, in alerts and logs: nothing in it may make it look like another one.
+    if let Some(character) = value.chars().find(|character| is_unreadable(*character)) {
+        return Err(Refusal::new(
+            ErrorCode::ReasonUnusable,
+            format!("the reason holds the character U+{:04X}", u32::from(character)),
+            "write it in one line, without control characters or marks of direction",
+        ));
+    }
+    let cleaned = value.trim();
     if (SHORTEST_REASON..=LONGEST_REASON).contains(&cleaned.chars().count()) {
         Ok(Some(cleaned.to_owned()))
     } else {
@@ -257,6 +264,15 @@ fn reason(value: Option<&str>, name: &TierName, tier: &Tier) -> Result<Option<St
             format!("say in {SHORTEST_REASON} to {LONGEST_REASON} characters what it is for"),
         ))
     }
+}
+
+/// Control characters, line ends among them, and the marks that turn the direction of writing. Source: Unicode Standard Annex 9.
+fn is_unreadable(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
 }
 
 fn project(value: Option<&str>, entry: &CallerEntry) -> Result<Option<ProjectName>, Refusal> {
@@ -468,10 +484,24 @@ mod tests {
     }
 
     #[test]
-    fn reasons_keep_their_words_and_lose_their_controls() {
-        let mut request = request("developer", 3600);
-        request.reason = Some("  look at\u{1b}[31m the queue\r\n ".into());
-        assert_eq!(outcome(&request).unwrap().session.reason.as_deref(), Some("look at[31m the queue"));
+    fn reasons_keep_their_words_and_are_refused_with_what_is_not_to_be_read() {
+        let with = |reason: &str| {
+            let request = SessionRequest { reason: Some(reason.into()), ..request("developer", 3600) };
+            outcome(&request).map(|new| new.session.reason)
+        };
+        let (kept, arabic) = ("look at the queue, naïve résumé", "فحص قائمة الانتظار");
+        assert_eq!(with(&format!("  {kept} ")), Ok(Some(kept.to_owned())));
+        assert_eq!(with(arabic), Ok(Some(arabic.to_owned())));
+        for character in [
+            '\u{0}', '\t', '\n', '\r', '\u{1b}', '\u{7f}', '\u{85}', '\u{200f}', '\u{2028}', '\u{202e}',
+            '\u{2066}', '\u{2069}',
+        ] {
+            assert_eq!(
+                with(&format!("look at the {character}queue")),
+                Err(ErrorCode::ReasonUnusable),
+                "{character:?}"
+            );
+        }
     }
 
     #[test]

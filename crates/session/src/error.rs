@@ -20,9 +20,11 @@ pub enum ErrorCode {
     WindowTooLong,
     /// The window is shorter than the deployment allows.
     WindowTooShort,
+    /// The window was over before the role could be made.
+    WindowOver,
     /// The tier asks for a reason.
     ReasonRequired,
-    /// The reason says too little, or too much.
+    /// The reason says too little, or too much, or holds characters that are not to be read.
     ReasonUnusable,
     /// The caller is not registered for the project.
     ProjectNotAllowed,
@@ -42,6 +44,8 @@ pub enum ErrorCode {
     Superseded,
     /// A principal of the planned name exists and is not this session's.
     PrincipalConflict,
+    /// IAM does not know the caller that the role would trust: it was made moments ago, or is gone.
+    CallerUnknownToIam,
     /// AWS refused a call that the service is meant to be allowed.
     PolicyRefused,
     /// The alert could not be sent, so nothing was granted.
@@ -58,13 +62,14 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes, for the documents and the tests that hold them to each other.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::InvalidInput,
         Self::UnknownTier,
         Self::TierDisabled,
         Self::TierNotAllowed,
         Self::WindowTooLong,
         Self::WindowTooShort,
+        Self::WindowOver,
         Self::ReasonRequired,
         Self::ReasonUnusable,
         Self::ProjectNotAllowed,
@@ -76,6 +81,7 @@ impl ErrorCode {
         Self::Conflict,
         Self::Superseded,
         Self::PrincipalConflict,
+        Self::CallerUnknownToIam,
         Self::PolicyRefused,
         Self::AlertUndeliverable,
         Self::NoSubscriber,
@@ -99,6 +105,11 @@ impl ErrorCode {
         self.parts().2
     }
 
+    /// Whether the same step may succeed a little later, with nothing done about it.
+    pub const fn may_pass(self) -> bool {
+        matches!(self, Self::Throttled | Self::Unavailable | Self::CallerUnknownToIam)
+    }
+
     const fn parts(self) -> (&'static str, u16, u8) {
         match self {
             Self::InvalidInput => ("InvalidInput", 400, 2),
@@ -107,6 +118,7 @@ impl ErrorCode {
             Self::TierNotAllowed => ("TierNotAllowed", 403, 3),
             Self::WindowTooLong => ("WindowTooLong", 403, 3),
             Self::WindowTooShort => ("WindowTooShort", 400, 2),
+            Self::WindowOver => ("WindowOver", 409, 4),
             Self::ReasonRequired => ("ReasonRequired", 400, 2),
             Self::ReasonUnusable => ("ReasonUnusable", 400, 2),
             Self::ProjectNotAllowed => ("ProjectNotAllowed", 403, 3),
@@ -118,6 +130,7 @@ impl ErrorCode {
             Self::Conflict => ("Conflict", 409, 1),
             Self::Superseded => ("Superseded", 409, 1),
             Self::PrincipalConflict => ("PrincipalConflict", 500, 1),
+            Self::CallerUnknownToIam => ("CallerUnknownToIam", 503, 1),
             Self::PolicyRefused => ("PolicyRefused", 500, 1),
             Self::AlertUndeliverable => ("AlertUndeliverable", 503, 1),
             Self::NoSubscriber => ("NoSubscriber", 503, 1),

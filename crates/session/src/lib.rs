@@ -20,6 +20,7 @@ pub mod decision;
 pub mod error;
 pub mod events;
 pub mod expiry;
+pub mod hold;
 pub mod lifecycle;
 pub mod outbox;
 pub mod ports;

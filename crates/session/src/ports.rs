@@ -4,13 +4,15 @@
     reason = "every user of these traits is generic in this workspace, so no auto trait need be named"
 )]
 
+use std::{fmt, str::FromStr};
+
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use sorry_policy::{RoleName, SessionId};
 
 use crate::{
-    CallerEntry, Change, ErrorCode, Session, StepError,
+    CallerEntry, Change, ErrorCode, Refusal, Session, StepError,
     events::{AuditRecord, OutboxEntry},
+    hold::SweepMemory,
     provision::RolePlan,
     session::CreatedRole,
 };
@@ -27,6 +29,9 @@ pub enum PortError {
     /// AWS refuses it for good; nothing happened.
     #[error("refused: {0}")]
     Refused(String),
+    /// A policy names a principal that IAM does not know: it was made moments ago, or is gone. Nothing happened.
+    #[error("unknown principal: {0}")]
+    UnknownPrincipal(String),
     /// What was read is not what this program writes.
     #[error("unreadable: {0}")]
     Unreadable(String),
@@ -38,6 +43,7 @@ impl From<PortError> for StepError {
             PortError::Throttled(_) => ErrorCode::Throttled,
             PortError::Unavailable(_) => ErrorCode::Unavailable,
             PortError::Refused(_) => ErrorCode::PolicyRefused,
+            PortError::UnknownPrincipal(_) => ErrorCode::CallerUnknownToIam,
             PortError::Unreadable(_) => ErrorCode::Internal,
         };
         Self::new(code, error.to_string())
@@ -90,13 +96,44 @@ pub enum SessionScope {
     Namespace(String),
 }
 
+/// Where a page of sessions ends: `<requested_at>_<session id>`. It names a place inside a scope; the scope itself is never taken
+/// from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionCursor {
+    /// When the page's last session was asked for.
+    pub requested_at: Timestamp,
+    /// The page's last session.
+    pub session_id: SessionId,
+}
+
+impl fmt::Display for SessionCursor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}_{}", self.requested_at, self.session_id)
+    }
+}
+
+impl FromStr for SessionCursor {
+    type Err = Refusal;
+
+    fn from_str(text: &str) -> Result<Self, Refusal> {
+        let parsed = text.split_once('_').and_then(|(requested_at, id)| {
+            Some(Self { requested_at: requested_at.parse().ok()?, session_id: id.parse().ok()? })
+        });
+        // In its own spelling: the store compares text.
+        parsed.filter(|cursor| cursor.to_string() == text).ok_or_else(|| {
+            let hint = "send the `cursor` of the previous page as it was, or none for the first page";
+            Refusal::new(ErrorCode::InvalidInput, "the query parameter `cursor` cannot be used", hint)
+        })
+    }
+}
+
 /// Sessions in the order of their requests, newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionPage {
     /// The sessions.
     pub sessions: Vec<Session>,
     /// Where the next page begins.
-    pub cursor: Option<String>,
+    pub cursor: Option<SessionCursor>,
 }
 
 /// The rows of sessions, each with its audit.
@@ -115,27 +152,17 @@ pub trait SessionStore {
     /// Writes a session whose published events were taken from its outbox, if its fence is still the same.
     async fn acknowledge(&self, session: &Session) -> Result<Committed, PortError>;
     /// Lists sessions; not consistent, so never a base for decisions.
-    async fn list(&self, scope: &SessionScope, cursor: Option<&str>) -> Result<SessionPage, PortError>;
+    async fn list(
+        &self,
+        scope: &SessionScope,
+        cursor: Option<&SessionCursor>,
+    ) -> Result<SessionPage, PortError>;
     /// All sessions that are not over or have unpublished events; not consistent.
     async fn unfinished(&self) -> Result<Vec<Session>, PortError>;
     /// Whether the table's canary is there, consistently. Without it the table is not the one that was written.
     async fn canary(&self) -> Result<bool, PortError>;
     /// Puts the canary into the table.
     async fn place_canary(&self) -> Result<(), PortError>;
-}
-
-/// What the sweep remembers between its runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SweepMemory {
-    /// When the canary was put into the sessions table.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub canary_placed_at: Option<Timestamp>,
-    /// Since when the sweep holds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_since: Option<Timestamp>,
-    /// When an administrator last said that the sweep may go on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confirmed_at: Option<Timestamp>,
 }
 
 /// The registry of callers.
@@ -151,8 +178,13 @@ pub trait Registry {
     async fn remove_caller(&self, entry: &CallerEntry, audit: &AuditRecord) -> Result<(), PortError>;
     /// What the sweep remembers, consistently.
     async fn sweep_memory(&self) -> Result<SweepMemory, PortError>;
-    /// Remembers it, with the audit record, in one transaction.
-    async fn put_sweep_memory(&self, memory: &SweepMemory, audit: &AuditRecord) -> Result<(), PortError>;
+    /// Remembers it as the next version, with the audit record, in one transaction; `Superseded` when somebody wrote since the
+    /// version that `memory` has was read.
+    async fn put_sweep_memory(
+        &self,
+        memory: &SweepMemory,
+        audit: &AuditRecord,
+    ) -> Result<Committed, PortError>;
 }
 
 /// What became of a role that was to be made.
@@ -263,4 +295,30 @@ pub struct Ports<S, P, E, C> {
     pub events: E,
     /// Time.
     pub clock: C,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written_and_nothing_else_is() {
+        let good = "2026-01-01T00:00:00Z_0123456789abcdef";
+        assert_eq!(good.parse::<SessionCursor>().unwrap().to_string(), good);
+        for garbage in [
+            "",
+            "_",
+            "50",
+            "2026-01-01T00:00:00Z",
+            "2026-01-01T00:00:00Z_",
+            "yesterday_0123456789abcdef",
+            "2026-01-01T00:00:00Z_../../x",
+            "2026-01-01T01:00:00+01:00_0123456789abcdef",
+            "2026-01-01T00:00:00Z_0123456789abcdef_",
+        ] {
+            let refusal = garbage.parse::<SessionCursor>().unwrap_err();
+            assert_eq!(refusal.code, ErrorCode::InvalidInput, "{garbage}");
+            assert!(!refusal.hint.is_empty());
+        }
+    }
 }

@@ -10,7 +10,7 @@ use crate::{
     ErrorCode, Session, State, StepError,
     events::ChangedBy,
     outbox,
-    ports::{Clock, EventBus, Ports, Presence, PrincipalProvisioner, RoleCreated, SessionStore},
+    ports::{Clock, EventBus, PortError, Ports, Presence, PrincipalProvisioner, RoleCreated, SessionStore},
     session::CreatedRole,
 };
 
@@ -146,7 +146,7 @@ pub async fn provision<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C:
     let now = ports.clock.now();
     if now >= session.expires_at {
         return Err(StepError::new(
-            ErrorCode::Unavailable,
+            ErrorCode::WindowOver,
             "the window was over before the role could be made",
         ));
     }
@@ -169,8 +169,18 @@ async fn create_role<S: SessionStore, P: PrincipalProvisioner, E, C>(
     plan: &RolePlan,
 ) -> Result<CreatedRole, StepError> {
     still_current(ports, session).await?;
-    if let RoleCreated::New(role) = ports.principals.create_role(plan).await? {
-        return Ok(role);
+    match ports.principals.create_role(plan).await {
+        Ok(RoleCreated::New(role)) => return Ok(role),
+        Ok(RoleCreated::NameTaken) => {}
+        // A caller that was registered the moment it was made: the workflow waits for IAM. One that is gone never comes.
+        Err(PortError::UnknownPrincipal(error)) => {
+            let message = format!(
+                "IAM does not know the caller `{}` ({}): it was made moments ago, or is gone: {error}",
+                session.caller.arn, session.caller.unique_id
+            );
+            return Err(StepError::new(ErrorCode::CallerUnknownToIam, message));
+        }
+        Err(error) => return Err(error.into()),
     }
     // An earlier try made it, if it carries this session's tag: then it is what the plan says, for the plan follows from the row.
     match ports.principals.role(&plan.name).await? {

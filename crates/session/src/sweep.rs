@@ -2,10 +2,14 @@
 //! live session and no live session without its principal.
 //!
 //! It deletes principals that no row accounts for, so a lost table would make it delete everything. It therefore **holds** (and
-//! alerts) when the table's canary is missing, or when there are more orphans than could be an accident, until an administrator
-//! confirms. Holding is safe: what it would delete is ended by its own date.
+//! alerts) when a table was lost, or when there are more orphans than could be an accident, until an administrator confirms; see
+//! [`crate::hold`]. A confirmation lets go what was held, by name, and nothing that is found later. Holding is safe: what it would
+//! delete is ended by its own date.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,17 +20,16 @@ use crate::{
     ErrorCode, Failure, Session, State, StepError,
     clean_up::{self, CleanUp, clean_up, remove_role},
     events::{ChangedBy, OutboxEntry, SWEEP_HELD_EVENT, sweep_audit},
+    hold::SweepMemory,
     lifecycle::EndCause,
     outbox,
-    ports::{Clock, EventBus, Ports, Presence, PrincipalProvisioner, Registry, SessionStore, SweepMemory},
+    ports::{Clock, Committed, EventBus, Ports, Presence, PrincipalProvisioner, Registry, SessionStore},
 };
 
-/// Orphans that may be an accident, however few principals there are.
-const FEW_ORPHANS: usize = 5;
-/// How long an administrator's confirmation lets the sweep go on.
-const CONFIRMATION_HOLDS: Duration = Duration::from_secs(3600);
 /// How long one sweep works before it leaves the rest to the next. The function's own time-out lies above.
 const BUDGET: Duration = Duration::from_secs(180);
+/// Principals that the event about a hold names: it becomes an e-mail. Source of its own limit, 256 KB: EventBridge quotas.
+const MOST_TOLD: usize = 100;
 
 /// What one sweep found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +130,8 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
             match clean_up(self.ports, id, Some(failure), &self.by).await {
                 Ok(CleanUp::Ended) => self.report.ended += 1,
                 Ok(CleanUp::Pending | CleanUp::NotDue(_)) => {}
+                // AWS is slow, and nothing is wrong with the session: the next sweep goes on, and nobody need be told.
+                Err(error) if error.code.may_pass() => return Err(error),
                 Err(error) => {
                     clean_up::give_up(self.ports, id, error.clone().into(), &self.by).await?;
                     return Err(error);
@@ -214,48 +219,77 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
         Ok(clean_up(self.ports, &session.session_id, None, &self.by).await? == CleanUp::Ended)
     }
 
-    /// Removes principals under `/sorry/session/` that no live session owns.
+    /// Removes principals under `/sorry/session/` that no live session owns, as far as the tables can be trusted.
     async fn orphans(
         &mut self,
         sessions: &[Session],
         roles: Vec<RoleName>,
         registry: &impl Registry,
     ) -> Result<(), StepError> {
-        let owners: BTreeMap<&RoleName, &Session> = sessions
+        let owned: BTreeSet<&RoleName> = sessions
             .iter()
             .filter(|session| !session.state.is_over())
-            .map(|session| (&session.role_name, session))
+            .map(|session| &session.role_name)
             .collect();
         let listed = roles.len();
-        let mut orphans = Vec::new();
-        for role in roles.into_iter().filter(|role| !owners.contains_key(role)) {
+        let memory = registry.sweep_memory().await?;
+        let canary = self.ports.store.canary().await?;
+        let trust = memory.trust(canary, self.started_at);
+        let mut unowned: Vec<_> = roles.into_iter().filter(|role| !owned.contains(role)).collect();
+        // What was confirmed goes first, so that each sweep gets on with it however much else there is.
+        unowned.sort_by_key(|role| !trust.lets_go(role));
+        let (mut orphans, mut left, removed_before) = (Vec::new(), false, self.report.orphans.len());
+        for role in unowned {
             if self.out_of_time() {
+                if trust.is_whole() {
+                    // Half a look decides nothing, and what was confirmed stays so.
+                    return Ok(());
+                }
                 break;
             }
+            let confirmed = trust.lets_go(&role);
             match self.is_orphan(&role).await {
-                Ok(true) => orphans.push(role),
                 Ok(false) => {}
-                Err(error) => self.note(&role, &error),
+                Ok(true) if confirmed => left |= !self.remove(role).await,
+                Ok(true) => orphans.push(role),
+                Err(error) => {
+                    left |= confirmed;
+                    self.note(&role, &error);
+                }
             }
         }
-        let mut memory = registry.sweep_memory().await?;
-        if let Some(reason) = self.reason_to_hold(listed, orphans.len(), &memory).await? {
-            self.report.held_because = Some(reason.clone());
+        // A share of those that are there still: what was confirmed must not make room for what was not.
+        let listed = listed.saturating_sub(self.report.orphans.len() - removed_before);
+        let next = memory.after_look(&trust, canary, listed, &orphans, left, self.started_at);
+        if let Some(hold) = &next.hold {
+            self.report.held_because = Some(hold.because.clone());
             self.report.held = orphans;
-            return self.hold(&reason, memory, registry).await;
+            return self.hold(&memory, next, registry).await;
         }
-        self.release(&mut memory, registry).await?;
+        // Somebody else wrote meanwhile: what is to be done may be another thing now. The next sweep sees.
+        if self.release(&memory, next, canary, registry).await? == Committed::Superseded {
+            return Ok(());
+        }
         for role in orphans {
             if self.out_of_time() {
                 return Ok(());
             }
-            match remove_role(self.ports, &role, None).await {
-                Ok(Presence::There) => self.report.orphans.push(role),
-                Ok(Presence::Gone) => {}
-                Err(error) => self.note(&role, &error),
-            }
+            self.remove(role).await;
         }
         Ok(())
+    }
+
+    /// Removes a principal that nobody owns. Answers whether it is gone.
+    async fn remove(&mut self, role: RoleName) -> bool {
+        match remove_role(self.ports, &role, None).await {
+            Ok(Presence::There) => self.report.orphans.push(role),
+            Ok(Presence::Gone) => {}
+            Err(error) => {
+                self.note(&role, &error);
+                return false;
+            }
+        }
+        true
     }
 
     /// The list of sessions is not consistent: ask the role whose it is, and that row consistently.
@@ -266,68 +300,70 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
         Ok(session.is_none_or(|session| session.state.is_over() || session.role_name != *role))
     }
 
-    async fn reason_to_hold(
-        &self,
-        listed: usize,
-        orphans: usize,
-        memory: &SweepMemory,
-    ) -> Result<Option<String>, StepError> {
-        let confirmed = memory.confirmed_at.is_some_and(|at| {
-            at <= self.started_at && self.started_at.duration_since(at).unsigned_abs() < CONFIRMATION_HOLDS
-        });
-        if confirmed {
-            return Ok(None);
-        }
-        let canary = self.ports.store.canary().await?;
-        Ok(match (canary, memory.canary_placed_at) {
-            (false, Some(_)) => Some("the sessions table has lost its canary row".to_owned()),
-            // Nothing was ever swept here: in a new deployment every principal has its row.
-            (_, None) if orphans > 0 => {
-                Some(format!("{orphans} principals are older than this deployment's tables"))
-            }
-            _ if orphans > FEW_ORPHANS.max(listed / 10) => {
-                Some(format!("{orphans} of {listed} principals have no session"))
-            }
-            _ => None,
-        })
-    }
-
     async fn hold(
         &self,
-        reason: &str,
-        mut memory: SweepMemory,
+        memory: &SweepMemory,
+        next: SweepMemory,
         registry: &impl Registry,
     ) -> Result<(), StepError> {
-        if memory.held_since.is_some() {
-            return Ok(());
+        let Some(hold) = next.hold.as_ref().filter(|_| next != *memory) else { return Ok(()) };
+        let details =
+            json!({"because": hold.because, "count": hold.count, "digest": hold.digest, "held": hold.roles});
+        if hold.is_news_after(memory.hold.as_ref()) {
+            // Said first, remembered second: better twice than never.
+            let at = self.started_at;
+            let told: Vec<_> = hold.roles.iter().take(MOST_TOLD).collect();
+            let detail = json!({
+                "because": hold.because, "count": hold.count, "held": told, "since": hold.since, "at": at, "alert": true,
+            });
+            let id = format!("sweep-held-{}-{}", at.as_second(), hold.digest);
+            self.ports
+                .events
+                .publish(&[OutboxEntry { id, detail_type: SWEEP_HELD_EVENT.to_owned(), at, detail }])
+                .await?;
         }
-        // Said first, remembered second: better twice than never.
-        let at = self.started_at;
-        let detail = json!({"because": reason, "held": self.report.held, "at": at, "alert": true});
-        let id = format!("sweep-held-{}", at.as_second());
-        self.ports
-            .events
-            .publish(&[OutboxEntry { id, detail_type: SWEEP_HELD_EVENT.to_owned(), at, detail }])
-            .await?;
-        memory.held_since = Some(at);
-        let details = json!({"because": reason, "held": self.report.held});
-        let audit = sweep_audit("sweep.held", &self.by, &self.ports.clock, details);
-        Ok(registry.put_sweep_memory(&memory, &audit).await?)
+        // Superseded: the next sweep finds the same, and says so again.
+        self.remember(&next, "sweep.held", details, registry).await.map(|_| ())
     }
 
-    async fn release(&self, memory: &mut SweepMemory, registry: &impl Registry) -> Result<(), StepError> {
-        let canary = memory.canary_placed_at.is_some() && self.ports.store.canary().await?;
-        if canary && memory.held_since.is_none() && memory.confirmed_at.is_none() {
-            return Ok(());
+    /// Remembers that nothing is held, and places the canary where it is not: remembered before it is done, and after.
+    async fn release(
+        &self,
+        memory: &SweepMemory,
+        mut next: SweepMemory,
+        canary: bool,
+        registry: &impl Registry,
+    ) -> Result<Committed, StepError> {
+        let place = !canary || next.canary_placed_at.is_none();
+        if place && next.canary_begun_at.is_none() {
+            next.canary_begun_at = Some(self.started_at);
         }
-        if !canary {
-            self.ports.store.place_canary().await?;
-            memory.canary_placed_at = Some(self.started_at);
+        if next != *memory {
+            let details =
+                json!({"canary": canary, "held_before": memory.hold.as_ref().map(|hold| &hold.digest)});
+            if self.remember(&next, "sweep.released", details, registry).await? == Committed::Superseded {
+                return Ok(Committed::Superseded);
+            }
+            next.version = next.version.saturating_add(1);
         }
-        memory.held_since = None;
-        memory.confirmed_at = None;
-        let audit =
-            sweep_audit("sweep.released", &self.by, &self.ports.clock, json!({"canary_placed": !canary}));
+        if place {
+            if !canary {
+                self.ports.store.place_canary().await?;
+            }
+            next.canary_placed_at = Some(self.started_at);
+            return self.remember(&next, "sweep.canary_placed", json!({}), registry).await;
+        }
+        Ok(Committed::Yes)
+    }
+
+    async fn remember(
+        &self,
+        memory: &SweepMemory,
+        what: &str,
+        details: serde_json::Value,
+        registry: &impl Registry,
+    ) -> Result<Committed, StepError> {
+        let audit = sweep_audit(what, &self.by, &self.ports.clock, details);
         Ok(registry.put_sweep_memory(memory, &audit).await?)
     }
 }
@@ -337,5 +373,5 @@ async fn is_registered(registry: &impl Registry, caller: &str) -> Result<bool, S
     if registry.caller(caller).await?.is_some() {
         return Ok(true);
     }
-    Ok(registry.sweep_memory().await?.canary_placed_at.is_none())
+    Ok(!registry.sweep_memory().await?.knows_the_sweep())
 }

@@ -183,6 +183,9 @@ impl Inner {
         if judge(&plan.trust_policy).is_none() {
             return Err(PortError::Refused("CreateRole: MalformedPolicyDocument".to_owned()));
         }
+        if self.now < self.principals_known_from {
+            return Err(PortError::UnknownPrincipal("CreateRole: Invalid principal in policy".to_owned()));
+        }
         if self.roles.contains_key(plan.name.as_str()) {
             return Ok(RoleCreated::NameTaken);
         }
@@ -346,6 +349,19 @@ impl World {
     /// For how long after its creation a role is not seen by any other call: IAM is eventually consistent.
     pub fn set_iam_lag(&self, seconds: i64) {
         self.inner().iam_lag_seconds = seconds;
+    }
+
+    /// Until then IAM does not know the principals that trust policies name: they were made moments ago.
+    pub fn know_principals_from(&self, moment: Timestamp) {
+        self.inner().principals_known_from = moment;
+    }
+
+    /// Takes a tag off a role as a person with other rights would.
+    ///
+    /// # Panics
+    /// When there is no such role.
+    pub fn untag(&self, role: &str, key: &str) {
+        self.inner().roles.get_mut(role).unwrap().tags.remove(key);
     }
 
     /// The next so many looks at a role find none: they meet a part of IAM that has not heard of it yet, though a write went

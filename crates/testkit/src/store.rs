@@ -5,9 +5,10 @@ use sorry_policy::SessionId;
 use sorry_session::{
     CallerEntry, Change, Session,
     events::AuditRecord,
+    hold::SweepMemory,
     ports::{
-        Committed, Created, IdempotencyKey, PortError, Registry, SessionPage, SessionScope, SessionStore,
-        SweepMemory,
+        Committed, Created, IdempotencyKey, PortError, Registry, SessionCursor, SessionPage, SessionScope,
+        SessionStore,
     },
     session::ROW_VERSION,
 };
@@ -59,7 +60,9 @@ impl Inner {
     /// A row says that it is over when nothing is left, and not before.
     fn judge_end(&mut self, session: &Session) {
         let left = |role: &&crate::Role| {
-            role.name == session.role_name.as_str() && role.session() == Some(session.session_id.as_str())
+            let tagged = role.session() == Some(session.session_id.as_str());
+            let made = session.role.as_ref().is_some_and(|made| made.unique_id == role.unique_id);
+            role.name == session.role_name.as_str() && (tagged || made)
         };
         if session.state.is_over() && self.roles.values().find(left).is_some() {
             self.violation(format!(
@@ -141,7 +144,7 @@ impl Inner {
         self.rows.values().filter_map(version).collect()
     }
 
-    fn list(&self, scope: &SessionScope, cursor: Option<&str>) -> SessionPage {
+    fn list(&self, scope: &SessionScope, cursor: Option<&SessionCursor>) -> SessionPage {
         let mut sessions: Vec<_> = self
             .indexed()
             .into_iter()
@@ -153,9 +156,21 @@ impl Inner {
         sessions.sort_by(|one, other| {
             (other.requested_at, &other.session_id).cmp(&(one.requested_at, &one.session_id))
         });
-        let start = cursor.and_then(|cursor| cursor.parse().ok()).unwrap_or(0);
-        let cursor = (sessions.len() > start + PAGE).then(|| (start + PAGE).to_string());
-        SessionPage { sessions: sessions.into_iter().skip(start).take(PAGE).collect(), cursor }
+        let place = |session: &Session| SessionCursor {
+            requested_at: session.requested_at,
+            session_id: session.session_id.clone(),
+        };
+        let mut sessions: Vec<_> = sessions
+            .into_iter()
+            .filter(|session| {
+                cursor.is_none_or(|cursor| {
+                    (session.requested_at, &session.session_id) < (cursor.requested_at, &cursor.session_id)
+                })
+            })
+            .collect();
+        let more = sessions.len() > PAGE;
+        sessions.truncate(PAGE);
+        SessionPage { cursor: sessions.last().filter(|_| more).map(place), sessions }
     }
 
     fn put_caller(&mut self, entry: &CallerEntry, audit: &AuditRecord) -> Committed {
@@ -197,9 +212,13 @@ impl SessionStore for World {
             .await
     }
 
-    async fn list(&self, scope: &SessionScope, cursor: Option<&str>) -> Result<SessionPage, PortError> {
-        let (scope, cursor) = (scope.clone(), cursor.map(str::to_owned));
-        self.call("list", format!("{scope:?}"), move |inner| Ok(inner.list(&scope, cursor.as_deref()))).await
+    async fn list(
+        &self,
+        scope: &SessionScope,
+        cursor: Option<&SessionCursor>,
+    ) -> Result<SessionPage, PortError> {
+        let (scope, cursor) = (scope.clone(), cursor.cloned());
+        self.call("list", format!("{scope:?}"), move |inner| Ok(inner.list(&scope, cursor.as_ref()))).await
     }
 
     async fn unfinished(&self) -> Result<Vec<Session>, PortError> {
@@ -252,12 +271,19 @@ impl Registry for World {
         self.call("sweep_memory", String::new(), |inner| Ok(inner.sweep_memory.clone())).await
     }
 
-    async fn put_sweep_memory(&self, memory: &SweepMemory, audit: &AuditRecord) -> Result<(), PortError> {
+    async fn put_sweep_memory(
+        &self,
+        memory: &SweepMemory,
+        audit: &AuditRecord,
+    ) -> Result<Committed, PortError> {
         let (memory, audit) = (memory.clone(), audit.clone());
-        self.call("put_sweep_memory", String::new(), move |inner| {
-            inner.sweep_memory = memory;
+        self.call("put_sweep_memory", audit.what.clone(), move |inner| {
+            if inner.sweep_memory.version != memory.version {
+                return Ok(Committed::Superseded);
+            }
+            inner.sweep_memory = SweepMemory { version: memory.version + 1, ..memory };
             inner.put_audit(&audit);
-            Ok(())
+            Ok(Committed::Yes)
         })
         .await
     }
@@ -326,9 +352,11 @@ impl World {
         self.inner().sweep_memory.clone()
     }
 
-    /// Changes what the sweep remembers, as an administrator's confirmation does.
+    /// Changes what the sweep remembers, past its audit.
     pub fn remember(&self, edit: impl FnOnce(&mut SweepMemory)) {
-        edit(&mut self.inner().sweep_memory);
+        let memory = &mut self.inner().sweep_memory;
+        edit(memory);
+        memory.version += 1;
     }
 
     /// How far the indexes (lists of sessions, the sweep's list) are behind the rows.

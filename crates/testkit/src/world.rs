@@ -10,7 +10,8 @@ use sorry_policy::{Namespace, PersonName, SessionId};
 use sorry_session::{
     CallerEntry, Session,
     events::{AuditRecord, OutboxEntry},
-    ports::{Clock, PortError, Ports, SweepMemory},
+    hold::SweepMemory,
+    ports::{Clock, PortError, Ports},
 };
 
 use crate::{
@@ -55,6 +56,7 @@ pub(crate) struct Inner {
     pub(crate) roles_made: u64,
     pub(crate) iam_lag_seconds: i64,
     pub(crate) stale_reads: usize,
+    pub(crate) principals_known_from: Timestamp,
     pub(crate) published: Vec<OutboxEntry>,
     pub(crate) starts: Vec<Start>,
     pub(crate) subscribers: u64,
@@ -95,6 +97,7 @@ impl World {
             roles_made: 0,
             iam_lag_seconds: 0,
             stale_reads: 0,
+            principals_known_from: Timestamp::MIN,
             published: Vec::new(),
             starts: Vec::new(),
             subscribers: 1,

@@ -233,14 +233,41 @@ pub struct CallerRemoved {
     pub ended: Vec<SessionId>,
 }
 
-/// Answer of `PUT /admin/sweep/confirmation`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SweepConfirmed {
-    /// Since when the sweep holds; nothing if it does not.
+/// Answer of `GET /admin/sweep` and of `PUT /admin/sweep/confirmation`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SweepView {
+    /// What the sweep holds; nothing if it does not hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_since: Option<Timestamp>,
-    /// From now on the next sweep removes what it held, within the hour.
-    pub confirmed_at: Timestamp,
+    pub hold: Option<HoldView>,
+    /// When an administrator let something go that is not done yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_at: Option<Timestamp>,
+    /// The principals that may go because of it: these and no others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub confirmed: Vec<RoleName>,
+}
+
+/// What the sweep holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldView {
+    /// Since when.
+    pub since: Timestamp,
+    /// Why.
+    pub because: String,
+    /// The principals without a session that a confirmation lets go: the first thousand.
+    pub roles: Vec<RoleName>,
+    /// How many there are in all.
+    pub count: usize,
+    /// What a confirmation must repeat.
+    pub digest: String,
+}
+
+/// Body of `PUT /admin/sweep/confirmation`: lets go what the hold with this digest names.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfirmSweep {
+    /// The hold's own digest, so that nobody confirms what they were not shown.
+    pub digest: String,
 }
 
 /// Body of every answer that is not a success.

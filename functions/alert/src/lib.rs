@@ -82,7 +82,7 @@ pub async fn alert(
             PortError::Throttled(_) | PortError::Unavailable(_) => {
                 StepError::new(StepError::from(error).code, message)
             }
-            PortError::Refused(_) | PortError::Unreadable(_) => {
+            PortError::Refused(_) | PortError::UnknownPrincipal(_) | PortError::Unreadable(_) => {
                 StepError::new(ErrorCode::AlertUndeliverable, message)
             }
         }
@@ -132,7 +132,9 @@ fn happened(detail_type: &str, detail: &Value) -> (String, String) {
         (SESSION_EVENT, "CLEAN_UP_FAILED") => {
             "Something of it is left; every sweep tries again. The function's log says why.\n"
         }
-        (SWEEP_HELD_EVENT, _) => "To let it go on once you have looked: sorry admin sweep --confirm\n",
+        (SWEEP_HELD_EVENT, _) => {
+            "What it holds: sorry admin sweep\nTo let that go once you have looked: sorry admin sweep --confirm\n"
+        }
         _ => "",
     };
     let pretty = serde_json::to_string_pretty(detail).unwrap_or_default();

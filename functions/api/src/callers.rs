@@ -1,4 +1,4 @@
-//! What administrators do: register and remove callers, and let the sweep go on.
+//! What administrators do about callers: register, list and remove them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,10 +6,10 @@ use serde_json::json;
 use sorry_policy::TierName;
 use sorry_session::{
     Actor, CallerEntry, ErrorCode, Refusal,
-    events::{AuditRecord, ChangedBy, caller_event, sweep_audit},
+    events::{AuditRecord, ChangedBy, caller_event},
     ports::{Alerts, Clock, Committed, EventBus, Registry, SessionStore, Workflow},
 };
-use sorry_wire::{CallerList, CallerRemoved, PutCaller, SweepConfirmed};
+use sorry_wire::{CallerList, CallerRemoved, PutCaller};
 
 use crate::{Api, ApiError, Request, Response, body, ok, view};
 
@@ -62,19 +62,6 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             return Err(Refusal::new(ErrorCode::NotFound, format!("there is no caller `{id}`"), hint).into());
         }
         ok(200, &CallerRemoved { caller: entry.as_ref().map(view::caller), ended })
-    }
-
-    pub(crate) async fn confirm_sweep(&self, actor: &Actor) -> Result<Response, ApiError> {
-        administrators_only(actor)?;
-        let mut memory = self.registry.sweep_memory().await?;
-        let now = self.ports.clock.now();
-        memory.confirmed_at = Some(now);
-        let by = ChangedBy::Caller(actor.identity.clone());
-        let details = json!({"held_since": memory.held_since});
-        let audit = sweep_audit("sweep.confirmed", &by, &self.ports.clock, details);
-        self.registry.put_sweep_memory(&memory, &audit).await?;
-        tracing::warn!(by = actor.identity.arn, "an administrator lets the sweep go on");
-        ok(200, &SweepConfirmed { held_since: memory.held_since, confirmed_at: now })
     }
 
     fn entry(&self, unique_id: &str, wanted: PutCaller, actor: &Actor) -> Result<CallerEntry, Refusal> {
@@ -139,7 +126,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
     }
 }
 
-fn administrators_only(actor: &Actor) -> Result<(), Refusal> {
+pub(crate) fn administrators_only(actor: &Actor) -> Result<(), Refusal> {
     if actor.is_administrator() {
         return Ok(());
     }

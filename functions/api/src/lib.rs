@@ -5,6 +5,7 @@
 mod callers;
 pub mod http;
 mod sessions;
+mod sweep;
 mod tiers;
 mod view;
 
@@ -130,7 +131,8 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
                 self.put_caller(parameter(request, "id")?, request, &actor).await
             }
             ("DELETE", "/admin/callers/{id}") => self.remove_caller(parameter(request, "id")?, &actor).await,
-            ("PUT", "/admin/sweep/confirmation") => self.confirm_sweep(&actor).await,
+            ("GET", "/admin/sweep") => self.show_sweep(&actor).await,
+            ("PUT", "/admin/sweep/confirmation") => self.confirm_sweep(request, &actor).await,
             (method, resource) => Err(Refusal::new(
                 ErrorCode::NotFound,
                 format!("there is no `{method} {resource}`"),

@@ -91,7 +91,8 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
                 Some(known.ok_or_else(|| unusable("status", &format!("one of {names}")))?)
             }
         };
-        let page = self.ports.store.list(&scope, query("cursor")).await?;
+        let cursor = query("cursor").map(str::parse).transpose()?;
+        let page = self.ports.store.list(&scope, cursor.as_ref()).await?;
         let sessions = page
             .sessions
             .iter()
@@ -103,7 +104,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             .filter(|session| actor.may(Operation::View, session))
             .map(|session| view::session(session, actor))
             .collect();
-        ok(200, &SessionList { sessions, cursor: page.cursor })
+        ok(200, &SessionList { sessions, cursor: page.cursor.map(|cursor| cursor.to_string()) })
     }
 
     pub(crate) async fn show_session(&self, id: &str, actor: &Actor) -> Result<Response, ApiError> {

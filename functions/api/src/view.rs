@@ -2,10 +2,10 @@
 
 use sorry_policy::{Tier, TierName};
 use sorry_session::{
-    Actor, CallerEntry, Session, State, caller::Operation, decision::Rules, provision::max_session_seconds,
-    session::End,
+    Actor, CallerEntry, Session, State, caller::Operation, decision::Rules, hold::SweepMemory,
+    provision::max_session_seconds, session::End,
 };
-use sorry_wire::{Access, CallerView, EndView, SessionView, TierView};
+use sorry_wire::{Access, CallerView, EndView, HoldView, SessionView, SweepView, TierView};
 
 /// A session, with how to use it for the one who can.
 pub(crate) fn session(session: &Session, actor: &Actor) -> SessionView {
@@ -70,5 +70,22 @@ pub(crate) fn caller(entry: &CallerEntry) -> CallerView {
         roles: entry.roles.clone(),
         registered_at: entry.registered_at,
         registered_by: entry.registered_by.clone(),
+    }
+}
+
+/// What the sweep holds, and what it was allowed.
+pub(crate) fn sweep(memory: &SweepMemory) -> SweepView {
+    let hold = memory.hold.clone().map(|hold| HoldView {
+        since: hold.since,
+        because: hold.because,
+        roles: hold.roles,
+        count: hold.count,
+        digest: hold.digest,
+    });
+    let confirmation = memory.confirmation.as_ref();
+    SweepView {
+        hold,
+        confirmed_at: confirmation.map(|confirmation| confirmation.at),
+        confirmed: confirmation.map(|confirmation| confirmation.roles.clone()).unwrap_or_default(),
     }
 }

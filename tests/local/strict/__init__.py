@@ -13,6 +13,7 @@ from . import (
     api_gateway,
     authorization,
     cloudformation_iam,
+    decisions,
     iam_arns,
     iam_condition_keys,
     iam_lists,
@@ -34,6 +35,7 @@ from . import (
 # In reading order. `authorization` comes first: others take part in decisions through it.
 PATCHES = (
     authorization,
+    decisions,
     policy_variables,
     iam_arns,
     iam_condition_keys,

@@ -2,11 +2,12 @@
 
 MiniStack decides on one action, one resource and a set of condition keys per request. AWS often looks at more: the
 Service Authorization Reference lists *dependent actions*, which must be allowed too for an operation to succeed. This
-module adds nothing by itself; it offers three hooks:
+module adds nothing by itself; it offers four hooks:
 
 - `adds_condition_keys`: further condition keys for the decision;
 - `needs_also`: further actions that must be allowed too;
-- `refuses`: a reason to refuse whatever the policies say.
+- `refuses`: a reason to refuse whatever the policies say;
+- `observes`: is told of every decision, further checks included.
 """
 
 import contextvars
@@ -56,6 +57,7 @@ class FurtherCheck:
 _condition_keys: list[Callable[[Request], dict[str, Any]]] = []
 _further_checks: list[Callable[[Request], Iterable[FurtherCheck]]] = []
 _refusals: list[Callable[[str, str], str | None]] = []
+_observers: list[Callable[[str, str, str, bool], None]] = []
 
 _pending: contextvars.ContextVar[Request | None] = contextvars.ContextVar("strict_pending", default=None)
 _refused: contextvars.ContextVar[FurtherCheck | None] = contextvars.ContextVar("strict_refused", default=None)
@@ -76,6 +78,17 @@ def refuses(provider: Callable[[str, str], str | None]) -> None:
     _refusals.append(provider)
 
 
+def observes(observer: Callable[[str, str, str, bool], None]) -> None:
+    """Registers an observer: given access key id, action, resource and whether it was allowed."""
+    _observers.append(observer)
+
+
+def _told(access_key_id: str, action: str, resource: str, result: Any) -> Any:
+    for observer in _observers:
+        observer(access_key_id, action, resource, result is None)
+    return result
+
+
 def apply() -> None:
     """Hook in before (`request_tag_context`), at (`enforce`) and after (`access_denied_response`) the decision."""
     request_tag_context = iam_actions.request_tag_context
@@ -93,6 +106,7 @@ def apply() -> None:
 
     def decide(access_key_id, iam_action, service, region, resource_arn="*", service_context=None):
         result = enforce(access_key_id, iam_action, service, region, resource_arn=resource_arn, service_context=service_context)
+        _told(access_key_id, iam_action, resource_arn, result)
         if result is not None:
             return result
         for refusal in _refusals:
@@ -113,6 +127,7 @@ def apply() -> None:
                     resource_arn=check.resource,
                     service_context=check.condition_keys,
                 )
+                _told(access_key_id, check.action, check.resource, result)
                 if result is not None:
                     _refused.set(check)
                     return result

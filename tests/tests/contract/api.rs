@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use sorry_session::{ErrorCode, Identity};
+use sorry_session::{CallerRole, ErrorCode, Identity};
+use sorry_testkit::Role;
 
 use crate::{
     harness::{Bench, administrator, sue},
@@ -187,11 +188,18 @@ fn gateway_statement(sid: &str) -> Value {
     found.unwrap_or_else(|| panic!("x-amazon-apigateway-policy has no statement `{sid}`"))
 }
 
-/// Patterns of a statement below the stage: `GET/admin/*`.
-fn below_the_stage(patterns: &Value) -> Vec<String> {
+/// What stands for the API where something is let through: one segment. A `*` would also match `<id>/v1/PUT/admin`, and what follows
+/// `/v1/` would no longer be the method.
+const LET_THROUGH: &str = "??????????";
+/// Where something is denied: too much rather than too little.
+const DENIED: &str = "*";
+
+/// Patterns of a statement below the stage: `GET/admin/*`. Each is a whole ARN.
+fn below_the_stage(patterns: &Value, api: &str) -> Vec<String> {
     let stage = rendered(&Template::deployed().resource("ApiStage")["StageName"]);
+    let api = format!("arn:${{AWS::Partition}}:execute-api:${{AWS::Region}}:${{AWS::AccountId}}:{api}");
     let patterns = each(patterns);
-    let below = |pattern: &String| pattern.strip_prefix(&format!("execute-api:/{stage}/")).map(str::to_owned);
+    let below = |pattern: &String| pattern.strip_prefix(&format!("{api}/{stage}/")).map(str::to_owned);
     patterns
         .iter()
         .map(|pattern| below(pattern).unwrap_or_else(|| panic!("`{pattern}` is not of the stage `{stage}`")))
@@ -234,7 +242,7 @@ fn without_mfa_one_can_look_ask_and_end_and_nothing_else() {
         json!({"aws:PrincipalArn": {"Ref": "IdentityProviderRoleArns"}}),
         "only the roles that the deployment names are exempt, by their whole ARNs"
     );
-    let open = below_the_stage(&deny["NotResource"]);
+    let open = below_the_stage(&deny["NotResource"], LET_THROUGH);
     for operation in operations() {
         let resource = operation.as_resource();
         let is_open = open.iter().any(|pattern| fits(pattern, &resource));
@@ -271,7 +279,7 @@ fn administration_is_denied_to_everybody_but_administrators() {
         {"Ref": "AWS::NoValue"},
     ]});
     assert_eq!(deny["Condition"], condition, "without an administrator's name, nobody is one");
-    let closed = below_the_stage(&deny["Resource"]);
+    let closed = below_the_stage(&deny["Resource"], DENIED);
     for operation in operations() {
         let is_closed = closed.iter().any(|pattern| fits(pattern, &operation.as_resource()));
         assert_eq!(
@@ -413,8 +421,21 @@ fn every_operation_answers_as_it_is_described() {
     tour.ask(&sue, "GET", "/admin/callers", "", &none);
     tour.ask(&administrator, "DELETE", "/admin/callers/{id}", "AIDA0123456789AB", &none);
     tour.ask(&administrator, "DELETE", "/admin/callers/{id}", "AIDA0123456789AB", &none);
-    tour.ask(&administrator, "PUT", "/admin/sweep/confirmation", "", &none);
-    tour.ask(&stranger, "PUT", "/admin/sweep/confirmation", "", &none);
+    let nothing = json!({"digest": "0123456789abcdef"});
+    tour.ask(&administrator, "GET", "/admin/sweep", "", &none);
+    tour.ask(&administrator, "PUT", "/admin/sweep/confirmation", "", &nothing);
+    for number in 0..6 {
+        let name = format!("sorry-sue-developer-orphan{number}");
+        tour.bench.world.plant_role(Role::new("/sorry/session/sue/", &name));
+    }
+    tour.bench.sweep();
+    let held = tour.ask(&administrator, "GET", "/admin/sweep", "", &none);
+    assert_eq!(held["hold"]["roles"].as_array().unwrap().len(), 6, "{held}");
+    let shown = json!({"digest": held["hold"]["digest"]});
+    let confirmed = tour.ask(&administrator, "PUT", "/admin/sweep/confirmation", "", &shown);
+    assert_eq!(confirmed["confirmed"], held["hold"]["roles"]);
+    tour.ask(&stranger, "GET", "/admin/sweep", "", &none);
+    tour.ask(&stranger, "PUT", "/admin/sweep/confirmation", "", &shown);
 
     for operation in operations() {
         let answered = tour.answered.get(&operation.name()).cloned().unwrap_or_default();
@@ -431,5 +452,56 @@ fn every_operation_answers_as_it_is_described() {
                 operation.name()
             );
         }
+    }
+}
+
+/// The registry's role `admin` sees and ends sessions; `/admin` is for the principals that the deployment names, at the gateway and
+/// in the function alike.
+#[test]
+fn the_registrys_role_admin_does_not_open_administration() {
+    let mut bench = Bench::new();
+    let id = bench.granted("developer", "request-1");
+    let overseer = Identity { unique_id: "AIDAOVERSEER".into(), ..sue() };
+    let entry = json!({
+        "arn": overseer.arn, "person": "ann", "namespace": "ann", "tiers": {}, "roles": ["caller", "admin"],
+    });
+    let ask = |who: &Identity, method: &str, resource: &str, parameter: &str, body: &Value| {
+        bench.service.send(who, method, resource, parameter, body).unwrap()
+    };
+    let overseer = Identity { unique_id: "AIDAOVERSEER12345".into(), ..overseer };
+    assert_eq!(ask(&administrator(), "PUT", "/admin/callers/{id}", &overseer.unique_id, &entry).status, 200);
+    for operation in operations().iter().filter(|operation| operation.is_administration()) {
+        let answer = ask(&overseer, &operation.method, &operation.path, "AIDASUE", &json!({"digest": "x"}));
+        assert_eq!(
+            (answer.status, &answer.body["code"]),
+            (403, &json!("NotAllowed")),
+            "{}",
+            operation.name()
+        );
+    }
+    let me = ask(&overseer, "GET", "/whoami", "", &Value::Null).body;
+    assert_eq!(
+        (&me["administrator"], &me["caller"]["roles"]),
+        (&json!(false), &json!([CallerRole::Caller, CallerRole::Admin]))
+    );
+    assert_eq!(ask(&overseer, "GET", "/sessions/{id}", id.as_str(), &Value::Null).status, 200);
+    assert_eq!(ask(&overseer, "DELETE", "/sessions/{id}", id.as_str(), &Value::Null).status, 202);
+}
+
+#[test]
+fn a_cursor_that_no_page_gave_is_the_callers_mistake() {
+    let mut bench = Bench::new();
+    let ids: Vec<_> =
+        (0..51).map(|number| bench.granted("developer", &format!("request-{number}"))).collect();
+    let page = bench.service.list(&[]).unwrap();
+    assert_eq!(page.body["sessions"].as_array().unwrap().len(), 50);
+    let cursor = page.body["cursor"].as_str().unwrap();
+    let rest = bench.service.list(&[("cursor", cursor)]).unwrap();
+    assert_eq!(rest.body["sessions"].as_array().unwrap().len(), ids.len() - 50);
+    assert!(rest.body.get("cursor").is_none());
+    for garbage in ["", "50", "x_y", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z_../x", "_"] {
+        let refused = bench.service.list(&[("cursor", garbage)]).unwrap();
+        assert_eq!((refused.status, &refused.body["code"]), (400, &json!("InvalidInput")), "{garbage}");
+        assert!(refused.body["hint"].as_str().unwrap().contains("cursor"), "{}", refused.body);
     }
 }

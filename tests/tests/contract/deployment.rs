@@ -14,7 +14,8 @@ use crate::project::{Template, each, found, found_pairs, rendered, source, text}
 
 const TABLES: [&str; 3] = ["AuditTable", "RegistryTable", "SessionsTable"];
 /// Services that tell whose behalf they act on, by `aws:SourceArn` or `aws:SourceAccount`, when they assume a role or use a
-/// resource. Source: the services' own guides, "Cross-service confused deputy prevention".
+/// resource. Source: the services' own guides, "Cross-service confused deputy prevention". Lambda's has none; that it sends
+/// `aws:SourceAccount` when it assumes an execution role is in AWS's samples, so `aws:SourceArn` stands by a parameter there.
 const TELLING_SERVICES: [&str; 4] =
     ["cloudwatch.amazonaws.com", "events.amazonaws.com", "lambda.amazonaws.com", "states.amazonaws.com"];
 
@@ -146,6 +147,22 @@ fn every_index_may_be_queried_by_whoever_does() {
             queries.flat_map(|statement| found(r"/index/([a-z-]+)", &statement.to_string())).collect();
         assert_eq!(allowed, indexes.into_iter().map(str::to_owned).collect(), "what {role} may query");
     }
+}
+
+/// The adapters delete one kind of item: a caller, in the API.
+#[test]
+fn only_the_api_may_delete_from_a_table() {
+    let mut may_delete = BTreeSet::new();
+    for (id, role) in Template::deployed().of_type("AWS::IAM::Role") {
+        for policy in role["Policies"].as_array().into_iter().flatten() {
+            for statement in policy["PolicyDocument"]["Statement"].as_array().unwrap() {
+                if each(&statement["Action"]).iter().any(|action| action == "dynamodb:DeleteItem") {
+                    may_delete.insert((id.to_owned(), rendered(&statement["Resource"])));
+                }
+            }
+        }
+    }
+    assert_eq!(may_delete, BTreeSet::from([("ApiRole".to_owned(), "${RegistryTable.Arn}".to_owned())]));
 }
 
 #[test]
@@ -366,8 +383,8 @@ fn the_stage_serves_what_is_deployed() {
     }
     assert_eq!(deployment(&Template::of(folder.path(), "")), now, "where the sources lie must not matter");
     let path = folder.path().join("infrastructure/openapi.yaml");
-    let changed = text("infrastructure/openapi.yaml")
-        .replace("execute-api:/v1/DELETE/sessions/*", "execute-api:/v1/DELETE/sessions/x");
+    let changed =
+        text("infrastructure/openapi.yaml").replace("/v1/DELETE/sessions/*", "/v1/DELETE/sessions/x");
     fs::copy(project.join("infrastructure/openapi.yaml"), &path).unwrap();
     assert_ne!(changed, text("infrastructure/openapi.yaml"));
     overwrite(&path, &changed);
@@ -432,6 +449,10 @@ fn a_new_deployment_lends_little() {
     assert_eq!(parameters["EnabledTiers"]["Default"], "read-only,developer");
     assert_eq!(parameters["RequireMfa"]["Default"], "true");
     assert_eq!(parameters["RetainData"]["Default"], "true");
+    assert_eq!(
+        parameters["BindFunctionRoles"]["Default"], "true",
+        "a function's role is for that function, unless somebody finds that Lambda does not say which it is"
+    );
     assert_eq!(parameters["AdministratorArns"]["Default"], "", "nobody is an administrator unless named");
     assert_eq!(parameters["MinimumWindowSeconds"]["Default"], 900, "STS gives no credentials for less");
     let tiers = TierTable::built_in().unwrap();

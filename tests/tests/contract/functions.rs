@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
+
 use crate::project::{Template, each, found, functions, rendered, text, the_only, toml};
 
 fn prefixed(prefix: &str) -> BTreeSet<String> {
@@ -73,7 +75,14 @@ fn a_function_has_its_own_code_role_and_log() {
         let trust = role["AssumeRolePolicyDocument"]["Statement"].as_array().unwrap();
         assert_eq!(trust.len(), 1, "{stem}Role is for the function alone");
         assert_eq!(each(&trust[0]["Principal"]["Service"]), ["lambda.amazonaws.com"]);
-        let source = rendered(&trust[0]["Condition"]["ArnLike"]["aws:SourceArn"]);
+        let account = json!({"aws:SourceAccount": {"Ref": "AWS::AccountId"}});
+        assert_eq!(trust[0]["Condition"]["StringEquals"], account, "{stem}Role is for this account, always");
+        let bound = &trust[0]["Condition"]["ArnLike"]["Fn::If"];
+        assert_eq!(
+            bound[0], "FunctionRolesAreBound",
+            "{stem}Role stands by the parameter `BindFunctionRoles`"
+        );
+        let source = rendered(&bound[1]["aws:SourceArn"]);
         assert!(source.ends_with(&format!(":function:sorry-{name}")), "{stem}Role is trusted for `{source}`");
     }
 }

@@ -13,12 +13,14 @@
 )]
 
 mod api;
+mod dependencies;
 mod deployment;
 mod environment;
 mod errors;
 mod functions;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod policies;
 mod project;
 mod schema;
 mod schemas;

@@ -14,8 +14,9 @@ use sorry_policy::{
     AccountId, ExternalId, Namespace, PersonName, ProjectName, RoleName, SessionId, TierTable,
 };
 use sorry_wire::{
-    Access, CallerList, CallerRemoved, CallerRole, CallerView, EndCause, EndView, ErrorBody, Failure, Grant,
-    PutCaller, RequestSession, SessionList, SessionView, State, SweepConfirmed, TierList, TierView, WhoAmI,
+    Access, CallerList, CallerRemoved, CallerRole, CallerView, ConfirmSweep, EndCause, EndView, ErrorBody,
+    Failure, Grant, HoldView, PutCaller, RequestSession, SessionList, SessionView, State, SweepView,
+    TierList, TierView, WhoAmI,
 };
 
 use crate::{
@@ -182,8 +183,19 @@ fn pairs() -> Vec<Pair> {
     let page = SessionList { sessions: vec![least_session(), full_session()], cursor: Some("2026_x".into()) };
     let tiers = TierList { tiers: vec![least_tier(), full_tier()], minimum_seconds: 900 };
     let removed = CallerRemoved { caller: Some(caller()), ended: vec![SessionId::from_random([3; 10])] };
-    let least_confirmed = SweepConfirmed { held_since: None, confirmed_at: at() };
-    let confirmed = SweepConfirmed { held_since: Some(at()), ..least_confirmed.clone() };
+    let hold = HoldView {
+        since: at(),
+        because: "6 of 7 principals have no session".into(),
+        roles: vec![full_session().role_name],
+        count: 6,
+        digest: "0123456789abcdef".into(),
+    };
+    let sweep = SweepView {
+        hold: Some(hold.clone()),
+        confirmed_at: Some(at()),
+        confirmed: vec![full_session().role_name],
+    };
+    let confirm = ConfirmSweep { digest: hold.digest.clone() };
     let error = ErrorBody {
         code: "NotFound".into(),
         message: "there is none".into(),
@@ -220,7 +232,9 @@ fn pairs() -> Vec<Pair> {
         answer("Caller", "CallerView", &caller(), &caller()),
         answer("CallerList", "CallerList", &CallerList { callers: vec![caller()] }, &CallerList::default()),
         answer("CallerRemoved", "CallerRemoved", &removed, &CallerRemoved { caller: None, ended: vec![] }),
-        answer("SweepConfirmed", "SweepConfirmed", &confirmed, &least_confirmed),
+        answer("Sweep", "SweepView", &sweep, &SweepView::default()),
+        answer("SweepHold", "HoldView", &hold, &hold),
+        request("ConfirmSweep", "ConfirmSweep", &confirm, json!({"digest": ""})),
         answer("Error", "ErrorBody", &error, &error),
     ]
 }
@@ -254,7 +268,7 @@ fn what_the_types_write_is_what_the_schemas_describe() {
         assert_eq!(described["type"], "object");
         assert_eq!(described["additionalProperties"], false, "schema `{schema}` must name all that there is");
         let required: BTreeSet<_> =
-            described["required"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+            described["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         assert_eq!(
             names(&described["properties"]),
             names(&full),

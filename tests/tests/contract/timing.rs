@@ -22,19 +22,20 @@ fn task(state: &Value) -> Duration {
     Duration::from_secs(state["TimeoutSeconds"].as_u64().expect("a task has a time-out"))
 }
 
-/// The waits of a retrier, each at its longest: jitter only makes them shorter.
+/// The waits of all retriers, each at its longest: jitter only makes them shorter. Each retrier counts its own tries, so that a task
+/// can be tried as often as all of them say together.
 fn waits(state: &Value) -> Vec<Duration> {
-    let rules = state["Retry"].as_array().unwrap();
-    assert_eq!(
-        rules.len(),
-        1,
-        "this test adds up one retrier; with two, a task can be tried as often as both say"
-    );
-    let number = |name: &str, otherwise: u64| rules[0][name].as_u64().unwrap_or(otherwise);
-    let (first, rate, longest) =
-        (number("IntervalSeconds", 1), number("BackoffRate", 2), number("MaxDelaySeconds", u64::MAX));
-    let tries = u32::try_from(number("MaxAttempts", 3)).unwrap();
-    (0..tries).map(|nth| Duration::from_secs(first.saturating_mul(rate.pow(nth)).min(longest))).collect()
+    let mut waits = Vec::new();
+    for rule in state["Retry"].as_array().unwrap() {
+        let number = |name: &str, otherwise: u64| rule[name].as_u64().unwrap_or(otherwise);
+        let (first, rate, longest) =
+            (number("IntervalSeconds", 1), number("BackoffRate", 2), number("MaxDelaySeconds", u64::MAX));
+        let tries = u32::try_from(number("MaxAttempts", 3)).unwrap();
+        waits.extend(
+            (0..tries).map(|nth| Duration::from_secs(first.saturating_mul(rate.pow(nth)).min(longest))),
+        );
+    }
+    waits
 }
 
 /// From the first try to the end of the last, when each takes as long as it may.
@@ -83,6 +84,19 @@ fn a_clean_up_does_not_call_a_principal_gone_that_may_still_appear() {
     );
     let pending = states(&definition)["Pending"]["Seconds"].as_u64().unwrap();
     assert!(Duration::from_secs(pending) < PROVISIONING_GRACE, "`Pending` asks again within the grace");
+}
+
+/// A caller may be registered, and ask, the moment after it was made. IAM takes
+/// up to some 30 seconds to know it.
+#[test]
+fn iam_is_left_the_time_to_know_a_new_caller() {
+    let definition = workflow();
+    let rules = states(&definition)["Provision"]["Retry"].as_array().unwrap();
+    let rule =
+        rules.iter().find(|rule| rule["ErrorEquals"] == serde_json::json!(["CallerUnknownToIam"])).unwrap();
+    assert!(rule.get("JitterStrategy").is_none(), "with jitter it could be any time");
+    let waited: Duration = waits(&serde_json::json!({"Retry": [rule]})).iter().sum();
+    assert!((40..=60).contains(&waited.as_secs()), "{waited:?}");
 }
 
 /// The sweep takes up what has not changed for `STUCK_AFTER`; a workflow that goes on must have changed the row by then.

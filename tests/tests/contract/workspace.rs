@@ -90,3 +90,44 @@ fn versions_of_what_several_members_use_are_given_once() {
         }
     }
 }
+
+/// Text of all of a member's Rust files below `folders`.
+fn rust_of(member: &str, folders: &[&str]) -> String {
+    let mut pending: Vec<_> =
+        folders.iter().map(|folder| sorry_tests::project().join(member).join(folder)).collect();
+    let mut all = String::new();
+    while let Some(path) = pending.pop() {
+        if path.is_dir() {
+            pending.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            all.push_str(&std::fs::read_to_string(&path).unwrap());
+        }
+    }
+    all
+}
+
+#[test]
+fn nothing_is_depended_on_in_vain() {
+    let mut used = BTreeSet::new();
+    for member in members() {
+        let manifest = toml(&format!("{member}/Cargo.toml"));
+        for (table, folders) in [
+            ("dependencies", &["src"] as &[&str]),
+            ("dev-dependencies", &["src", "tests", "examples", "benches"]),
+        ] {
+            let source = rust_of(&member, folders);
+            for name in manifest[table].as_object().into_iter().flatten().map(|(name, _)| name) {
+                let mention = name.replace('-', "_");
+                let named = [format!("{mention}::"), format!("use {mention};")];
+                assert!(
+                    named.iter().any(|text| source.contains(text)),
+                    "{member}/Cargo.toml: `{name}` is not used in {folders:?}"
+                );
+                used.insert(name.clone());
+            }
+        }
+    }
+    let shared = toml("Cargo.toml")["workspace"]["dependencies"].as_object().unwrap().clone();
+    let unused: Vec<_> = shared.keys().filter(|name| !used.contains(*name)).collect();
+    assert!(unused.is_empty(), "Cargo.toml: no member uses {unused:?}");
+}

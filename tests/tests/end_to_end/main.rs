@@ -11,8 +11,12 @@
 )]
 
 mod break_glass;
+mod delivery;
+#[path = "../../../crates/credentials/tests/desk/mod.rs"]
+mod desk;
 mod gateway;
 mod main_job;
+mod permissions;
 mod refusals;
 mod secrets;
 mod sweep;

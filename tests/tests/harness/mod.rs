@@ -2,7 +2,7 @@
 //! be true of them all in the end.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::{cell::Cell, collections::BTreeMap, rc::Rc, time::Duration};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use jiff::{Timestamp, ToSpan};
 use serde::{Serialize, de::DeserializeOwned};
@@ -93,6 +93,23 @@ impl Service {
         parameter: &str,
         body: &Value,
     ) -> Option<Response> {
+        self.send_with_query(who, method, resource, parameter, &[], body)
+    }
+
+    /// Sue's sessions.
+    pub(crate) fn list(&self, query: &[(&str, &str)]) -> Option<Response> {
+        self.send_with_query(&sue(), "GET", "/sessions", "", query, &Value::Null)
+    }
+
+    fn send_with_query(
+        &self,
+        who: &Identity,
+        method: &str,
+        resource: &str,
+        parameter: &str,
+        query: &[(&str, &str)],
+        body: &Value,
+    ) -> Option<Response> {
         let name = resource.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(name, _)| name);
         let request = Request {
             identity: who.clone(),
@@ -103,7 +120,7 @@ impl Service {
                 |name| resource.replace(&format!("{{{name}}}"), parameter),
             ),
             path_parameters: name.map(|name| (name.to_owned(), parameter.to_owned())).into_iter().collect(),
-            query: BTreeMap::new(),
+            query: query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             body: body.to_string(),
             request_id: "request".to_owned(),
         };
@@ -127,9 +144,16 @@ impl Service {
         self.send(&sue(), "DELETE", "/sessions/{id}", id.as_str(), &Value::Null)
     }
 
-    /// Lets the sweep go on.
+    /// Looks at what the sweep holds, and lets that go.
     pub(crate) fn confirm_sweep(&self) -> Option<Response> {
-        self.send(&administrator(), "PUT", "/admin/sweep/confirmation", "", &Value::Null)
+        let shown = self.send(&administrator(), "GET", "/admin/sweep", "", &Value::Null)?;
+        let digest = shown.body["hold"]["digest"].as_str().unwrap_or_default();
+        self.confirm(digest)
+    }
+
+    /// Lets go what is held, if it has this digest.
+    pub(crate) fn confirm(&self, digest: &str) -> Option<Response> {
+        self.send(&administrator(), "PUT", "/admin/sweep/confirmation", "", &json!({"digest": digest}))
     }
 
     /// Runs one sweep; `None` when the function died.

@@ -71,18 +71,20 @@ pub(super) async fn add(app: &App, arguments: AddCaller) -> Result<u8> {
     if once.key.is_none() && once.device.is_none() {
         return Ok(0);
     }
-    app.on_interrupt(format!("`{name}` is registered, and what is shown above is valid"));
+    app.on_interrupt(format!("`{name}` is registered, and what is its own is shown above"));
     let usable = match &once.key {
         None => "",
-        Some((id, secret)) => &match key_works(app, &aws, id, secret).await {
-            Ok(true) => ". The key works already".to_owned(),
-            Ok(false) => ". AWS needs some more seconds until the key works".to_owned(),
-            Err(error) => format!(". Whether the key works could not be seen: {}", error.message),
+        Some((id, secret)) => match key_works(app, &aws, id, secret).await {
+            Ok(true) => ". The key works already",
+            Ok(false) => ". AWS needs some more seconds until the key works",
+            Err(error) => {
+                app.ui.warn(&format!("whether the key works could not be seen: {}", error.message));
+                ""
+            }
         },
     };
-    app.ui.say(&format!(
-        "registered `{name}`. What is above is shown this once: hand it over safely, for `sorry setup`{usable}"
-    ));
+    app.ui
+        .say(&format!("registered `{name}`. What is above is shown this once: hand it over safely, for `sorry setup`{usable}"));
     Ok(0)
 }
 

@@ -19,6 +19,11 @@ use crate::{Error, ProfileName, Result};
 use header::Spelling;
 use line::{Line, Shape};
 
+/// The lines of a file as the editor sees them, without their ends.
+pub(crate) fn physical_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line::split(bytes).into_iter().map(|line| line.text)
+}
+
 /// Which of the two files: they spell a profile's header differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FileKind {

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use sorry_profiles::{
-    AccessKeyId, Actor, AwsFiles, Context, ProfileName, Region, SecretAccessKey, SessionCredentials,
-    SessionMark, SessionToken,
+    AccessKeyId, Actor, AwsFiles, Context, ProcessCommand, ProcessProfile, ProfileName, Region,
+    SecretAccessKey, SessionCredentials, SessionMark, SessionToken,
 };
 use tempfile::TempDir;
 
@@ -57,4 +57,21 @@ pub(crate) fn session(id: &str) -> SessionCredentials {
 pub(crate) fn put(path: &Path, bytes: &[u8]) {
     fs::create_dir_all(path.parent().expect("a folder")).expect("the folder");
     File::create(path).and_then(|mut file| file.write_all(bytes)).expect("the file");
+}
+
+/// A session as a command that would print its credentials.
+pub(crate) fn process(id: &str) -> ProcessProfile {
+    let session = session(id);
+    ProcessProfile {
+        command: ProcessCommand::of_session(Path::new("/opt/sorry/bin/sorry"), &session.session_id, &[])
+            .expect("a command"),
+        region: session.region,
+        session_id: session.session_id,
+        expires_at: session.expires_at,
+    }
+}
+
+/// The project's folder.
+pub(crate) fn project() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }

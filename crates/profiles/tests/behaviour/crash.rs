@@ -12,13 +12,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
-use crate::common::{Home, context, files_in, name, put, session};
+use crate::common::{Home, context, files_in, name, process, put, session};
 use rustix::process::{Signal, getpid, kill_process};
 use sorry_profiles::{Actor, Context, Probe, Step};
 
 const HOME: &str = "SORRY_TEST_CRASH_HOME";
 const STEP: &str = "SORRY_TEST_CRASH_STEP";
 const FILE: &str = "SORRY_TEST_CRASH_FILE";
+const FORM: &str = "SORRY_TEST_CRASH_FORM";
 const EBUSY: i32 = 16;
 
 /// Kills its own process at a step of the first file (the config file) or of the second.
@@ -57,9 +58,27 @@ fn child() {
     let probe = Kill { step, skip: Cell::new(skip), mount_point: step == Step::BackedUp };
     let actor = Actor::this_process(false);
     let context = Context { probe: &probe, in_place: true, ..context(&actor) };
-    let _ =
-        files_in(Path::new(&home)).write_session_profile(&context, &name("sue-developer"), &session("7k3m"));
+    let files = files_in(Path::new(&home));
+    let _ = match env::var(FORM).unwrap().as_str() {
+        "process" => files.write_process_profile(&context, &name("sue-developer"), &process("7k3m")),
+        _ => files.write_session_profile(&context, &name("sue-developer"), &session("7k3m")),
+    };
     panic!("still alive");
+}
+
+/// Starts itself, with a death at a step of the first file that is written or of the second.
+fn crash(home: &Home, step: Step, file: usize, form: &str) {
+    let status = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "crash::child", "--nocapture"])
+        .env(HOME, home.folder.path())
+        .env(STEP, format!("{step:?}"))
+        .env(FILE, file.to_string())
+        .env(FORM, form)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(status.signal(), Some(9), "{form} {step:?} {file}");
 }
 
 #[test]
@@ -71,16 +90,7 @@ fn whatever_the_step_no_profile_is_lost_and_the_next_write_completes_it() {
             let home = Home::new();
             put(&home.files.credentials, credentials.as_bytes());
             put(&home.files.config, config.as_bytes());
-            let status = Command::new(env::current_exe().unwrap())
-                .args(["--exact", "crash::child", "--nocapture"])
-                .env(HOME, home.folder.path())
-                .env(STEP, format!("{step:?}"))
-                .env(FILE, file.to_string())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status()
-                .unwrap();
-            assert_eq!(status.signal(), Some(9), "{step:?} {file}");
+            crash(&home, step, file, "keys");
 
             let read = |path: &Path| fs::read_to_string(path).unwrap();
             assert!(read(&home.files.credentials).starts_with(credentials), "{step:?} {file}");
@@ -100,5 +110,43 @@ fn whatever_the_step_no_profile_is_lost_and_the_next_write_completes_it() {
                 assert!(!left.ends_with(".tmp"), "{step:?} {file}: {left} is left behind");
             }
         }
+    }
+}
+
+/// From either form to the other: at no moment does a profile have both, for botocore would take one and the Rust SDK
+/// the other.
+#[test]
+fn a_death_between_two_forms_leaves_one_or_none_and_the_next_write_completes_it() {
+    let theirs = "[a]\naws_access_key_id = AKIATHEIRSTHEIRS\n";
+    let config = "[default]\nregion = eu-west-1\n";
+    let sue = name("sue-developer");
+    for (form, step, file) in ["process", "keys"]
+        .into_iter()
+        .flat_map(|form| Step::ALL.map(|step| [0, 1].map(|file| (form, step, file))))
+        .flatten()
+    {
+        let home = Home::new();
+        put(&home.files.credentials, theirs.as_bytes());
+        put(&home.files.config, config.as_bytes());
+        let to = |form| match form {
+            "process" => home.files.write_process_profile(&home.context(), &sue, &process("7k3m")).unwrap(),
+            _ => home.files.write_session_profile(&home.context(), &sue, &session("7k3m")).unwrap(),
+        };
+        let _ = to(if form == "process" { "keys" } else { "process" });
+        crash(&home, step, file, form);
+        let read = |path: &Path| fs::read_to_string(path).unwrap();
+        let both = || {
+            let (credentials, configured) = (read(&home.files.credentials), read(&home.files.config));
+            assert!(
+                credentials.starts_with(theirs) && configured.starts_with(config),
+                "{form} {step:?} {file}"
+            );
+            let keys = credentials.matches("CANARY/").count();
+            assert!(keys == 0 || keys == 2, "{form} {step:?} {file}: all of the keys or none");
+            (keys == 2, configured.contains("credential_process"))
+        };
+        assert_ne!(both(), (true, true), "{form} {step:?} {file}");
+        let _ = to(form);
+        assert_eq!(both(), (form == "keys", form == "process"), "{form} {step:?} {file}");
     }
 }

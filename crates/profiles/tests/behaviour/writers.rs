@@ -3,10 +3,11 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::common::{Home, name, put, session};
+use crate::common::{Home, name, project, put, session};
 use sorry_profiles::FileKind;
 use sorry_profiles::ini::Document;
 
@@ -79,6 +80,53 @@ fn fifty_rounds_beside_a_writer_that_truncates() {
     assert!(missing.is_empty(), "of {} and {ROUNDS}: {missing:?}", naive);
     assert!(naive > ROUNDS / 5, "the other writer hardly wrote: {naive}");
     assert!(fs::read(path).unwrap().starts_with(b"# mine\n[first]\n"));
+}
+
+/// `aws configure set` itself, whose every write takes what a program takes to start.
+#[test]
+fn fifty_rounds_beside_the_real_aws_cli() {
+    let home = Home::new();
+    let path = &home.files.credentials;
+    put(path, b"# mine\n[first]\naws_access_key_id = A\n");
+    let done = AtomicBool::new(false);
+    let mut ours = 0;
+    std::thread::scope(|scope| {
+        let cli = scope.spawn(|| {
+            for round in 0..ROUNDS {
+                let ran = Command::new(project().join(".local/venv/bin/aws"))
+                    .args([
+                        "configure",
+                        "set",
+                        "aws_access_key_id",
+                        "A",
+                        "--profile",
+                        &format!("cli-{round}"),
+                    ])
+                    .env("AWS_SHARED_CREDENTIALS_FILE", path)
+                    .env("AWS_CONFIG_FILE", &home.files.config)
+                    .output();
+                if !ran.is_ok_and(|ran| ran.status.success()) {
+                    done.store(true, Ordering::Relaxed);
+                    panic!("`make tools` installs the AWS CLI");
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        while ours < ROUNDS || !done.load(Ordering::Relaxed) {
+            // The same few again and again: each write replaces the file.
+            let (profile, id) = (name(&format!("sorry-{}", ours % ROUNDS)), format!("{ours}"));
+            let _ = home.files.write_session_profile(&home.context(), &profile, &session(&id)).unwrap();
+            ours += 1;
+        }
+        cli.join().unwrap();
+    });
+    let found = names(path);
+    let expected = (0..ROUNDS).flat_map(|round| [format!("sorry-{round}"), format!("cli-{round}")]);
+    let missing: Vec<_> = expected
+        .chain(["first".to_owned()])
+        .filter(|name| found.iter().filter(|found| *found == name).count() != 1)
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}, after {ours} writes of ours");
 }
 
 #[test]

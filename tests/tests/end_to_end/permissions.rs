@@ -1,0 +1,195 @@
+//! What the functions' roles allow is what the functions call: no more, and no less.
+
+use std::{collections::BTreeSet, fs};
+
+use serde_json::{Value, json};
+use sorry_tests::{LocalAws, eventually};
+
+use crate::{PATIENCE, reaches, request, row};
+
+const FUNCTIONS: [&str; 5] = ["api", "provision", "clean-up", "sweep", "alert"];
+
+/// Permissions that no run on a local AWS can show in use: statement, and who uses them when.
+const USED_ELSEWHERE: [(&str, &str); 5] = [
+    ("Log", "Lambda writes the log with the function's role"),
+    ("Trace", "Lambda's X-Ray daemon writes traces with the function's role"),
+    ("Key", "DynamoDB and SNS use the key on the function's behalf, and the local AWS checks no key"),
+    ("DeadLetters", "Lambda itself puts there what it could not run"),
+    (
+        "ProvisionRole/Look",
+        "looks at a role whose making was answered by `exists`: a try whose answer was lost",
+    ),
+];
+
+/// A call of a function, as the local AWS decided on it.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Call {
+    action: String,
+    resource: String,
+}
+
+/// What a function called; every call must have been allowed.
+#[track_caller]
+fn calls(aws: &LocalAws, function: &str) -> BTreeSet<Call> {
+    let written = fs::read_to_string(aws.folder().join("decisions")).expect("decisions are written down");
+    let decisions = written.lines().map(|line| serde_json::from_str::<Value>(line).expect("a decision"));
+    let role = format!("sorry-function-{function}");
+    decisions
+        .filter(|decision| decision["role"] == role.as_str())
+        .map(|decision| {
+            assert_eq!(decision["allowed"], true, "{function} is not allowed what it calls: {decision}");
+            let text = |name: &str| decision[name].as_str().expect("a text").to_owned();
+            Call { action: text("action"), resource: text("resource") }
+        })
+        .collect()
+}
+
+/// The permissions of a function: statement, action, resource.
+fn permissions(aws: &LocalAws, function: &str) -> Vec<(String, String, String)> {
+    let wanted = json!({"RoleName": format!("sorry-function-{function}"), "PolicyName": "calls"});
+    let policy = &aws.call("iam.get_role_policy", wanted)["PolicyDocument"];
+    let each = |value: &Value| match value {
+        Value::Array(values) => values.iter().map(|value| value.as_str().unwrap().to_owned()).collect(),
+        value => vec![value.as_str().unwrap().to_owned()],
+    };
+    let mut permissions = Vec::new();
+    for statement in policy["Statement"].as_array().unwrap() {
+        assert_eq!(statement["Effect"], "Allow");
+        for action in each(&statement["Action"]) {
+            for resource in each(&statement["Resource"]) {
+                permissions.push((statement["Sid"].as_str().unwrap().to_owned(), action.clone(), resource));
+            }
+        }
+    }
+    permissions
+}
+
+/// Whether an ARN is one of those that a pattern with `*` stands for.
+fn fits(pattern: &str, arn: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = arn.strip_prefix(parts.next().unwrap_or_default()) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+/// Puts on a session's role what a person might have put there.
+fn burden(aws: &LocalAws, role: &str) {
+    let policy = aws.output("CallerPolicyArn");
+    aws.call("iam.attach_role_policy", json!({"RoleName": role, "PolicyArn": policy}));
+    aws.call("iam.create_instance_profile", json!({"InstanceProfileName": role}));
+    aws.call("iam.add_role_to_instance_profile", json!({"InstanceProfileName": role, "RoleName": role}));
+}
+
+/// Deletes a session's role, as somebody might who should not.
+fn delete_role(aws: &LocalAws, session: &str) {
+    let role = row(aws, session)["role_name"]["S"].as_str().unwrap().to_owned();
+    let policies = aws.call("iam.list_role_policies", json!({"RoleName": role}));
+    for policy in policies["PolicyNames"].as_array().unwrap() {
+        aws.call("iam.delete_role_policy", json!({"RoleName": role, "PolicyName": policy}));
+    }
+    aws.call("iam.delete_role", json!({"RoleName": role}));
+}
+
+/// Ends the workflow of a session, so that only the sweep can end the session itself.
+fn kill_workflow(aws: &LocalAws, session: &str) {
+    let execution = aws.output("StateMachineArn").replace(":stateMachine:", ":execution:");
+    aws.call("stepfunctions.stop_execution", json!({"executionArn": format!("{execution}:{session}")}));
+}
+
+/// Has every function do all that it does.
+fn everything_once(aws: &LocalAws) {
+    let _security = aws.subscribe_to_alerts();
+    let sue = aws.register("sue-mgr");
+    let bob = aws.register("bob-mgr");
+    let administrator = aws.administrator_person();
+    administrator.sorry(&["admin", "callers", "list"]).success();
+    sue.sorry(&["doctor"]);
+    aws.sweep();
+
+    // An alert before the grant and one at the end; a burdened role; lists; a caller who is removed while a session lives.
+    let (session, _) = request(&sue, "break-glass", "15m");
+    sue.sorry(&["list"]).success();
+    sue.sorry(&["list", "--namespace"]).success();
+    burden(aws, row(aws, &session)["role_name"]["S"].as_str().unwrap());
+    sue.sorry(&["revoke", &session]).success();
+    request(&bob, "developer", "15m");
+    administrator.sorry(&["admin", "callers", "remove", "bob-mgr"]).success();
+
+    // A session whose workflow died, and whose role somebody has burdened: the sweep ends it.
+    let (session, _) = request(&sue, "developer", "12s");
+    kill_workflow(aws, &session);
+    burden(aws, row(aws, &session)["role_name"]["S"].as_str().unwrap());
+    eventually("the sweep ends it", 2 * PATIENCE, || {
+        aws.sweep();
+        (row(aws, &session)["state"]["S"] == "EXPIRED").then_some(())
+    });
+    // Roles that somebody has deleted are looked for: by the clean-up of a revocation, and by the sweep.
+    let (session, _) = request(&sue, "developer", "15m");
+    delete_role(aws, &session);
+    sue.sorry(&["revoke", "--no-wait", &session]).success();
+    let (session, _) = request(&sue, "developer", "10s");
+    kill_workflow(aws, &session);
+    delete_role(aws, &session);
+    eventually("the sweep has taken it up", 2 * PATIENCE, || {
+        aws.sweep();
+        (row(aws, &session)["state"]["S"] == "EXPIRING").then_some(())
+    });
+    // A role that nobody owns: the sweep asks it whose it is.
+    let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
+    let stray = json!({"RoleName": "sorry-sue-developer-stray", "Path": "/sorry/session/sue/", "AssumeRolePolicyDocument": trust.to_string()});
+    aws.call("iam.create_role", stray);
+    aws.sweep();
+    // And one that ends by itself.
+    let (session, _) = request(&sue, "read-only", "10s");
+    reaches(&sue, &session, "EXPIRED");
+}
+
+#[test]
+fn functions_are_allowed_what_they_call_and_nothing_else() {
+    let aws = LocalAws::start();
+    everything_once(&aws);
+    let mut excused = BTreeSet::new();
+    for function in FUNCTIONS {
+        let calls = calls(&aws, function);
+        assert!(!calls.is_empty(), "{function} has called nothing");
+        let mut unused = Vec::new();
+        for (sid, action, resource) in permissions(&aws, function) {
+            let used =
+                calls.iter().any(|call| fits(&action, &call.action) && fits(&resource, &call.resource));
+            let role = format!("{}Role/{sid}", capitalised(function));
+            match USED_ELSEWHERE.iter().find(|(statement, _)| *statement == sid || *statement == role) {
+                Some((statement, _)) => drop(excused.insert(*statement)),
+                None if used => {}
+                None => unused.push(format!("{sid}: {action} on {resource}")),
+            }
+        }
+        assert!(unused.is_empty(), "{function} never uses: {unused:#?}\nit called: {calls:#?}");
+    }
+    let listed: BTreeSet<_> = USED_ELSEWHERE.iter().map(|(statement, _)| *statement).collect();
+    assert_eq!(excused, listed, "left: excuses that some statement needs; right: those that are listed");
+}
+
+/// `clean-up` as it stands in the template's names: `CleanUp`.
+fn capitalised(function: &str) -> String {
+    let words = function.split('-').map(|word| word[..1].to_uppercase() + &word[1..]);
+    words.collect()
+}
+
+#[test]
+fn patterns_stand_for_what_iam_says_they_do() {
+    for (pattern, arn, expected) in [
+        ("a:b", "a:b", true),
+        ("a:b", "a:bc", false),
+        ("role/*", "role/x/y", true),
+        ("*:role/*/z", "x:role/y/z", true),
+        ("*:role/*/z", "x:role/y/zz", false),
+        ("role/ab*b", "role/ab", false),
+    ] {
+        assert_eq!(fits(pattern, arn), expected, "{pattern} {arn}");
+    }
+}
