@@ -16,7 +16,8 @@ pub struct LocalAws {
 }
 
 impl LocalAws {
-    /// Starts one. Nobody is registered.
+    /// Starts one that does not ask for MFA: a device has a code every 30 seconds, and most tests are about something else. Nobody is
+    /// registered.
     pub fn start() -> Self {
         Self::start_with(&[])
     }
@@ -32,7 +33,7 @@ impl LocalAws {
             .arg(state.path())
             .arg("--binaries")
             .arg(crate::binaries());
-        for parameter in parameters {
+        for parameter in ["RequireMfa=false"].iter().chain(parameters) {
             command.args(["--set", parameter]);
         }
         let done = command.output().expect("Python runs");
