@@ -672,6 +672,7 @@ fn the_doctor_looks_at_clock_and_key_and_files() {
         ("key", true),
         ("identity", true),
         ("registry", false),
+        ("vault", true),
         ("environment", true),
         ("credentials file", false),
         ("config file", true),

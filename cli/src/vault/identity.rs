@@ -61,7 +61,7 @@ pub(crate) async fn of(
         if Instant::now() >= give_up {
             return Ok(None);
         }
-        app.ui.progress("waiting until AWS knows the new key (up to a minute)");
+        app.ui.progress("waiting until AWS knows the new key (up to a minute or so)");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

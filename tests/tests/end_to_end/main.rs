@@ -3,6 +3,7 @@
 //! What is looked at is the effect: what credentials can do, what a file holds, what security received.
 
 #![allow(
+    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,

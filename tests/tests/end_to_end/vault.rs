@@ -188,7 +188,12 @@ fn a_key_that_lies_in_the_vault_alone_does_everything_and_leaves_no_trace() {
     assert!(!works(&aws, &old) && works(&aws, &new));
     assert_eq!(key_ids(&aws, "sue-mgr"), [new.access_key_id.as_str()]);
     sue.sorry(&["whoami"]).success();
-    sue.sorry(&["doctor"]).success();
+    // Nobody has subscribed to alerts here, which the doctor finds, too.
+    let doctor = sue.sorry(&["doctor"]);
+    assert!(
+        doctor.stdout.contains("ok    vault") && doctor.stdout.contains("open through the agent"),
+        "{doctor:?}"
+    );
     for secret in [&old.secret_access_key, &new.secret_access_key] {
         assert_eq!(holding(sue.person.home(), secret), Vec::<String>::new());
     }
