@@ -255,11 +255,10 @@ fn agents_that_do_not_open_it_are_told_apart() {
         told.push(format!("{behaviour:?}: {}", ran.stderr));
     }
     assert_ran!("agents", told.join("\n"));
-    for behaviour in [Behaviour::LatinComment] {
-        let agent = FakeAgent::start(folder.path(), &SEED, behaviour);
-        sue.set("SSH_AUTH_SOCK", agent.path().display());
-        assert_eq!(held(&sue)["bootstrap"]["secret_access_key"], SECRET);
-    }
+    // A comment that is no UTF-8 is no fault.
+    let agent = FakeAgent::start(folder.path(), &SEED, Behaviour::LatinComment);
+    sue.set("SSH_AUTH_SOCK", agent.path().display());
+    assert_eq!(held(&sue)["bootstrap"]["secret_access_key"], SECRET);
     sue.set("SSH_AUTH_SOCK", folder.path().join("nobody").display());
     sue.run(&["vault", "export"]).refused(&["there is no ssh-agent at"]);
 }
