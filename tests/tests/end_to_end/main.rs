@@ -3,6 +3,7 @@
 //! What is looked at is the effect: what credentials can do, what a file holds, what security received.
 
 #![allow(
+    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
@@ -11,12 +12,16 @@
 )]
 
 mod break_glass;
+mod delivery;
+#[path = "../../../crates/credentials/tests/desk/mod.rs"]
+mod desk;
 mod gateway;
 mod main_job;
 mod permissions;
 mod refusals;
 mod secrets;
 mod sweep;
+mod vault;
 
 use std::time::Duration;
 

@@ -85,8 +85,9 @@ fn burden(aws: &LocalAws, role: &str) {
     aws.call("iam.add_role_to_instance_profile", json!({"InstanceProfileName": role, "RoleName": role}));
 }
 
-/// Deletes a session's role, as a person might.
-fn delete_role(aws: &LocalAws, role: &str) {
+/// Deletes a session's role, as somebody might who should not.
+fn delete_role(aws: &LocalAws, session: &str) {
+    let role = row(aws, session)["role_name"]["S"].as_str().unwrap().to_owned();
     let policies = aws.call("iam.list_role_policies", json!({"RoleName": role}));
     for policy in policies["PolicyNames"].as_array().unwrap() {
         aws.call("iam.delete_role_policy", json!({"RoleName": role, "PolicyName": policy}));
@@ -94,10 +95,10 @@ fn delete_role(aws: &LocalAws, role: &str) {
     aws.call("iam.delete_role", json!({"RoleName": role}));
 }
 
-/// Whether a function has looked for a role that is not there: then it has no path.
-fn looked_in_vain(aws: &LocalAws, function: &str, role: &str) -> bool {
-    let place = format!(":role/{role}");
-    calls(aws, function).iter().any(|call| call.action == "iam:GetRole" && call.resource.ends_with(&place))
+/// Ends the workflow of a session, so that only the sweep can end the session itself.
+fn kill_workflow(aws: &LocalAws, session: &str) {
+    let execution = aws.output("StateMachineArn").replace(":stateMachine:", ":execution:");
+    aws.call("stepfunctions.stop_execution", json!({"executionArn": format!("{execution}:{session}")}));
 }
 
 /// Has every function do all that it does.
@@ -119,28 +120,24 @@ fn everything_once(aws: &LocalAws) {
     request(&bob, "developer", "15m");
     administrator.sorry(&["admin", "callers", "remove", "bob-mgr"]).success();
 
-    // A session whose workflow died, and whose role somebody has burdened: the sweep ends it. And two whose roles somebody has deleted:
-    // when they are over, `clean-up` looks for the one, and the sweep for the one whose workflow died, too.
-    let role_of = |session: &str| row(aws, session)["role_name"]["S"].as_str().unwrap().to_owned();
-    let execution = aws.output("StateMachineArn").replace(":stateMachine:", ":execution:");
-    let stop = |session: &str| {
-        aws.call("stepfunctions.stop_execution", json!({"executionArn": format!("{execution}:{session}")}));
-    };
+    // A session whose workflow died, and whose role somebody has burdened: the sweep ends it.
     let (session, _) = request(&sue, "developer", "12s");
-    stop(&session);
-    burden(aws, &role_of(&session));
-    let (deleted, _) = request(&sue, "read-only", "12s");
-    delete_role(aws, &role_of(&deleted));
-    let (forgotten, _) = request(&sue, "admin", "12s");
-    stop(&forgotten);
-    delete_role(aws, &role_of(&forgotten));
-    eventually("the sweep ends what is over", 2 * PATIENCE, || {
+    kill_workflow(aws, &session);
+    burden(aws, row(aws, &session)["role_name"]["S"].as_str().unwrap());
+    eventually("the sweep ends it", 2 * PATIENCE, || {
         aws.sweep();
-        let over = row(aws, &session)["state"]["S"] == "EXPIRED";
-        (over && looked_in_vain(aws, "sweep", &role_of(&forgotten))).then_some(())
+        (row(aws, &session)["state"]["S"] == "EXPIRED").then_some(())
     });
-    eventually("clean-up looks for a role that is gone", PATIENCE, || {
-        looked_in_vain(aws, "clean-up", &role_of(&deleted)).then_some(())
+    // Roles that somebody has deleted are looked for: by the clean-up of a revocation, and by the sweep.
+    let (session, _) = request(&sue, "developer", "15m");
+    delete_role(aws, &session);
+    sue.sorry(&["revoke", "--no-wait", &session]).success();
+    let (session, _) = request(&sue, "developer", "10s");
+    kill_workflow(aws, &session);
+    delete_role(aws, &session);
+    eventually("the sweep has taken it up", 2 * PATIENCE, || {
+        aws.sweep();
+        (row(aws, &session)["state"]["S"] == "EXPIRING").then_some(())
     });
     // A role that nobody owns: the sweep asks it whose it is.
     let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
