@@ -23,7 +23,8 @@ use scripted::{Answer, Server, answer};
 use serde_json::{Value, json};
 
 const ARN: &str = "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr";
-const SEED: [u8; 32] = [5; 32];
+/// Of the scripted agents, which sign with `ed25519_dalek::hazmat` over `sha2::Sha512`.
+const SEED: ed25519_dalek::SecretKey = [5; 32];
 const ED25519: [&str; 2] = ["-t", "ed25519"];
 /// Everything that `setup` would ask.
 const ALL_SAID: [&str; 4] = ["setup", "--no-recovery", "--no-rotate", "--keep-plain-text"];
@@ -255,6 +256,7 @@ fn agents_that_do_not_open_it_are_told_apart() {
         told.push(format!("{behaviour:?}: {}", ran.stderr));
     }
     assert_ran!("agents", told.join("\n"));
+    // A comment that is no UTF-8 is no fault.
     let agent = FakeAgent::start(folder.path(), &SEED, Behaviour::LatinComment);
     sue.set("SSH_AUTH_SOCK", agent.path().display());
     assert_eq!(held(&sue)["bootstrap"]["secret_access_key"], SECRET);

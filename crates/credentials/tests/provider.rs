@@ -66,7 +66,7 @@ fn what_is_fresh_is_handed_out_without_a_call() {
 #[test]
 fn what_is_due_is_renewed_with_the_vaults_key_and_cached() {
     let (desk, sts) = (Desk::new(), Sts::start(Behaviour::Lend(HOUR)));
-    desk.cache(19 * 60, 8 * HOUR, false);
+    desk.cache(19 * 60, 9 * HOUR, false);
     runtime().block_on(async {
         assert_eq!(lent(&provider(&desk, &sts)).await.unwrap(), "ASIARENEWED000000001");
         assert_eq!(lent(&provider(&desk, &sts)).await.unwrap(), "ASIARENEWED000000001");

@@ -1,5 +1,7 @@
 //! Both forms of a profile, as boto3, the AWS CLI and the Rust SDK use them; and the way to AWS through a company's proxy.
 
+#![allow(clippy::disallowed_methods, reason = "tests have the clock of the program that they start")]
+
 use std::{
     fs,
     io::{BufRead, BufReader, Write},

@@ -1,7 +1,8 @@
 //! A person's machine with a real ssh-agent and a real vault, and an STS on loopback that answers as a test wants. For faults that
 //! neither AWS nor the local AWS can be made to have; what works is shown end to end by `sorry-tests`.
 
-#![allow(dead_code, reason = "two crates use it, and neither all of it")]
+#![allow(dead_code, reason = "three crates use it, and none all of it")]
+#![allow(clippy::disallowed_methods, reason = "tests have the clock of the program that they start")]
 
 use std::{
     fs,
