@@ -1,9 +1,9 @@
 """Prints a code of an MFA device that was not printed before: the app on a phone, for tests and the local AWS.
 
-    python tests/local/mfa_code.py SEED_FILE
+    python tests/local/mfa_code.py SEED_FILE [STEPS]
 
 The seed stands in the file in base 32. Which step of 30 seconds was spent last is remembered beside it; where all codes that AWS
-takes by now are spent, it waits for the next.
+takes by now are spent, it waits for the next. With STEPS, such as -1, it prints the code so many steps from now, for enrolment.
 """
 
 import fcntl
@@ -17,6 +17,9 @@ from totp import STEP, code
 def main() -> int:
     seed_file = Path(sys.argv[1])
     seed = seed_file.read_text().strip()
+    if len(sys.argv) > 2:
+        print(code(seed, int(time.time()) // STEP + int(sys.argv[2])))
+        return 0
     with Path(f"{seed_file}.step").open("a+") as spent:
         fcntl.flock(spent, fcntl.LOCK_EX)
         spent.seek(0)
