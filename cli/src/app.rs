@@ -12,14 +12,19 @@ use tokio::sync::OnceCell;
 
 use crate::{
     api::{self, Api},
-    assume, env_vars,
+    args::MfaCode,
+    env_vars,
     error::{CliError, Result},
     files,
+    mfa::{self, Codes},
     settings::{self, Settings},
     time::Clock,
     ui::Ui,
     vault::{self, Door},
 };
+
+/// How long credentials with MFA serve one command.
+const MFA_SECONDS: i32 = 900;
 
 /// The program while one command runs.
 pub(crate) struct App {
@@ -109,6 +114,20 @@ impl App {
         self.aws_with(None, source).await
     }
 
+    /// As [`Self::aws`], for what the gateway lets through with MFA alone: a long-term key is exchanged for credentials that carry it.
+    /// Where its owner has no device, or nobody can give a code, the key stays as it is: whether that matters, the gateway says.
+    pub(crate) async fn aws_with_mfa(&self, code: &MfaCode) -> Result<Aws> {
+        let aws = self.aws().await?;
+        let key = aws.credentials().await?;
+        let can = key.session_token().is_none() && Codes::new(self, code).can_be_given();
+        if !can || aws.mfa_serial(self).await.is_err() {
+            return Ok(aws);
+        }
+        let with_mfa = mfa::session(self, &aws.sdk, key, MFA_SECONDS, code).await?;
+        let key = SharedCredentialsProvider::new(mfa::credentials(&with_mfa));
+        self.aws_with(Some(key), format!("{}, with MFA", aws.source)).await
+    }
+
     /// The way to AWS with this key, or with what AWS's own order finds.
     pub(crate) async fn aws_with(
         &self,
@@ -142,8 +161,8 @@ impl Aws {
     }
 
     /// The caller's device for MFA codes, looked for once.
-    pub(crate) async fn mfa_serial(&self) -> Result<&str> {
-        self.mfa_serial.get_or_try_init(|| assume::mfa_serial(&self.sdk)).await.map(String::as_str)
+    pub(crate) async fn mfa_serial(&self, app: &App) -> Result<&str> {
+        self.mfa_serial.get_or_try_init(|| mfa::serial(app, &self.sdk)).await.map(String::as_str)
     }
 
     /// The caller's own key.

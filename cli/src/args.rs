@@ -6,10 +6,11 @@ use std::{ffi::OsString, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use secrecy::SecretString;
 use sorry_profiles::ProfileName;
 use sorry_wire::{CallerRole, Namespace, PersonName, ProjectName, State, TierName};
 
-use crate::{delivery::environment::Shell as EnvShell, time};
+use crate::{delivery::environment::Shell as EnvShell, mfa, time};
 
 /// Lends access to AWS for a while.
 #[derive(Debug, Parser)]
@@ -30,7 +31,8 @@ Examples:
 
 Settings: flag, else environment (SORRY_ENDPOINT, AWS_REGION, AWS_PROFILE), else
 `$XDG_CONFIG_HOME/sorry/config.toml` with the keys `endpoint` and `region`; for the vault also
-`ssh_key`, and `ssh_auth_sock`, which goes before SSH_AUTH_SOCK.
+`ssh_key`, `mfa_process` (a command that prints an MFA code), `mfa_serial`, and `ssh_auth_sock`, which goes before
+SSH_AUTH_SOCK.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused by policy, 4 not found or expired,
 5 cannot reach AWS, 70 a bug, 130 interrupted."
@@ -168,12 +170,22 @@ pub(crate) struct Delivery {
     /// Where the credentials go [default: file; `renew` keeps what it finds]
     #[arg(long, value_name = "HOW")]
     pub(crate) deliver: Option<Deliver>,
-    /// Read the MFA code from standard input, where AWS asks for one
-    #[arg(long)]
-    pub(crate) mfa_stdin: bool,
+    #[command(flatten)]
+    pub(crate) code: MfaCode,
     /// Overwrite files that cannot be replaced (bind mounts), keeping a copy
     #[arg(long)]
     pub(crate) in_place: bool,
+}
+
+/// Where an MFA code comes from, where AWS asks for one.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct MfaCode {
+    /// The MFA code, where AWS asks for one [default: `mfa_process` of the settings, else you are asked]
+    #[arg(long, value_name = "CODE", value_parser = mfa_code)]
+    pub(crate) mfa_code: Option<SecretString>,
+    /// Read the MFA code from standard input
+    #[arg(long, conflicts_with = "mfa_code")]
+    pub(crate) mfa_stdin: bool,
 }
 
 /// How credentials are delivered.
@@ -475,6 +487,8 @@ pub(crate) struct Sweep {
     #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true)]
     pub(crate) confirm: Option<Option<String>>,
     #[command(flatten)]
+    pub(crate) code: MfaCode,
+    #[command(flatten)]
     pub(crate) output: Text,
 }
 
@@ -526,6 +540,8 @@ pub(crate) struct AddCaller {
     #[arg(long, conflicts_with = "existing")]
     pub(crate) mfa: bool,
     #[command(flatten)]
+    pub(crate) code: MfaCode,
+    #[command(flatten)]
     pub(crate) output: Text,
 }
 
@@ -544,6 +560,8 @@ Examples:
 pub(crate) struct RemoveCaller {
     /// The caller's name, or its unique id
     pub(crate) caller: String,
+    #[command(flatten)]
+    pub(crate) code: MfaCode,
     #[command(flatten)]
     pub(crate) output: Text,
 }
@@ -655,6 +673,11 @@ impl From<Role> for CallerRole {
 /// The name of a profile that is only read.
 fn any_profile(text: &str) -> Result<ProfileName, String> {
     ProfileName::parse(text).map_err(|error| error.to_string())
+}
+
+fn mfa_code(text: &str) -> Result<SecretString, String> {
+    // Without the text: it may be another secret, pasted by mistake.
+    if mfa::is_code(text) { Ok(SecretString::from(text)) } else { Err("a code has six digits".to_owned()) }
 }
 
 fn profile(text: &str) -> Result<ProfileName, String> {

@@ -6,15 +6,17 @@ use aws_config::SdkConfig;
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_sts::{error::ProvideErrorMetadata, operation::assume_role::AssumeRoleError};
 use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretString};
-use sorry_profiles::{AccessKeyId, SecretAccessKey, SessionToken};
+use secrecy::ExposeSecret;
+use sorry_vault::TemporaryCredentials;
 use sorry_wire::{Access, SessionView, TierList, TierName, WhoAmI};
 use tokio::time::Instant;
 
 use crate::{
     api::Api,
     app::{App, Aws},
+    args::MfaCode,
     error::{CliError, Exit, Result},
+    mfa::{self, Codes},
 };
 
 /// How long a new role may stay unknown to parts of AWS: 4 to 30 seconds as a rule.
@@ -23,48 +25,42 @@ const PROPAGATION: Duration = Duration::from_secs(60);
 const FRESH_SECONDS: i64 = 120;
 /// Before that a new role is not worth a code: each is good once, and AWS would refuse it unseen.
 const SETTLED: Duration = Duration::from_secs(10);
-/// How many codes one command asks for.
-const CODES: u32 = 3;
-
-/// What STS lent.
-#[derive(Debug)]
-pub(crate) struct Lent {
-    pub(crate) access_key_id: AccessKeyId,
-    pub(crate) secret_access_key: SecretAccessKey,
-    pub(crate) session_token: SessionToken,
-    /// When AWS stops accepting them, whatever the session's end is.
-    pub(crate) expires_at: Timestamp,
-}
 
 /// With which key a role is assumed.
 #[derive(Debug)]
-pub(crate) enum Key {
+pub(crate) enum Key<'a> {
     /// The caller's own, asking for an MFA code where the role asks for one.
-    Callers {
-        /// Whether the code comes from standard input.
-        mfa_stdin: bool,
-    },
+    Callers(&'a MfaCode),
     /// This one, which has all that the role asks for.
     Given(Credentials),
 }
 
 /// Assumes the role of an ACTIVE session. What a new role needs to become known is waited for, and nothing else.
-pub(crate) async fn assume(app: &App, aws: &Aws, session: &SessionView, key: Key) -> Result<Lent> {
+pub(crate) async fn assume(
+    app: &App,
+    aws: &Aws,
+    session: &SessionView,
+    key: Key<'_>,
+) -> Result<TemporaryCredentials> {
     let access = session.access.as_ref().ok_or_else(|| {
         CliError::new(Exit::Refused, format!("session `{}` is not yours to use", session.session_id))
             .hint(format!("only the key that asked for it can assume its role: that of `{}`", session.caller))
     })?;
-    let (credentials, mfa_stdin) = match key {
-        Key::Callers { mfa_stdin } => (aws.credentials().await?, Some(mfa_stdin)),
+    let (credentials, from) = match key {
+        Key::Callers(from) => (aws.credentials().await?, Some(from)),
         Key::Given(credentials) => (credentials, None),
     };
-    let mut device = Device::default();
-    if let Some(stdin) = mfa_stdin.filter(|_| session.mfa && credentials.session_token().is_none()) {
-        device.serial = Some(aws.mfa_serial().await?.to_owned());
-        settled(app, session).await;
-        device.ask(app, stdin).await?;
-    }
-    let mfa_stdin = mfa_stdin.unwrap_or_default();
+    // Temporary credentials either carry MFA already or cannot get it.
+    let mut device = match from.filter(|_| session.mfa && credentials.session_token().is_none()) {
+        Some(from) => {
+            let serial = aws.mfa_serial(app).await?.to_owned();
+            settled(app, session).await;
+            let mut codes = Codes::new(app, from);
+            let code = codes.next().await?;
+            Some((serial, codes, code))
+        }
+        None => None,
+    };
     let sts = aws_sdk_sts::Client::new(&with_key(&aws.sdk, credentials.clone()));
     let give_up = Instant::now() + PROPAGATION;
     let mut pause = Duration::from_millis(500);
@@ -77,17 +73,19 @@ pub(crate) async fn assume(app: &App, aws: &Aws, session: &SessionView, key: Key
             .external_id(access.external_id.as_str())
             .source_identity(access.source_identity.as_str())
             .duration_seconds(duration_seconds(session, access, &credentials, now))
-            .set_serial_number(device.serial.clone())
-            .set_token_code(device.code.as_ref().map(|code| code.expose_secret().to_owned()));
+            .set_serial_number(device.as_ref().map(|(serial, ..)| serial.clone()))
+            .set_token_code(device.as_ref().map(|(.., code)| code.expose_secret().to_owned()));
         let error = match call.send().await {
-            Ok(answer) => return lent(answer.credentials),
+            Ok(answer) => return mfa::lent(answer.credentials),
             Err(error) => error,
         };
         let fresh = session.activated_at.is_none_or(|at| now.as_second() - at.as_second() < FRESH_SECONDS);
         let refused = error.as_service_error();
-        if refused.is_some_and(spent) && device.asked < CODES {
-            app.ui.say("AWS did not take the code, or it was used already: each is good once");
-            device.ask(app, mfa_stdin).await?;
+        if let Some((_, codes, code)) = &mut device
+            && refused.is_some_and(mfa::is_spent)
+            && codes.may_go_on()
+        {
+            *code = codes.next().await?;
             continue;
         }
         if !(fresh && refused.is_some_and(propagating))
@@ -121,47 +119,11 @@ fn with_key(sdk: &SdkConfig, key: Credentials) -> SdkConfig {
     sdk.to_builder().credentials_provider(SharedCredentialsProvider::new(key)).build()
 }
 
-/// Temporary credentials of the caller themselves, with MFA: `GetSessionToken` with a code.
-pub(crate) async fn mfa_session(
-    app: &App,
-    aws: &Aws,
-    key: Credentials,
-    seconds: i32,
-    mfa_stdin: bool,
-) -> Result<Lent> {
-    let sdk = with_key(&aws.sdk, key);
-    let sts = aws_sdk_sts::Client::new(&sdk);
-    let mut device = Device { serial: Some(mfa_serial(&sdk).await?), ..Device::default() };
-    device.ask(app, mfa_stdin).await?;
-    loop {
-        let call = sts
-            .get_session_token()
-            .duration_seconds(seconds)
-            .set_serial_number(device.serial.clone())
-            .set_token_code(device.code.as_ref().map(|code| code.expose_secret().to_owned()));
-        let error = match call.send().await {
-            Ok(answer) => return lent(answer.credentials),
-            Err(error) => error,
-        };
-        if !error.as_service_error().is_some_and(spent) || device.asked >= CODES {
-            return Err(CliError::from_sdk("start an MFA session", &error));
-        }
-        app.ui.say("AWS did not take the code, or it was used already: each is good once");
-        device.ask(app, mfa_stdin).await?;
-    }
-}
-
 /// What AWS answers while a new role, or its trust policy, has not reached the whole of it. An explicit deny is somebody's will.
 fn propagating(error: &AssumeRoleError) -> bool {
     error.code() == Some("AccessDenied")
         && !error.message().unwrap_or_default().contains("explicit deny")
-        && !spent(error)
-}
-
-/// What AWS answers to a code that is wrong or used.
-fn spent(error: &impl ProvideErrorMetadata) -> bool {
-    error.code() == Some("AccessDenied")
-        && error.message().unwrap_or_default().contains("MultiFactorAuthentication failed")
+        && !mfa::is_spent(error)
 }
 
 fn told(mut error: CliError, session: &SessionView) -> CliError {
@@ -176,36 +138,16 @@ fn told(mut error: CliError, session: &SessionView) -> CliError {
     error
 }
 
-fn lent(credentials: Option<aws_sdk_sts::types::Credentials>) -> Result<Lent> {
-    let odd = || CliError::failed("AWS gave no credentials for the role");
-    let credentials = credentials.ok_or_else(odd)?;
-    Ok(Lent {
-        access_key_id: AccessKeyId::parse(&credentials.access_key_id)?,
-        secret_access_key: SecretAccessKey::parse(&credentials.secret_access_key)?,
-        session_token: SessionToken::parse(&credentials.session_token)?,
-        expires_at: Timestamp::from_second(credentials.expiration.secs()).map_err(|_| odd())?,
-    })
-}
-
-/// The caller's MFA device, where the role's trust policy asks for it and the key is a long-term one. Temporary credentials either
-/// carry MFA already or cannot get it.
-#[derive(Default)]
-struct Device {
-    serial: Option<String>,
-    code: Option<SecretString>,
-    asked: u32,
-}
-
 /// Looks, before a session of a tier is asked for, whether its MFA could be satisfied at all: a session that its owner cannot use is
 /// only another role in the account.
-pub(crate) async fn check_mfa(aws: &Aws, api: &Api<'_>, tier: &TierName) -> Result<()> {
+pub(crate) async fn check_mfa(app: &App, aws: &Aws, api: &Api<'_>, tier: &TierName) -> Result<()> {
     let list: TierList = api.get(&["tiers"], &[]).await?;
     // A tier that is not there, or not lent, is for the service to refuse.
     if !list.tiers.iter().any(|known| known.name == *tier && known.mfa && known.enabled) {
         return Ok(());
     }
     if aws.credentials().await?.session_token().is_none() {
-        aws.mfa_serial().await?;
+        aws.mfa_serial(app).await?;
         return Ok(());
     }
     let me: WhoAmI = api.get(&["whoami"], &[]).await?;
@@ -222,25 +164,6 @@ pub(crate) async fn check_mfa(aws: &Aws, api: &Api<'_>, tier: &TierName) -> Resu
     Ok(())
 }
 
-/// The device of the key's owner that makes codes.
-pub(crate) async fn mfa_serial(sdk: &SdkConfig) -> Result<String> {
-    let iam = aws_sdk_iam::Client::new(sdk);
-    let devices = iam
-        .list_mfa_devices()
-        .send()
-        .await
-        .map_err(|error| CliError::from_sdk("look for your MFA device", &error))?;
-    let mut serials = devices.mfa_devices.into_iter().map(|device| device.serial_number);
-    // Security keys (`…:u2f/…`) have no codes that STS could check.
-    serials.find(|serial| serial.contains(":mfa/") || !serial.starts_with("arn:")).ok_or_else(|| {
-        CliError::new(
-            Exit::Refused,
-            "this session asks for an MFA code, and your user has no device that makes one",
-        )
-        .hint("your administrator enrols one")
-    })
-}
-
 /// Waits until a new role is so old that AWS as a rule knows it everywhere.
 async fn settled(app: &App, session: &SessionView) {
     let wait = unsettled(session.activated_at, (app.clock)());
@@ -255,23 +178,6 @@ fn unsettled(activated_at: Option<Timestamp>, now: Timestamp) -> Duration {
     let Some(activated_at) = activated_at else { return SETTLED };
     let age = now.duration_since(activated_at);
     Duration::try_from(age).map_or(SETTLED, |age| SETTLED.saturating_sub(age))
-}
-
-impl Device {
-    async fn ask(&mut self, app: &App, stdin: bool) -> Result<()> {
-        self.asked += 1;
-        let code = if stdin { app.ui.standard_input().await } else { app.ui.ask("MFA code").await };
-        let code = code.ok_or_else(|| {
-            CliError::usage("this session asks for an MFA code, and none was given")
-                .hint("without a terminal, `--mfa-stdin` reads it from standard input; `sorry renew <session>` goes on from here")
-        })?;
-        if code.expose_secret().len() != 6 || !code.expose_secret().bytes().all(|byte| byte.is_ascii_digit())
-        {
-            return Err(CliError::usage("an MFA code has six digits"));
-        }
-        self.code = Some(code);
-        Ok(())
-    }
 }
 
 #[cfg(test)]
@@ -309,6 +215,6 @@ mod tests {
         assert!(!propagating(&error("ValidationError", "1 validation error detected")));
         let mfa =
             error("AccessDenied", "MultiFactorAuthentication failed with invalid MFA one time pass code.");
-        assert!(!propagating(&mfa) && spent(&mfa));
+        assert!(!propagating(&mfa) && crate::mfa::is_spent(&mfa));
     }
 }

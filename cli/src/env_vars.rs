@@ -32,6 +32,8 @@ pub(crate) const AWS_ENDPOINT_URL: &str = "AWS_ENDPOINT_URL";
 pub(crate) const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 /// The program that shows a page; `xdg-open` without it.
 pub(crate) const BROWSER: &str = "BROWSER";
+/// A command that prints an MFA code, before `mfa_process` of `config.toml`.
+pub(crate) const SORRY_MFA_PROCESS: &str = "SORRY_MFA_PROCESS";
 /// Where programs are found.
 pub(crate) const PATH: &str = "PATH";
 /// Set by whoever runs `sorry credential-process` in a way that could lead back to it: it then refuses.
@@ -54,6 +56,7 @@ pub(crate) const SORRY_CRASH_AT: &str = "SORRY_CRASH_AT";
 /// The variables that `settings.rs` reads, beside the secrets.
 pub(crate) const READ: &[&str] = &[
     SORRY_ENDPOINT,
+    SORRY_MFA_PROCESS,
     SORRY_CREDENTIAL_PROCESS,
     SORRY_SIGN_IN_ENDPOINT,
     XDG_CONFIG_HOME,

@@ -5,14 +5,14 @@ use sorry_profiles::{
     Actor, Context, Form, ProcessProfile, Profile, ProfileName, Region, SessionCredentials, SessionKeys,
     SessionMark, Warning, lock::Holder,
 };
-use sorry_vault::{Cache, Open};
+use sorry_vault::{Cache, Open, TemporaryCredentials};
 use sorry_wire::{SessionId, SessionView, TierName, WhoAmI};
 
 use crate::{
     api::Api,
     app::{App, Aws},
     args::{Deliver, Delivery},
-    assume::{self, Key, Lent},
+    assume::{self, Key},
     delivery::{
         environment::{Lines, Shell},
         process,
@@ -20,8 +20,14 @@ use crate::{
     },
     env_vars,
     error::{CliError, Result},
+    mfa,
     time::shown,
 };
+
+/// The longest that temporary credentials get a role for ("role chaining").
+const CHAINED_SECONDS: i64 = 3_600;
+/// An MFA session that ends sooner could end under way.
+const SPARE_SECONDS: i64 = 60;
 
 /// A profile that holds a session's credentials now.
 #[derive(Debug)]
@@ -85,7 +91,7 @@ pub(crate) async fn deliver(
     let delivered = match way {
         Way::Nowhere => return Ok(None),
         Way::Env => {
-            let lent = assume::assume(app, aws, session, Key::Callers { mfa_stdin: how.mfa_stdin }).await?;
+            let lent = assume::assume(app, aws, session, key(app, session, how)).await?;
             let source = Source {
                 expires_at: lent.expires_at.min(session.expires_at),
                 access_key_id: lent.access_key_id,
@@ -98,7 +104,7 @@ pub(crate) async fn deliver(
             return Ok(None);
         }
         Way::File => {
-            let lent = assume::assume(app, aws, session, Key::Callers { mfa_stdin: how.mfa_stdin }).await?;
+            let lent = assume::assume(app, aws, session, key(app, session, how)).await?;
             let expires_at = lent.expires_at.min(session.expires_at);
             write(app, aws, session, &profile, lent, how.in_place).map(|()| Delivered {
                 profile,
@@ -107,7 +113,7 @@ pub(crate) async fn deliver(
             })
         }
         Way::Process(open) => {
-            process::deliver(app, aws, session, *open, profile, how.mfa_stdin, how.in_place).await
+            process::deliver(app, aws, session, *open, profile, &how.code, how.in_place).await
         }
     };
     let delivered = delivered.map_err(|error| {
@@ -129,6 +135,19 @@ pub(crate) async fn deliver(
     Ok(Some(delivered))
 }
 
+/// The key for one credential that is not renewed: an MFA session that the vault keeps already, where what it gives lasts as long as
+/// the session; else the caller's own with a code of its own, which gives up to twelve hours.
+fn key<'a>(app: &App, session: &SessionView, how: &'a Delivery) -> Key<'a> {
+    let now = (app.clock)();
+    let is_short = session.expires_at.as_second() - now.as_second() <= CHAINED_SECONDS;
+    let open = app.opened_vault().filter(|_| session.mfa && is_short);
+    let kept = open.and_then(|open| open.contents().mfa_session.clone());
+    match kept.filter(|kept| kept.expires_at.as_second() - now.as_second() > SPARE_SECONDS) {
+        Some(kept) => Key::Given(mfa::credentials(&kept)),
+        None => Key::Callers(&how.code),
+    }
+}
+
 /// Another session that is not over and whose credentials stand in the profile that is about to be written.
 fn replaced(app: &App, name: &ProfileName, session: &SessionView) -> Option<SessionMark> {
     // Writing says what is wrong with the files.
@@ -142,7 +161,7 @@ fn write(
     aws: &Aws,
     session: &SessionView,
     profile: &ProfileName,
-    lent: Lent,
+    lent: TemporaryCredentials,
     in_place: bool,
 ) -> Result<()> {
     let credentials = SessionCredentials {

@@ -11,6 +11,7 @@
 //! | `files.rs` | `~/.aws` |
 //! | `delivery/` | how credentials reach other programs: environment, `credential_process`, console |
 //! | `vault/` | the vault: opening it, its key, the key's rotation |
+//! | `mfa.rs` | codes, and sessions made with them |
 //! | `terminal.rs` | questions to the person |
 //! | `config_file.rs` | the file of settings, written |
 //! | `sessions.rs` | ids, waiting, showing |
@@ -26,6 +27,7 @@ mod delivery;
 mod env_vars;
 mod error;
 mod files;
+mod mfa;
 mod sessions;
 mod settings;
 mod terminal;

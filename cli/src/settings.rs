@@ -140,6 +140,10 @@ pub(crate) struct Settings {
     pub(crate) ssh_auth_sock: Option<PathBuf>,
     /// The SSH key that `setup` takes without asking: a path, or a fingerprint.
     pub(crate) ssh_key: Option<String>,
+    /// A command that prints an MFA code, run by `sh -c`.
+    pub(crate) mfa_process: Option<String>,
+    /// The device that makes them, where IAM is not to be asked.
+    pub(crate) mfa_serial: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -149,6 +153,8 @@ struct ConfigFile {
     region: Option<String>,
     ssh_auth_sock: Option<String>,
     ssh_key: Option<String>,
+    mfa_process: Option<String>,
+    mfa_serial: Option<String>,
 }
 
 impl Settings {
@@ -197,6 +203,8 @@ impl Settings {
             home,
             ssh_auth_sock,
             ssh_key: file.ssh_key,
+            mfa_process: environment.get(env_vars::SORRY_MFA_PROCESS).map(str::to_owned).or(file.mfa_process),
+            mfa_serial: file.mfa_serial,
             environment,
         })
     }
@@ -331,7 +339,7 @@ fn config(path: &Path) -> Result<ConfigFile> {
     match fs::read_to_string(path) {
         Ok(text) => toml::from_str(&text).map_err(|error| {
             CliError::usage(format!("`{}` is not right: {}", path.display(), error.message()))
-                .hint("it knows the keys `endpoint`, `region`, `ssh_auth_sock` and `ssh_key`")
+                .hint("it knows the keys `endpoint`, `region`, `ssh_auth_sock`, `ssh_key`, `mfa_process` and `mfa_serial`")
         }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(ConfigFile::default()),
         Err(error) => Err(CliError::usage(format!("`{}` cannot be read: {error}", path.display()))),

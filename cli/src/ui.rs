@@ -137,20 +137,6 @@ impl Ui {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for one line on the terminal. Never used for what standard input could hold by accident: without a terminal there
-    /// is no answer.
-    pub(crate) async fn ask(&self, question: &str) -> Option<SecretString> {
-        if !io::stdin().is_terminal() || !self.terminal {
-            return None;
-        }
-        self.done();
-        let mut to = io::stderr().lock();
-        // A prompt that cannot be shown is answered by nobody; reading goes on and ends with Ctrl-C.
-        let _ = write!(to, "{question}: ").and_then(|()| to.flush());
-        drop(to);
-        read_line().await
-    }
-
     /// The first line of standard input, for scripts.
     pub(crate) async fn standard_input(&self) -> Option<SecretString> {
         read_line().await

@@ -78,12 +78,16 @@ def request(endpoint: str, question: dict[str, Any]) -> dict[str, Any]:
         return {"status": status, "body": text}
 
 
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
 def main() -> None:
     endpoint_url, endpoint = sys.argv[1:]
     for line in sys.stdin:
         question = json.loads(line)
         answer = call(endpoint_url, question) if "call" in question else request(endpoint, question)
-        print(json.dumps(answer, default=str), flush=True)
+        print(json.dumps(answer, default=_text), flush=True)
 
 
 if __name__ == "__main__":

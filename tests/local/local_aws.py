@@ -54,12 +54,12 @@ STACK_SECONDS = 120
 PARAMETERS = {
     "EnabledTiers": "read-only,developer,admin,break-glass",
     "MinimumWindowSeconds": "10",
-    "RequireMfa": "false",
+    "RequireMfa": "true",
     "SweepRate": "rate(1 minute)",
     "RetainData": "false",
 }
 # What belongs to one run of the server. The log outlives it; so do files that are not ours.
-_RUN_FILES = ("pid", "port", "env", "config", "credentials", "outputs.json", "template.yaml")
+_RUN_FILES = ("pid", "port", "env", "config", "credentials", "outputs.json", "template.yaml", "mfa-seed", "mfa-seed.step")
 
 
 class LocalAwsError(Exception):
@@ -280,6 +280,11 @@ def write_environment(instance: Instance, profile: str) -> None:
         "unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN AWS_DEFAULT_PROFILE AWS_DEFAULT_REGION",
         *(f"export {name}={shlex.quote(value)}" for name, value in command_environment(instance, profile).items()),
     ]
+    seed = instance.directory / "mfa-seed"
+    if seed.exists():
+        # What an app on the caller's phone would show.
+        command = shlex.join([sys.executable, str(Path(__file__).with_name("mfa_code.py").resolve()), str(seed)])
+        lines.append(f"export SORRY_MFA_PROCESS={shlex.quote(command)}")
     write_private(instance.directory / "env", "\n".join(lines) + "\n")
 
 
@@ -293,7 +298,7 @@ def register_caller(instance: Instance, sorry: Path) -> None:
     """Registers `sue-mgr` as a person would: with the `sorry` command and the administrator's credentials."""
     if not sorry.is_file():
         raise LocalAwsError(f"no `sorry` at {sorry}\nhint: build first, `make build`, or pass --no-callers")
-    command = [str(sorry), "admin", "callers", "add", CALLER, "--output", "json"]
+    command = [str(sorry), "admin", "callers", "add", CALLER, "--mfa", "--output", "json"]
     for tier, hours in CALLER_TIERS.items():
         command += ["--tier", f"{tier}={hours}"]
     home = instance.directory / "tmp"  # so that no settings of the person's own are read
@@ -309,9 +314,11 @@ def register_caller(instance: Instance, sorry: Path) -> None:
     try:
         answer = json.loads(done.stdout)
         key_id, secret = answer["access_key_id"], answer["secret_access_key"]
+        seed = answer["mfa_device"]["secret"]
     except (ValueError, KeyError, TypeError) as error:
         raise LocalAwsError(f"`sorry admin callers add` did not print a key as JSON ({error!r})") from error
     add_profile(instance, CALLER, key_id, secret)
+    write_private(instance.directory / "mfa-seed", f"{seed}\n")
     write_environment(instance, CALLER)
 
 
@@ -351,6 +358,8 @@ def set_up(instance: Instance, arguments: argparse.Namespace, zips: dict[str, Pa
         "CodePrefix": CODE_PREFIX,
         "Architecture": arguments.architecture or architecture(),
         "AdministratorArns": administrator["arn"],
+        # The administrator here has no device: as if an identity provider had asked.
+        "IdentityProviderRoleArns": administrator["arn"],
         **PARAMETERS,
         **dict(arguments.set),
     }

@@ -33,7 +33,7 @@ from botocore.credentials import Credentials  # noqa: E402
 from botocore.exceptions import ClientError  # noqa: E402
 
 import server  # noqa: E402
-from strict import mfa  # noqa: E402
+import totp  # noqa: E402
 
 ACCOUNT = server.ACCOUNT_ID
 _numbers = itertools.count(1)
@@ -580,7 +580,7 @@ def _device(aws: LocalAws, user: Principal) -> tuple[str, str]:
 def _code(seed: str, steps: int) -> str:
     """The device's code, so many steps from now."""
     try:
-        return mfa.code(seed, int(time.time()) // 30 + steps)
+        return totp.code(seed, int(time.time()) // totp.STEP + steps)
     except ValueError as error:
         raise AssertionError(f"the seed is not base 32: {error}") from error
 

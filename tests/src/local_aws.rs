@@ -16,7 +16,8 @@ pub struct LocalAws {
 }
 
 impl LocalAws {
-    /// Starts one. Nobody is registered.
+    /// Starts one that does not ask for MFA: a device has a code every 30 seconds, and most tests are about something else. Nobody is
+    /// registered.
     pub fn start() -> Self {
         Self::start_with(&[])
     }
@@ -32,7 +33,7 @@ impl LocalAws {
             .arg(state.path())
             .arg("--binaries")
             .arg(crate::binaries());
-        for parameter in parameters {
+        for parameter in ["RequireMfa=false"].iter().chain(parameters) {
             command.args(["--set", parameter]);
         }
         let done = command.output().expect("Python runs");
@@ -81,17 +82,48 @@ impl LocalAws {
         Person::new(self, "administrator", &self.administrator())
     }
 
+    /// As [`Self::administrator_person`], with a device for MFA codes.
+    #[track_caller]
+    pub fn administrator_with_mfa(&self) -> Person {
+        const USER: &str = "local-administrator";
+        let made = self.call("iam.create_virtual_mfa_device", json!({"VirtualMFADeviceName": USER}));
+        let device = &made["VirtualMFADevice"];
+        let seed = device["Base32StringSeed"].as_str().expect("a seed").to_owned();
+        let person = self.administrator_person().with_mfa(&seed);
+        let (first, second) = (person.mfa_code_of_step(-1), person.mfa_code_of_step(0));
+        let enable = json!({
+            "UserName": USER, "SerialNumber": device["SerialNumber"],
+            "AuthenticationCode1": first, "AuthenticationCode2": second,
+        });
+        self.call("iam.enable_mfa_device", enable);
+        person
+    }
+
     /// Registers a caller for all tiers, with `sorry` itself, and gives them a shell.
     #[track_caller]
     pub fn register(&self, user_name: &str) -> Person {
+        let keys = serde_json::from_value(self.add_caller(user_name, &[])).expect("the answer has a key");
+        Person::new(self, user_name, &keys)
+    }
+
+    /// As [`Self::register`], with a device for MFA codes.
+    #[track_caller]
+    pub fn register_with_mfa(&self, user_name: &str) -> Person {
+        let answer = self.add_caller(user_name, &["--mfa"]);
+        let seed = answer["mfa_device"]["secret"].as_str().expect("the answer has a seed").to_owned();
+        let keys = serde_json::from_value(answer).expect("the answer has a key");
+        Person::new(self, user_name, &keys).with_mfa(&seed)
+    }
+
+    #[track_caller]
+    fn add_caller(&self, user_name: &str, flags: &[&str]) -> Value {
         let tiers = ["read-only=36", "developer=8", "admin=8", "break-glass=1"];
         let mut arguments = vec!["admin", "callers", "add", user_name, "--output", "json"];
+        arguments.extend(flags);
         for tier in tiers {
             arguments.extend(["--tier", tier]);
         }
-        let answer = self.administrator_person().sorry(&arguments).success().json();
-        let keys: Keys = serde_json::from_value(answer).expect("the answer has a key");
-        Person::new(self, user_name, &keys)
+        self.administrator_person().sorry(&arguments).success().json()
     }
 
     /// All items of a table.

@@ -14,6 +14,14 @@ use crate::{Keys, LocalAws};
 /// Name of the profile with the person's own keys.
 const BOOTSTRAP: &str = "bootstrap";
 
+/// The variable that names the program which prints MFA codes.
+const MFA_PROCESS: &str = "SORRY_MFA_PROCESS";
+
+/// The program that does, for tests.
+fn mfa_code() -> PathBuf {
+    crate::project().join("tests/local/mfa_code.py")
+}
+
 /// A person with a home folder.
 pub struct Person {
     home: TempDir,
@@ -70,6 +78,48 @@ impl Person {
         );
         person.write_aws_file("credentials", secret.as_bytes());
         person
+    }
+
+    /// Gives the person a device for MFA codes, which `sorry` asks through `mfa_process`.
+    pub(crate) fn with_mfa(mut self, seed: &str) -> Self {
+        let file = self.seed_file();
+        fs::write(&file, seed).expect("the home folder is writable");
+        let quoted = |path: &Path| format!("'{}'", path.display());
+        let command = format!("{} {} {}", quoted(&crate::python()), quoted(&mfa_code()), quoted(&file));
+        self.environment.push((MFA_PROCESS, command));
+        self
+    }
+
+    /// The person without the program that reads the device: codes are given by hand.
+    #[must_use]
+    pub fn without_mfa_process(mut self) -> Self {
+        self.environment.retain(|(name, _)| *name != MFA_PROCESS);
+        self
+    }
+
+    /// A code of the person's device that was not used before. Waits for one, up to half a minute.
+    #[track_caller]
+    pub fn mfa_code(&self) -> String {
+        self.print_code(&[])
+    }
+
+    /// The code of a step of thirty seconds, counted from now, whether it was used or not.
+    #[track_caller]
+    pub(crate) fn mfa_code_of_step(&self, step: i32) -> String {
+        self.print_code(&[step.to_string()])
+    }
+
+    #[track_caller]
+    fn print_code(&self, arguments: &[String]) -> String {
+        let printed =
+            Command::new(crate::python()).arg(mfa_code()).arg(self.seed_file()).args(arguments).output();
+        let printed = printed.expect("Python runs");
+        assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+        String::from_utf8_lossy(&printed.stdout).trim().to_owned()
+    }
+
+    fn seed_file(&self) -> PathBuf {
+        self.home.path().join("mfa-seed")
     }
 
     /// The person's own, long-lived keys.

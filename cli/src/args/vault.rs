@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use sorry_profiles::{AccessKeyId, ProfileName};
 use sorry_vault::Label;
 
-use super::{Text, any_profile};
+use super::{MfaCode, Text, any_profile};
 
 #[derive(Args, Debug)]
 #[command(
@@ -40,9 +40,8 @@ pub(crate) struct Setup {
     /// Leave it there
     #[arg(long)]
     pub(crate) keep_plain_text: bool,
-    /// Read the MFA code from standard input, where a rotation needs one
-    #[arg(long, conflicts_with = "stdin")]
-    pub(crate) mfa_stdin: bool,
+    #[command(flatten)]
+    pub(crate) code: MfaCode,
     /// A second key of your user that may be deleted to make room for a new one
     #[arg(long, value_name = "ACCESS-KEY-ID", value_parser = access_key_id)]
     pub(crate) delete_key: Option<AccessKeyId>,
@@ -238,9 +237,8 @@ Examples:
   sorry vault rotate
   oathtool --totp -b \"$SEED\" | sorry vault rotate --mfa-stdin")]
 pub(crate) struct RotateKey {
-    /// Read the MFA code from standard input, where AWS asks for one
-    #[arg(long)]
-    pub(crate) mfa_stdin: bool,
+    #[command(flatten)]
+    pub(crate) code: MfaCode,
     /// A second key of your user that may be deleted to make room for the new one
     #[arg(long, value_name = "ACCESS-KEY-ID", value_parser = access_key_id)]
     pub(crate) delete_key: Option<AccessKeyId>,

@@ -1,7 +1,6 @@
 //! `sorry profiles`: what the AWS files hold, what is wrong with them, and mending it. Never asks the service unless a
 //! profile of `sorry` is there whose session it may know.
 
-use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sorry_profiles::{Change, Finding, Form, KnownSessions, Profile, SessionMark};
 
@@ -10,7 +9,7 @@ use crate::{
     app::App,
     args::{CheckProfiles, ListProfiles, MendProfiles, Profiles, TableFormat},
     error::{CliError, Exit, Result},
-    files,
+    files, terminal,
     time::with_distance,
 };
 
@@ -192,9 +191,7 @@ async fn mend(app: &App, plan: &[Change], arguments: &MendProfiles, nothing: &st
         return Ok(0);
     }
     if !arguments.yes {
-        let answer = app.ui.ask("do this? [y/N]").await;
-        let agreed = answer.is_some_and(|answer| matches!(answer.expose_secret(), "y" | "Y" | "yes"));
-        if !agreed {
+        if terminal::confirm("do this?").await != Some(true) {
             return Err(CliError::failed("nothing was changed")
                 .hint("without a terminal, `--yes` agrees; `--dry-run` only shows"));
         }

@@ -31,7 +31,7 @@ pub(crate) async fn run(app: &App, arguments: Request) -> Result<u8> {
     if arguments.delivery.profile.is_none() && way.writes() {
         files::refuse_taken_default(app, &api, &arguments.tier).await?;
     }
-    assume::check_mfa(&aws, &api, &arguments.tier).await?;
+    assume::check_mfa(app, &aws, &api, &arguments.tier).await?;
     app.on_interrupt("whether the session was asked for is not known: `sorry list` shows it");
     let session: SessionView = api.post(&["tiers", arguments.tier.as_str(), "sessions"], &body).await?;
     let id = session.session_id.clone();

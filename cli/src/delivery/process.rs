@@ -11,10 +11,12 @@ use sorry_wire::SessionView;
 
 use crate::{
     app::{App, Aws},
+    args::MfaCode,
     assume::{self, Key},
     env_vars,
     error::{CliError, Exit, Result},
     files::{self, Delivered},
+    mfa,
     time::shown,
     vault,
 };
@@ -38,13 +40,13 @@ pub(crate) async fn deliver(
     session: &SessionView,
     open: Open,
     profile: ProfileName,
-    mfa_stdin: bool,
+    code: &MfaCode,
     in_place: bool,
 ) -> Result<Delivered> {
     let command =
         ProcessCommand::of_session(&own_path(app)?, &SessionMark::parse(session.session_id.as_str())?, &[])?;
     let (open, key) = if session.mfa {
-        mfa_session(app, aws, session, open, mfa_stdin).await?
+        mfa_session(app, aws, session, open, code).await?
     } else {
         let key = vault::credentials(vault::bootstrap(&open)?);
         (open, key)
@@ -69,12 +71,7 @@ pub(crate) async fn deliver(
     let expires_at = lent.expires_at.min(session.expires_at);
     let cached = CachedSession {
         session_id: session.session_id.to_string(),
-        credentials: TemporaryCredentials {
-            access_key_id: lent.access_key_id,
-            secret_access_key: lent.secret_access_key,
-            session_token: lent.session_token,
-            expires_at: lent.expires_at,
-        },
+        credentials: lent,
         session_ends_at: session.expires_at,
         renewal: Renewal {
             role_arn: access.role_arn.clone(),
@@ -107,39 +104,23 @@ async fn mfa_session(
     aws: &Aws,
     session: &SessionView,
     open: Open,
-    stdin: bool,
+    code: &MfaCode,
 ) -> Result<(Open, Credentials)> {
     let now = (app.clock)();
     let left = |temporary: &TemporaryCredentials| temporary.expires_at.as_second() - now.as_second();
     let wanted = session.expires_at.as_second() - now.as_second();
     let kept = open.contents().mfa_session.as_ref().filter(|kept| left(kept) >= wanted.min(WORTH_SECONDS));
     if let Some(kept) = kept {
-        let key = temporary(kept);
+        let key = mfa::credentials(kept);
         return Ok((open, key));
     }
     let long_term = vault::credentials(vault::bootstrap(&open)?);
     let seconds = (wanted + WORTH_SECONDS).clamp(3600, MOST_SECONDS);
-    let lent =
-        assume::mfa_session(app, aws, long_term, i32::try_from(seconds).unwrap_or(i32::MAX), stdin).await?;
-    let kept = TemporaryCredentials {
-        access_key_id: lent.access_key_id,
-        secret_access_key: lent.secret_access_key,
-        session_token: lent.session_token,
-        expires_at: lent.expires_at,
-    };
-    let key = temporary(&kept);
+    let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
+    let kept = mfa::session(app, &aws.sdk, long_term, seconds, code).await?;
+    let key = mfa::credentials(&kept);
     let open = app.change_vault(&open, false, |contents| contents.mfa_session = Some(kept))?;
     Ok((open, key))
-}
-
-fn temporary(kept: &TemporaryCredentials) -> Credentials {
-    Credentials::new(
-        kept.access_key_id.as_str(),
-        kept.secret_access_key.expose(),
-        Some(kept.session_token.expose().to_owned()),
-        None,
-        "sorry vault",
-    )
 }
 
 /// Where this program is found again, by a path that an update leaves as it is: the one it was called by, links and all, if that

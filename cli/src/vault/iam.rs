@@ -18,15 +18,15 @@ use tokio::time::Instant;
 use super::identity::NEW_KEY;
 use crate::{
     app::App,
-    assume,
+    args::MfaCode,
     error::{CliError, Exit, Result},
-    terminal,
+    mfa,
 };
 
 /// The least that STS gives; a rotation takes seconds.
 const SESSION_SECONDS: i32 = 900;
-/// How many codes one command asks for.
-const CODES: u32 = 3;
+/// How many sessions one rotation starts: from the old key, and from the new one.
+const SESSIONS: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// A key as IAM lists it.
@@ -41,16 +41,16 @@ pub(super) struct Listed {
 pub(super) struct OwnKeys<'a> {
     app: &'a App,
     sdk: &'a SdkConfig,
-    mfa_stdin: bool,
+    code: &'a MfaCode,
     key: Credentials,
     /// Made from the key, or from the one before it, with a code.
     session: Option<Credentials>,
-    codes: u32,
+    sessions: u32,
 }
 
 impl<'a> OwnKeys<'a> {
-    pub(super) fn new(app: &'a App, sdk: &'a SdkConfig, key: Credentials, mfa_stdin: bool) -> Self {
-        Self { app, sdk, mfa_stdin, key, session: None, codes: 0 }
+    pub(super) fn new(app: &'a App, sdk: &'a SdkConfig, key: Credentials, code: &'a MfaCode) -> Self {
+        Self { app, sdk, code, key, session: None, sessions: 0 }
     }
 
     /// Signs with this key from now on.
@@ -124,9 +124,9 @@ impl<'a> OwnKeys<'a> {
             };
             let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
             match (code, self.session.is_some()) {
-                (Some("AccessDenied"), _) if self.codes == 0 => self.begin_session(what).await?,
+                (Some("AccessDenied"), _) if self.sessions == 0 => self.begin_session(what).await?,
                 // A session that was made from the old key may end with that.
-                (Some("InvalidClientTokenId"), true) if self.codes < CODES => {
+                (Some("InvalidClientTokenId"), true) if self.sessions < SESSIONS => {
                     self.session = None;
                     self.begin_session(what).await?;
                 }
@@ -141,69 +141,15 @@ impl<'a> OwnKeys<'a> {
 
     /// Temporary credentials of the same user that carry MFA.
     async fn begin_session(&mut self, what: &str) -> Result<()> {
-        let sts = aws_sdk_sts::config::Builder::from(self.sdk)
-            .credentials_provider(SharedCredentialsProvider::new(self.key.clone()))
-            .build();
-        let sts = aws_sdk_sts::Client::from_conf(sts);
-        let sdk = self
-            .sdk
-            .to_builder()
-            .credentials_provider(SharedCredentialsProvider::new(self.key.clone()))
-            .build();
-        let serial = assume::mfa_serial(&sdk).await.map_err(|error| {
-            CliError::new(Exit::Refused, format!("cannot {what}: AWS does not let this key do it without MFA"))
-                .hint(error.message)
-                .also("`sorry admin callers add … --mfa` gives your user a device; without one, an administrator makes a new key")
+        self.sessions += 1;
+        let session = mfa::session(self.app, self.sdk, self.key.clone(), SESSION_SECONDS, self.code).await;
+        let session = session.map_err(|error| {
+            let not_let = format!("cannot {what}: AWS does not let this key do it without MFA");
+            CliError { message: not_let, hint: Some(error.message.clone()), ..error.clone() }
+                .also(error.hint.unwrap_or_default())
         })?;
-        loop {
-            self.codes += 1;
-            let code = self.code().await?;
-            let answer = sts
-                .get_session_token()
-                .serial_number(&serial)
-                .token_code(code.expose_secret())
-                .duration_seconds(SESSION_SECONDS)
-                .send()
-                .await;
-            let error = match answer {
-                Ok(answer) => {
-                    let lent = answer.credentials.ok_or_else(|| CliError::failed("AWS gave no session"))?;
-                    self.session = Some(Credentials::new(
-                        lent.access_key_id,
-                        lent.secret_access_key,
-                        Some(lent.session_token),
-                        None,
-                        "MFA session",
-                    ));
-                    return Ok(());
-                }
-                Err(error) => error,
-            };
-            let said = error.as_service_error().and_then(ProvideErrorMetadata::message).unwrap_or_default();
-            if !said.contains("MultiFactorAuthentication failed") || self.codes >= CODES {
-                return Err(CliError::from_sdk("get a session with MFA", &error));
-            }
-            self.app.ui.say("AWS did not take the code, or it was used already: each is good once");
-        }
-    }
-
-    async fn code(&self) -> Result<SecretString> {
-        let code = if self.mfa_stdin {
-            self.app.ui.standard_input().await
-        } else {
-            terminal::ask("MFA code").await.map(SecretString::from)
-        };
-        let is_code = |code: &SecretString| {
-            code.expose_secret().len() == 6 && code.expose_secret().bytes().all(|byte| byte.is_ascii_digit())
-        };
-        match code {
-            Some(code) if is_code(&code) => Ok(code),
-            Some(_) => Err(CliError::usage("an MFA code has six digits")),
-            None => Err(CliError::usage(
-                "this deployment asks for an MFA code before keys change, and none was given",
-            )
-            .hint("without a terminal, `--mfa-stdin` reads it from standard input")),
-        }
+        self.session = Some(mfa::credentials(&session));
+        Ok(())
     }
 }
 

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     app::App,
+    args::MfaCode,
     error::{CliError, Exit, Result},
     terminal,
     time::shown,
@@ -27,7 +28,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct How {
     pub(crate) accept_older: bool,
-    pub(crate) mfa_stdin: bool,
+    pub(crate) code: MfaCode,
     /// A second key that may go: AWS gives a user no third.
     pub(crate) delete_key: Option<AccessKeyId>,
 }
@@ -44,7 +45,7 @@ pub(crate) struct Rotated {
 pub(crate) async fn rotate(app: &App, sdk: &SdkConfig, open: Open, how: &How) -> Result<Rotated> {
     app.on_interrupt("the vault holds a key that works: `sorry vault rotate` goes on where this stopped");
     let key = credentials(bootstrap(&open)?);
-    let keys = OwnKeys::new(app, sdk, key, how.mfa_stdin);
+    let keys = OwnKeys::new(app, sdk, key, &how.code);
     let mut work = Work { app, sdk, how, keys, open, old: None };
     if work.open.contents().rotation.is_some() {
         app.ui.say("going on with a rotation that was interrupted");

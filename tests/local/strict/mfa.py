@@ -10,8 +10,6 @@ on the credentials; one in GetSessionToken gives credentials with `aws:MultiFact
 
 import base64
 import contextvars
-import hashlib
-import hmac
 import secrets
 import time
 from dataclasses import replace
@@ -21,25 +19,19 @@ from ministack.core.responses import get_account_id
 from ministack.core.router import extract_access_key_id
 from ministack.services import iam, sts
 
+from totp import STEP, code
+
 from . import query_protocol
 
-_STEP = 30
 _LAST = "StrictLastStep"  # kept in the device's record: the step of the newest code that was spent
 _FAILED = "MultiFactorAuthentication failed"
 
 _fresh: contextvars.ContextVar[bool] = contextvars.ContextVar("strict_mfa_fresh", default=False)
 
 
-def code(seed: str, step: int) -> str:
-    """The code of a device for one step of 30 seconds since 1970 (RFC 6238, SHA-1, six digits)."""
-    digest = hmac.new(base64.b32decode(seed), step.to_bytes(8, "big"), hashlib.sha1).digest()
-    offset = digest[-1] & 15
-    return f"{(int.from_bytes(digest[offset : offset + 4], 'big') & 0x7FFFFFFF) % 10**6:06d}"
-
-
 def _step_of(device: dict, given: str, after: int) -> int | None:
     """The step, later than `after`, whose code this is: the present one, or one off either way."""
-    now = int(time.time()) // _STEP
+    now = int(time.time()) // STEP
     return next(
         (step for step in (now - 1, now, now + 1) if step > after and code(device["Base32StringSeed"], step) == given), None
     )

@@ -103,7 +103,9 @@ fn rust_of(member: &str, folders: &[&str]) -> String {
             let source = std::fs::read_to_string(&path).unwrap();
             // A file of another member that is taken in with `#[path]`.
             let folder = path.parent().unwrap();
-            pending.extend(found(r#"#\[path = "([^"]+)"\]"#, &source).into_iter().map(|other| folder.join(other)));
+            pending.extend(
+                found(r#"#\[path = "([^"]+)"\]"#, &source).into_iter().map(|other| folder.join(other)),
+            );
             all.push_str(&source);
         }
     }

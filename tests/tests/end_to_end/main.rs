@@ -17,6 +17,7 @@ mod delivery;
 mod desk;
 mod gateway;
 mod main_job;
+mod mfa;
 mod permissions;
 mod refusals;
 mod secrets;

@@ -253,34 +253,18 @@ fn a_rotation_that_is_killed_anywhere_leaves_a_key_that_works_and_goes_on() {
 
 #[test]
 fn where_keys_change_only_with_mfa_a_code_is_asked_for() {
-    const CODE: &str = "import base64, hashlib, hmac, sys, time\n\
-        step = int(time.time()) // 30 + int(sys.argv[2])\n\
-        digest = hmac.new(base64.b32decode(sys.argv[1]), step.to_bytes(8, 'big'), hashlib.sha1).digest()\n\
-        offset = digest[-1] & 15\n\
-        print(f\"{(int.from_bytes(digest[offset:offset + 4], 'big') & 0x7fffffff) % 10**6:06d}\")";
-    let aws = LocalAws::start();
-    let sue = Vaulted::new(aws.register("sue-mgr"));
+    let aws = LocalAws::start_with(&["RequireMfa=true"]);
+    let person = aws.register_with_mfa("sue-mgr");
+    let code = person.mfa_code();
+    let sue = Vaulted::new(person.without_mfa_process());
     sue.setup().success();
-    let add = ["admin", "callers", "add", "sue-mgr", "--tier", "developer=8", "--mfa", "--output", "json"];
-    let answer = aws.administrator_person().sorry(&add).success().json();
-    let seed = answer["mfa_device"]["secret"].as_str().unwrap().to_owned();
-    // What the callers' policy comes to where the deployment requires MFA.
-    let policy = json!({"Version": "2012-10-17", "Statement": [{
-        "Effect": "Deny", "Action": ["iam:*AccessKey*"], "Resource": "*",
-        "Condition": {"BoolIfExists": {"aws:MultiFactorAuthPresent": "false"}},
-    }]});
-    let put = json!({"UserName": "sue-mgr", "PolicyName": "mfa", "PolicyDocument": policy.to_string()});
-    aws.call("iam.put_user_policy", put);
-
     let refused = sue.sorry(&["vault", "rotate"]);
     assert!(refused.code == 2 && refused.stderr.contains("--mfa-stdin"), "{refused:?}");
     let before = sue.held();
-    let mut made = Command::new(sorry_tests::python());
-    let made = made.args(["-c", CODE, &seed, "1"]).output().unwrap();
     let mut command = sue.command(&["vault", "rotate", "--mfa-stdin"]);
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(&made.stdout).unwrap();
+    child.stdin.take().unwrap().write_all(code.as_bytes()).unwrap();
     let done = child.wait_with_output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let after = sue.held();

@@ -47,7 +47,7 @@ impl Deployed {
     pub(crate) fn read_back() -> Self {
         let aws = LocalAws::start_with(&WITH_MFA);
         let _security = aws.subscribe_to_alerts();
-        let sue = aws.register("sue-mgr");
+        let sue = aws.register_with_mfa("sue-mgr");
         let bob = aws.register("bob-mgr");
         let mut documents = Documents::new();
         let requested: Vec<_> = TIERS.iter().map(|tier| (*tier, ask_for(&sue, tier))).collect();

@@ -40,7 +40,7 @@ pub(super) async fn add(app: &App, arguments: AddCaller) -> Result<u8> {
             "letters, digits and `+ = , . @ _ -`, 64 at most; for a principal that exists, add `--existing`",
         ));
     }
-    let aws = app.aws().await?;
+    let aws = app.aws_with_mfa(&arguments.code).await?;
     let api = aws.api(app)?;
     let iam = Iam::new(&aws).await?;
     if arguments.existing {
@@ -263,7 +263,7 @@ pub(super) async fn list(app: &App, arguments: &ListCallers) -> Result<u8> {
 }
 
 pub(super) async fn remove(app: &App, arguments: &RemoveCaller) -> Result<u8> {
-    let aws = app.aws().await?;
+    let aws = app.aws_with_mfa(&arguments.code).await?;
     let api = aws.api(app)?;
     let wanted = arguments.caller.as_str();
     let listed: CallerList = api.get(&["admin", "callers"], &[]).await?;

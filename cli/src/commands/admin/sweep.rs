@@ -10,7 +10,10 @@ use crate::{
 };
 
 pub(super) async fn run(app: &App, arguments: &Sweep) -> Result<u8> {
-    let aws = app.aws().await?;
+    let aws = match arguments.confirm {
+        Some(_) => app.aws_with_mfa(&arguments.code).await?,
+        None => app.aws().await?,
+    };
     let api = aws.api(app)?;
     let found: SweepView = api.get(&["admin", "sweep"], &[]).await?;
     let Some(wanted) = &arguments.confirm else {

@@ -42,11 +42,8 @@ pub(crate) async fn run(app: &App, arguments: &Setup) -> Result<u8> {
     let first = vault::bootstrap(&open)?.access_key_id.clone();
     let mut ids: Vec<AccessKeyId> = stale.clone().into_iter().chain([first]).collect();
     if stale.is_none() && wants_rotation(app, arguments).await {
-        let how = How {
-            mfa_stdin: arguments.mfa_stdin,
-            delete_key: arguments.delete_key.clone(),
-            ..How::default()
-        };
+        let how =
+            How { code: arguments.code.clone(), delete_key: arguments.delete_key.clone(), ..How::default() };
         let rotated = rotation::rotate(app, &aws.sdk, open, &how).await?;
         app.ui.say(&format!("the key has a successor: `{}` is deleted at AWS", rotated.old));
         ids.push(rotated.old);

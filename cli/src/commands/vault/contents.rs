@@ -141,8 +141,8 @@ pub(super) async fn rotate(app: &App, arguments: RotateKey) -> Result<u8> {
     let open = app.needed_vault().await?;
     let key = vault::provider(&open)?;
     let aws = app.aws_with(Some(key), "the vault".to_owned()).await?;
-    let RotateKey { mfa_stdin, delete_key, write } = arguments;
-    let how = How { accept_older: write.accept_older, mfa_stdin, delete_key };
+    let RotateKey { code, delete_key, write } = arguments;
+    let how = How { accept_older: write.accept_older, code, delete_key };
     let rotated = rotation::rotate(app, &aws.sdk, open, &how).await?;
     let new = vault::bootstrap(&rotated.open)?;
     app.ui.data(&format!("{}  {}", new.access_key_id, new.arn))?;
