@@ -80,7 +80,8 @@ chapter "A local AWS, with the real stack on it"
 # shellcheck disable=SC1091 # written by the line above
 source "$state/env"
 export AWS_DEFAULT_REGION=$AWS_REGION # what version 1 of the AWS CLI reads
-note "administrator and caller are registered; from here on we are the caller, sue-mgr, with a small key of her own"
+note "administrator and caller are registered; from here on we are the caller, sue-mgr, with a small key of her own and a device for"
+note "MFA codes, which a program stands in for here (SORRY_MFA_PROCESS); a code is good once, and there is a new one every 30 seconds"
 run sorry whoami
 refused "$by_aws" aws sns create-topic --name sue-notes
 note "her key alone can do nothing but ask"
@@ -103,7 +104,8 @@ if grep -rqF "$secret" "$home" "$AWS_SHARED_CREDENTIALS_FILE"; then fail "the ol
 note "no file holds a key of hers in plain text; the agent opens the vault for what follows"
 
 chapter "Request a session, and use it"
-run sorry request --tier developer --hours 8 --reason "look into the stuck queue"
+note "no secret of it is written to the disk in plain text: the profile names a command that takes it out of the vault's cache"
+run sorry request --tier developer --hours 8 --reason "look into the stuck queue" --deliver process
 session=$(session_of)
 run aws --profile sue-developer sts get-caller-identity --query Arn --output text
 run aws --profile sue-developer sns create-topic --name sue-notes --query TopicArn --output text
@@ -112,15 +114,18 @@ refused "$by_aws" aws --profile sue-developer sns create-topic --name bob-notes
 refused "$by_aws" aws --profile sue-developer iam create-user --user-name sue-forever
 
 chapter "Revoke it: the credentials that are out stop working"
-cp -p "$state/credentials" "$state/copied" # somebody has copied the file
+copied=$(sorry env sue-developer --keys) # somebody has copied the credentials
 run sorry revoke "$session"
-export AWS_SHARED_CREDENTIALS_FILE="$state/copied"
-refused "$by_aws" aws --profile sue-developer sns create-topic --name sue-notes
-export AWS_SHARED_CREDENTIALS_FILE="$state/credentials"
+with_copied() (
+  eval "$copied"
+  "$@"
+)
+refused "$by_aws" with_copied aws sns create-topic --name sue-notes
 [[ -z $(roles) ]] || fail "the role should be gone"
 note "and the role is gone"
 
 chapter "A session of 20 seconds ends by itself"
+note "the session with MFA that the vault keeps since the first request serves this one, too: no code is needed"
 run sorry request --tier developer --for 20s
 session=$(session_of)
 run aws --profile sue-developer sns create-topic --name sue-notes --query TopicArn --output text
