@@ -107,6 +107,7 @@ Examples:
   sorry request --tier developer --hours 8
   sorry request --tier read-only --for 90m --profile look
   sorry request --tier admin --hours 1 --reason 'rotate the certificates, ticket 4711'
+  sorry request --tier developer --hours 8 --dry-run
   sorry request --tier developer --hours 1 --output json | jq -r .profile"
 )]
 pub(crate) struct Request {
@@ -130,6 +131,9 @@ pub(crate) struct Request {
     /// Do not wait: `sorry renew` fetches the credentials later
     #[arg(long)]
     pub(crate) no_wait: bool,
+    /// Show what would be decided and made, and ask for nothing
+    #[arg(long, conflicts_with = "no_wait")]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) output: Text,
 }

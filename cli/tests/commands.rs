@@ -603,6 +603,38 @@ fn lists_show_whole_ids_and_where_the_credentials_are() {
 }
 
 #[test]
+fn a_dry_run_shows_the_decision_and_the_documents_and_changes_nothing_here() {
+    let deny = json!({"Effect": "Deny", "Action": "*", "Resource": "*"});
+    let found = json!({
+        "decision": "grant", "rule": "you are registered for tier `developer` for up to 8h, and the tier allows 8h",
+        "tier": "developer", "grant": "role", "namespace": "sue", "person": "sue",
+        "caller": "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr", "duration_seconds": 28800,
+        "expires_at": "2099-11-21T12:00:00Z", "mfa": true, "approvals": 0, "alert": true, "alert_subscribers": 0,
+        "policy_digest": "0123abcd",
+        "role": {
+            "name": "sorry-sue-developer-<first 8 of session>", "path": "/sorry/session/sue/",
+            "boundary": "arn:aws:iam::123456789012:policy/sorry/service/sorry-boundary-developer",
+            "maximum_seconds": 28800, "tags": {"sorry:session": "<session>"},
+            "trust_policy": {"Version": "2012-10-17", "Statement": []},
+            "access_policy": {"Version": "2012-10-17", "Statement": [deny]},
+        },
+    });
+    let server =
+        Server::start(vec![tiers(false), answer(ASK, 200, &found), tiers(false), answer(ASK, 200, &found)]);
+    let desk = Desk::facing(&server);
+    let before = fs::read(desk.credentials()).unwrap();
+    let ran = desk.run(&[&EIGHT_HOURS[..], &["--dry-run"]].concat());
+    assert_ran!(ran);
+    let json = desk.run(&[&EIGHT_HOURS[..], &["--dry-run", "--output", "json", "--quiet"]].concat());
+    assert_eq!((json.json(), json.stderr.as_str()), (found, ""));
+    let asked = server.asked();
+    for asked in [&asked[1], &asked[3]] {
+        assert_eq!(serde_json::from_str::<Value>(&asked.body).unwrap()["dry_run"], true);
+    }
+    assert_eq!(fs::read(desk.credentials()).unwrap(), before);
+}
+
+#[test]
 fn tiers_say_what_is_the_callers() {
     let tier = |name: &str, yours: Option<u32>, enabled: bool| {
         json!({"name": name, "description": format!("about {name}"), "grant": "role", "maximum_hours": 8, "your_hours": yours,

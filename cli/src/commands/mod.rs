@@ -3,6 +3,7 @@
 mod admin;
 mod completions;
 mod doctor;
+mod dry_run;
 mod list;
 mod profiles;
 mod renew;

@@ -69,6 +69,7 @@ pub struct Terms {
     project: Option<ProjectName>,
     mfa: bool,
     client_request_id: String,
+    rule: String,
 }
 
 /// A new session, decided and not yet written.
@@ -126,6 +127,7 @@ fn terms(
     let (tier_name, tier, digest) = tier(&request.tier, entry, tiers, rules)?;
     let window = window(request.duration_seconds, &tier_name, &tier, entry, rules)?;
     Ok(Terms {
+        rule: rule(entry, &tier_name, &tier),
         entry: entry.clone(),
         caller: actor.identity.clone(),
         reason: reason(request.reason.as_deref(), &tier_name, &tier)?,
@@ -225,6 +227,15 @@ fn window(
     Ok(window)
 }
 
+/// What a granted request rests on, for its owner to read.
+fn rule(entry: &CallerEntry, name: &TierName, tier: &Tier) -> String {
+    let yours = entry.tiers.get(name).copied().unwrap_or(0);
+    format!(
+        "you are registered for tier `{name}` for up to {yours}h, and the tier allows {}h",
+        tier.maximum_hours
+    )
+}
+
 /// A duration as people write it on the command line: `8h`, `90m`, `20s`.
 pub fn spoken(duration: Duration) -> String {
     match duration.as_secs() {
@@ -295,6 +306,11 @@ fn project(value: Option<&str>, entry: &CallerEntry) -> Result<Option<ProjectNam
 }
 
 impl Terms {
+    /// What the decision rests on, for its owner to read.
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+
     /// The session that was granted: its window begins `now`.
     pub fn session(self, session_id: SessionId, external_id: ExternalId, now: Timestamp) -> NewSession {
         let request_digest = self.request_digest();

@@ -65,7 +65,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
     }
 
     fn entry(&self, unique_id: &str, wanted: PutCaller, actor: &Actor) -> Result<CallerEntry, Refusal> {
-        check_principal(unique_id, &wanted.arn, self.account.as_str())?;
+        check_principal(unique_id, &wanted.arn, self.place.account.as_str())?;
         let mut tiers = BTreeMap::new();
         for (name, hours) in wanted.tiers {
             let name: TierName = name.parse()?;
@@ -92,7 +92,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         }
         Ok(CallerEntry {
             unique_id: unique_id.to_owned(),
-            account: self.account.clone(),
+            account: self.place.account.clone(),
             arn: wanted.arn,
             person: wanted.person.parse()?,
             namespace: wanted.namespace.parse()?,

@@ -18,6 +18,7 @@ use sorry_session::{
     Actor, Administrators, ErrorCode, Identity, Refusal, StepError,
     decision::Rules,
     ports::{Alerts, Clock, EventBus, PortError, Ports, Registry, SessionStore, Workflow},
+    provision::Place,
 };
 use sorry_wire::{ErrorBody, WhoAmI};
 
@@ -100,8 +101,8 @@ pub struct Api<S, R, W, A, E, C> {
     pub rules: Rules,
     /// Whom the deployment names.
     pub administrators: Administrators,
-    /// The service's account.
-    pub account: sorry_policy::AccountId,
+    /// Where the service lives: its account, and what dry runs render with.
+    pub place: Place,
     /// Random bytes for ids.
     pub random: fn() -> Result<[u8; 26], StepError>,
 }
@@ -145,7 +146,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
     /// Invariant 1: the gateway's verified signature and the registry say who is asking, and nothing else does.
     async fn actor(&self, request: &Request) -> Result<Actor, ApiError> {
         let identity = request.identity.clone();
-        if identity.account != self.account {
+        if identity.account != self.place.account {
             return Err(Refusal::new(
                 ErrorCode::UnknownCaller,
                 format!("account `{}` is not this service's", identity.account),

@@ -36,7 +36,7 @@ async fn main() -> Result<(), Error> {
             mfa_required: settings::parsed(settings::MFA_REQUIRED)?,
         },
         administrators: Administrators::new(settings::list::<String>(settings::ADMINISTRATORS)?),
-        account: settings::parsed(settings::ACCOUNT_ID)?,
+        place: settings::place()?,
         random: sorry_aws::random,
     };
     let api = &api;

@@ -5,9 +5,10 @@ use sorry_session::{
     Actor, ErrorCode, Refusal, Session, State, StepError,
     caller::Operation,
     clean_up::revoke,
-    decision::{Decision, NewSession, SessionRequest, decide, registered, unregistered},
+    decision::{Decision, NewSession, SessionRequest, Terms, decide, registered, unregistered},
     events::ChangedBy,
     ports::{Alerts, Clock, Created, EventBus, Registry, SessionScope, SessionStore, Workflow},
+    preview::preview,
 };
 use sorry_wire::{RequestSession, SessionList};
 
@@ -22,6 +23,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         // First of all, so that nobody learns about bodies or tiers whom the registry does not know.
         registered(actor)?;
         let asked: RequestSession = body(request)?;
+        let dry_run = asked.dry_run;
         let wanted = SessionRequest {
             client_request_id: asked.client_request_id,
             tier: parameter(request, "tier")?.to_owned(),
@@ -33,6 +35,9 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             Decision::Grant(terms) => terms,
             Decision::Refuse(refusal) => return Err(refusal.into()),
         };
+        if dry_run {
+            return self.dry_run(*terms).await;
+        }
         let (session_id, external_id) = self.new_ids()?;
         let NewSession { session, audit, key } =
             terms.session(session_id, external_id, self.ports.clock.now());
@@ -55,6 +60,18 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         }
         tracing::info!(session_id = %session.session_id, tier = %session.tier, "requested");
         ok(202, &view::session(&session, actor))
+    }
+
+    /// What the request would come to; nothing is written, and no workflow is started.
+    async fn dry_run(&self, terms: Terms) -> Result<Response, ApiError> {
+        let (session_id, external_id) = self.new_ids()?;
+        let now = self.ports.clock.now();
+        let preview = preview(terms, session_id, external_id, now, &self.tiers, &self.place)?;
+        let subscribers = match preview.session.alert {
+            true => Some(self.alerts.confirmed_subscribers().await?),
+            false => None,
+        };
+        ok(200, &view::dry_run(preview, subscribers))
     }
 
     fn new_ids(&self) -> Result<(SessionId, ExternalId), StepError> {

@@ -3,9 +3,11 @@
 use sorry_policy::{Tier, TierName};
 use sorry_session::{
     Actor, CallerEntry, Session, State, caller::Operation, decision::Rules, hold::SweepMemory,
-    provision::max_session_seconds, session::End,
+    preview::Preview, provision::max_session_seconds, session::End,
 };
-use sorry_wire::{Access, CallerView, EndView, HoldView, SessionView, SweepView, TierView};
+use sorry_wire::{
+    Access, CallerView, DryRun, EndView, HoldView, PlannedRole, SessionView, SweepView, TierView, Verdict,
+};
 
 /// A session, with how to use it for the one who can.
 pub(crate) fn session(session: &Session, actor: &Actor) -> SessionView {
@@ -34,6 +36,38 @@ pub(crate) fn session(session: &Session, actor: &Actor) -> SessionView {
             role_session_name: session.caller.name().to_owned(),
             maximum_seconds: max_session_seconds(session).unsigned_abs(),
         }),
+    }
+}
+
+/// What a request would come to.
+pub(crate) fn dry_run(preview: Preview, alert_subscribers: Option<u64>) -> DryRun {
+    let Preview { rule, session, role } = preview;
+    DryRun {
+        decision: Verdict::Grant,
+        rule,
+        duration_seconds: session.expires_at.duration_since(session.requested_at).unsigned_abs().as_secs(),
+        tier: session.tier,
+        grant: session.grant,
+        namespace: session.namespace,
+        person: session.person,
+        project: session.project,
+        reason: session.reason,
+        caller: session.caller.arn,
+        expires_at: session.expires_at,
+        mfa: session.mfa,
+        approvals: 0,
+        alert: session.alert,
+        alert_subscribers,
+        policy_digest: session.policy_digest,
+        role: PlannedRole {
+            name: role.name,
+            path: role.path,
+            boundary: role.boundary_arn,
+            maximum_seconds: role.max_session_seconds.unsigned_abs(),
+            tags: role.tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            trust_policy: role.trust_policy,
+            access_policy: role.access_policy,
+        },
     }
 }
 

@@ -396,6 +396,10 @@ fn every_operation_answers_as_it_is_described() {
     tour.ask(&sue, "GET", "/tiers/{tier}", "developer", &none);
     tour.ask(&sue, "GET", "/tiers/{tier}", "break-glass", &none);
     tour.ask(&sue, "GET", "/tiers/{tier}", "no-such", &none);
+    let mut dry = body.clone();
+    dry["dry_run"] = json!(true);
+    tour.ask(&sue, "POST", "/tiers/{tier}/sessions", "developer", &dry);
+    tour.ask(&sue, "POST", "/tiers/{tier}/sessions", "break-glass", &dry);
     let session = tour.ask(&sue, "POST", "/tiers/{tier}/sessions", "developer", &body);
     let id = session["session_id"].as_str().unwrap().to_owned();
     tour.bench.run_for(0);

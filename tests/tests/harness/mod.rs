@@ -51,13 +51,18 @@ fn random() -> Result<[u8; 26], StepError> {
 pub(crate) struct Service {
     world: World,
     api: Rc<Api<World, World, World, World, World, World>>,
-    place: Rc<Place>,
 }
 
 impl Service {
     fn new(world: &World) -> Self {
         let ports =
             Ports { store: world.clone(), principals: (), events: world.clone(), clock: world.clone() };
+        let place = Place {
+            account: "123456789012".parse().unwrap(),
+            region: "eu-west-2".parse().unwrap(),
+            partition: "aws".parse().unwrap(),
+            boundary_arn_prefix: "arn:aws:iam::123456789012:policy/sorry/service/sorry-boundary-".into(),
+        };
         let api = Api {
             ports,
             registry: world.clone(),
@@ -72,16 +77,10 @@ impl Service {
                 mfa_required: false,
             },
             administrators: Administrators::new([administrator().arn]),
-            account: "123456789012".parse().unwrap(),
+            place,
             random,
         };
-        let place = Place {
-            account: "123456789012".parse().unwrap(),
-            region: "eu-west-2".parse().unwrap(),
-            partition: "aws".parse().unwrap(),
-            boundary_arn_prefix: "arn:aws:iam::123456789012:policy/sorry/service/sorry-boundary-".into(),
-        };
-        Self { world: world.clone(), api: Rc::new(api), place: Rc::new(place) }
+        Self { world: world.clone(), api: Rc::new(api) }
     }
 
     /// Sends a request; `None` when the function died before it could answer.
@@ -187,7 +186,7 @@ impl Service {
 
     async fn provision(&self, input: sorry_provision::Input) -> Result<sorry_provision::Output, StepError> {
         let ports = self.world.ports();
-        let expires_at = provision(&ports, &input.session_id, &self.api.tiers, &self.place).await?;
+        let expires_at = provision(&ports, &input.session_id, &self.api.tiers, &self.api.place).await?;
         Ok(sorry_provision::Output { expires_at: expires_at.to_string() })
     }
 }
