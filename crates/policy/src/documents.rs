@@ -24,6 +24,9 @@ pub enum DocumentError {
     /// The template cannot be filled.
     #[error(transparent)]
     Render(#[from] RenderError),
+    /// A value of a caller could mean more than itself: a wildcard or a variable.
+    #[error("the {0} of the caller holds characters that no name has")]
+    NotLiteral(&'static str),
     /// AWS would refuse it for its size.
     #[error("the {document} policy has {size} characters, and AWS takes {limit}")]
     TooLong {
@@ -58,8 +61,16 @@ pub struct TrustTerms<'a> {
 /// The trust policy of a session's role.
 ///
 /// # Errors
-/// When it is longer than AWS takes.
+/// When it is longer than AWS takes, or when what is said of the caller is no plain name.
 pub fn trust_policy(terms: &TrustTerms<'_>) -> Result<String, DocumentError> {
+    let of_caller = [
+        ("ARN", terms.caller_arn),
+        ("unique id", terms.caller_unique_id),
+        ("session name", terms.role_session_name),
+    ];
+    if let Some((what, _)) = of_caller.into_iter().find(|(_, text)| !is_literal(text)) {
+        return Err(DocumentError::NotLiteral(what));
+    }
     let mut conditions = json!({
         "StringEquals": {
             "aws:userid": terms.caller_unique_id,
@@ -110,6 +121,11 @@ pub fn revoked_policy() -> String {
         "Statement": [{"Sid": "SorryRevoked", "Effect": "Deny", "Action": "*", "Resource": "*"}],
     })
     .to_string()
+}
+
+/// The characters of IAM names, session names, paths and ARNs: none of them is a wildcard or begins a variable.
+fn is_literal(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+=,.@_-/:".contains(&byte))
 }
 
 fn merge(target: &mut Value, more: Value) {

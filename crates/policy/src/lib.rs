@@ -6,6 +6,7 @@
 //! Not for: who may ask for a tier (that is `sorry-session`'s decision).
 
 mod documents;
+mod lint;
 mod names;
 mod template;
 mod tiers;
@@ -14,6 +15,7 @@ pub use documents::{
     ACCESS_POLICY_NAME, DocumentError, REVOKED_POLICY_NAME, TrustTerms, access_policy, revoked_policy,
     trust_policy,
 };
+pub use lint::{ActionCatalogue, DocumentKind, Finding, lint};
 pub use names::{
     AccountId, ExternalId, NameError, Namespace, Partition, PersonName, ProjectName, Region, RoleName,
     SessionId, TierName,

@@ -20,6 +20,7 @@ mod errors;
 mod functions;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod policies;
 mod project;
 mod schema;
 mod schemas;

@@ -1,0 +1,85 @@
+//! The same cases on the local AWS, with credentials that `sorry` vended.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use sorry_tests::{Keys, LocalAws, Person, eventually};
+
+use crate::{
+    PATIENCE, TIERS,
+    cases::{Case, Expect, cases, filled},
+};
+
+fn request(person: &Person, tier: &str, window: &str) -> Keys {
+    let arguments = [
+        "request",
+        "--tier",
+        tier,
+        "--for",
+        window,
+        "--reason",
+        "the policies are tried",
+        "--output",
+        "json",
+    ];
+    let view = person.sorry(&arguments).success().json();
+    person.profile(view["profile"].as_str().expect("a profile"))
+}
+
+/// Whether the local AWS lets these keys do it: done, or refused for any other reason than want of permission.
+fn lets(aws: &LocalAws, keys: &Keys, case: &Case) -> bool {
+    let variables =
+        [("account", aws.output("account_id")), ("region", "us-east-1"), ("api", aws.output("ApiId"))];
+    let parameters = filled(&Value::Object(case.parameters.clone()), &variables);
+    let call = case.call.as_deref().expect("a call");
+    !aws.judge.call(keys, call, parameters).is_denied()
+}
+
+#[test]
+fn invariants_2_and_8_the_local_aws_judges_alike_with_vended_credentials_until_they_end() {
+    let aws = LocalAws::start();
+    let _security = aws.subscribe_to_alerts();
+    // Of a bucket that does not exist, S3 says so to anybody.
+    for bucket in ["sue-data", "bob-data"] {
+        aws.call("s3.create_bucket", serde_json::json!({"Bucket": bucket}));
+    }
+    let sue = aws.register("sue-mgr");
+    let tried: Vec<_> = ["allow.toml", "deny.toml"]
+        .into_iter()
+        .flat_map(cases)
+        .filter(|case| case.call.is_some())
+        .flat_map(|case| case.tiers.clone().into_iter().map(move |tier| (tier, case.clone())))
+        .collect();
+    let allowed = |tier: &str| {
+        let allowed = tried.iter().filter(move |(of, case)| of == tier && case.expect == Expect::Allow);
+        allowed.map(|(_, case)| case.clone()).collect::<Vec<_>>()
+    };
+
+    // AWS issues no credentials for less than 15 minutes: these outlive their sessions.
+    let short: Vec<_> = TIERS.iter().map(|tier| (*tier, request(&sue, tier, "15s"), allowed(tier))).collect();
+    let (last, last_keys, of_last) = short.last().expect("tiers");
+    assert!(lets(&aws, last_keys, &of_last[0]), "{last}: {}", of_last[0].name);
+
+    let keys: BTreeMap<_, _> = TIERS.iter().map(|tier| (*tier, request(&sue, tier, "15m"))).collect();
+    let mut wrong = Vec::new();
+    let mut different: BTreeMap<&str, bool> = BTreeMap::new();
+    for (tier, case) in &tried {
+        let agrees = lets(&aws, &keys[tier.as_str()], case) == (case.expect == Expect::Allow);
+        if case.local.is_some() {
+            *different.entry(&case.name).or_default() |= !agrees;
+        } else if !agrees {
+            wrong.push(format!("{tier}: {}: the other way", case.name));
+        }
+    }
+    let alike = different.iter().filter(|(_, different)| !**different);
+    wrong.extend(alike.map(|(name, _)| format!("{name}: as expected everywhere, and listed as different")));
+    assert!(tried.len() > 100, "{} calls", tried.len());
+    assert!(wrong.is_empty(), "of {} calls:\n{}", tried.len(), wrong.join("\n"));
+
+    for (tier, keys, of_tier) in &short {
+        eventually(&format!("{tier}: the end"), PATIENCE, || (!lets(&aws, keys, &of_tier[0])).then_some(()));
+        let still: Vec<_> =
+            of_tier.iter().filter(|case| lets(&aws, keys, case)).map(|case| &case.name).collect();
+        assert!(still.is_empty(), "{tier}: after the end: {still:?}");
+    }
+}
