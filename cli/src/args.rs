@@ -1,6 +1,6 @@
 //! The command line as it is typed. Nothing is decided here but what a word means.
 
-use std::str::FromStr;
+use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -231,10 +231,18 @@ pub(crate) struct Tiers {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TiersCommand {
     /// Show one tier
-    #[command(after_help = "Example:\n  sorry tiers show developer")]
+    #[command(
+        after_help = "Examples:\n  sorry tiers show developer\n  sorry tiers show developer --rendered --project atlas"
+    )]
     Show {
         /// The tier
         tier: TierName,
+        /// Show its policy, too, as it is in your namespace
+        #[arg(long)]
+        rendered: bool,
+        /// The project that the policy is rendered for
+        #[arg(long, requires = "rendered")]
+        project: Option<ProjectName>,
         #[command(flatten)]
         output: Text,
     },
@@ -328,6 +336,12 @@ pub(crate) enum Admin {
         after_help = "Examples:\n  sorry admin callers add sue-mgr --tier developer=8\n  sorry admin callers list"
     )]
     Callers(Callers),
+    /// Look tiers over, compare them with those in force, and publish them
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  sorry admin tiers validate\n  sorry admin tiers diff policy_templates\n  sorry admin tiers publish"
+    )]
+    Tiers(PublishedTiers),
     /// Show what the sweep holds, and let it go
     Sweep(Sweep),
 }
@@ -344,6 +358,41 @@ pub(crate) struct Sweep {
     /// Let go what is held: what was shown with this digest, or what is held now
     #[arg(long, value_name = "DIGEST", num_args = 0..=1, require_equals = true)]
     pub(crate) confirm: Option<Option<String>>,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PublishedTiers {
+    /// Look for what is wrong with the tiers of a folder, without the service
+    #[command(after_help = "Example:\n  sorry admin tiers validate policy_templates")]
+    Validate(TierFolder),
+    /// Show what publishing the tiers of a folder would change
+    #[command(after_help = "Example:\n  sorry admin tiers diff policy_templates")]
+    Diff(TierFolder),
+    /// Put the tiers of a folder in force, as a whole
+    #[command(after_help = "\
+Shows what changes and asks. Sessions that are there keep what they were made with, those of a
+tier that goes, too. Boundaries belong to the stack and are not published.
+
+Examples:
+  sorry admin tiers publish policy_templates
+  sorry admin tiers publish --yes")]
+    Publish {
+        #[command(flatten)]
+        folder: TierFolder,
+        /// Do it without asking
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// A set of tiers on this side.
+#[derive(Args, Debug)]
+pub(crate) struct TierFolder {
+    /// The folder with `tiers.toml` and the templates that it names
+    #[arg(default_value = "policy_templates")]
+    pub(crate) folder: PathBuf,
     #[command(flatten)]
     pub(crate) output: Text,
 }

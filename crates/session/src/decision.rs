@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use sorry_policy::{ExternalId, PolicyDigest, ProjectName, RoleName, SessionId, Tier, TierName, TierTable};
+use sorry_policy::{
+    ExternalId, PolicyDigest, ProjectName, RoleName, SessionId, Tier, TierName, TierSetDigest, TierTable,
+};
 
 use crate::{
     Actor, CallerEntry, ErrorCode, Identity, Refusal, Session, State,
@@ -64,6 +66,7 @@ pub struct Terms {
     tier_name: TierName,
     tier: Tier,
     digest: PolicyDigest,
+    tiers_digest: Option<TierSetDigest>,
     window: Duration,
     reason: Option<String>,
     project: Option<ProjectName>,
@@ -136,6 +139,7 @@ fn terms(
         tier_name,
         tier,
         digest,
+        tiers_digest: tiers.published().cloned(),
         window,
         client_request_id,
     })
@@ -286,7 +290,11 @@ fn is_unreadable(character: char) -> bool {
         )
 }
 
-fn project(value: Option<&str>, entry: &CallerEntry) -> Result<Option<ProjectName>, Refusal> {
+/// A project that a caller names.
+///
+/// # Errors
+/// When the caller is not registered for it.
+pub fn project(value: Option<&str>, entry: &CallerEntry) -> Result<Option<ProjectName>, Refusal> {
     let Some(value) = value else { return Ok(None) };
     let project: ProjectName = value.parse()?;
     if entry.projects.contains(&project) {
@@ -329,6 +337,7 @@ impl Terms {
             reason: self.reason,
             caller: self.caller,
             policy_digest: self.digest,
+            tiers_digest: self.tiers_digest,
             mfa: self.mfa,
             alert: self.tier.alert,
             requested_at: now,

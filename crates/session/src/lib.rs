@@ -28,6 +28,7 @@ pub mod preview;
 pub mod provision;
 pub mod session;
 pub mod sweep;
+pub mod tiers;
 
 pub use caller::{Actor, Administrators, CallerEntry, CallerRole, Identity};
 pub use error::{ErrorCode, Refusal, StepError};

@@ -2,11 +2,11 @@
 //! placeholders where only a real session has a value. Pure.
 
 use jiff::Timestamp;
-use serde_json::Value;
-use sorry_policy::{ExternalId, SessionId, TierTable};
+use serde_json::{Value, json};
+use sorry_policy::{ExternalId, ProjectName, SessionId, TierTable, Variables, render};
 
 use crate::{
-    ErrorCode, Session, StepError,
+    CallerEntry, ErrorCode, Session, StepError,
     decision::Terms,
     provision::{Place, ProvisionPlan, plan},
 };
@@ -48,6 +48,31 @@ pub struct PreviewedRole {
     pub access_policy: Value,
 }
 
+/// The statements of a tier in the corner of a caller, with placeholders: what a session of it is allowed, but for its end.
+///
+/// # Errors
+/// When the tier's template cannot be filled.
+pub fn rendered_tier(
+    template: &str,
+    entry: &CallerEntry,
+    project: Option<&ProjectName>,
+    session_id: &SessionId,
+    place: &Place,
+) -> Result<Value, StepError> {
+    let variables = Variables {
+        namespace: &entry.namespace,
+        project,
+        session: session_id,
+        account: &place.account,
+        region: &place.region,
+        partition: &place.partition,
+    };
+    let statements = render(template, &variables)
+        .map_err(|error| StepError::new(ErrorCode::Internal, error.to_string()))?;
+    let text = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
+    parsed(&text.replace(session_id.as_str(), SESSION_PLACEHOLDER))
+}
+
 /// Looks ahead. The ids must be random: where they stand in a document is found by looking for them.
 ///
 /// # Errors
@@ -85,7 +110,11 @@ fn replaced(text: &str, session: &Session) -> String {
 }
 
 fn document(text: &str, session: &Session) -> Result<Value, StepError> {
-    // Neither the ids nor the placeholders hold anything that JSON escapes.
-    serde_json::from_str(&replaced(text, session))
+    parsed(&replaced(text, session))
+}
+
+/// Neither the ids nor the placeholders hold anything that JSON escapes.
+fn parsed(text: &str) -> Result<Value, StepError> {
+    serde_json::from_str(text)
         .map_err(|error| StepError::new(ErrorCode::Internal, format!("a planned document: {error}")))
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 pub use sorry_policy::{
     ExternalId, Grant, NameError, Namespace, PersonName, PolicyDigest, ProjectName, RoleName, SessionId,
-    TierName,
+    TierName, TierSet,
 };
 pub use sorry_session::{
     CallerRole, EndCause, ErrorCode, Failure, State, decision::spoken, sweep::SweepReport,
@@ -214,6 +214,25 @@ pub struct TierView {
     /// How many have confirmed that they want to be told; only when one tier is asked for. Without any, none is lent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alert_subscribers: Option<u64>,
+    /// What a session of it is allowed in the caller's own namespace; only when that is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendered: Option<RenderedTier>,
+}
+
+/// A tier's policy, filled in for the caller. A real session's also denies everything from its end on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenderedTier {
+    /// The namespace that it is rendered for.
+    pub namespace: Namespace,
+    /// The project; without one, statements about a project are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<ProjectName>,
+    /// The policy; `<session>` stands for the session's id.
+    pub policy: Value,
+    /// ARN of the permissions boundary.
+    pub boundary: String,
+    /// The tier's definition and template, as a digest.
+    pub policy_digest: PolicyDigest,
 }
 
 /// Answer of `GET /tiers`.
@@ -343,6 +362,40 @@ pub struct HoldView {
 pub struct ConfirmSweep {
     /// The hold's own digest, so that nobody confirms what they were not shown.
     pub digest: String,
+}
+
+/// Answer of `GET` and `PUT /admin/tiers`: the set of tiers in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierSetView {
+    /// What it is known by.
+    pub digest: String,
+    /// When it was published; nothing if it is the one that the program brings along.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published_at: Option<Timestamp>,
+    /// ARN of the administrator who published it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published_by: Option<String>,
+    /// Why it cannot be used: then it is not shown, and nothing is granted until another is published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unusable: Option<String>,
+    /// The text of `tiers.toml`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiers: Option<String>,
+    /// The texts of the templates, by file name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub templates: BTreeMap<String, String>,
+}
+
+/// Body of `PUT /admin/tiers`: the whole set.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishTiers {
+    /// The text of `tiers.toml`.
+    pub tiers: String,
+    /// The texts of the templates that it names, by file name.
+    pub templates: BTreeMap<String, String>,
+    /// Digest of the set in force, so that nobody replaces what they were not shown.
+    pub replaces: String,
 }
 
 /// Body of every answer that is not a success.

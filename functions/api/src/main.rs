@@ -8,7 +8,6 @@ use sorry_aws::{
     DynamoRegistry, DynamoSessions, EventBridgeBus, SnsAlerts, StepFunctionsWorkflow, SystemClock, function,
     settings,
 };
-use sorry_policy::TierTable;
 use sorry_session::{Administrators, decision::Rules, ports::Ports};
 use tracing::Instrument;
 
@@ -29,7 +28,6 @@ async fn main() -> Result<(), Error> {
         registry: DynamoRegistry::new(&sdk, registry, audit),
         workflow: StepFunctionsWorkflow::new(&sdk, settings::required(settings::STATE_MACHINE_ARN)?),
         alerts: SnsAlerts::new(&sdk, settings::required(settings::ALERT_TOPIC_ARN)?),
-        tiers: TierTable::built_in()?,
         rules: Rules {
             enabled_tiers: settings::list(settings::ENABLED_TIERS)?.into_iter().collect(),
             minimum_window: Duration::from_secs(settings::parsed(settings::MINIMUM_WINDOW_SECONDS)?),

@@ -1,6 +1,6 @@
 //! Asking for sessions, looking at them, and ending them.
 
-use sorry_policy::{ExternalId, SessionId};
+use sorry_policy::{ExternalId, SessionId, TierTable};
 use sorry_session::{
     Actor, ErrorCode, Refusal, Session, State, StepError,
     caller::Operation,
@@ -9,6 +9,7 @@ use sorry_session::{
     events::ChangedBy,
     ports::{Alerts, Clock, Created, EventBus, Registry, SessionScope, SessionStore, Workflow},
     preview::preview,
+    tiers::in_force,
 };
 use sorry_wire::{RequestSession, SessionList};
 
@@ -31,12 +32,13 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             reason: asked.reason,
             project: asked.project,
         };
-        let terms = match decide(&wanted, actor, &self.tiers, &self.rules) {
+        let tiers = in_force(&self.registry).await?;
+        let terms = match decide(&wanted, actor, &tiers, &self.rules) {
             Decision::Grant(terms) => terms,
             Decision::Refuse(refusal) => return Err(refusal.into()),
         };
         if dry_run {
-            return self.dry_run(*terms).await;
+            return self.dry_run(*terms, &tiers).await;
         }
         let (session_id, external_id) = self.new_ids()?;
         let NewSession { session, audit, key } =
@@ -63,10 +65,10 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
     }
 
     /// What the request would come to; nothing is written, and no workflow is started.
-    async fn dry_run(&self, terms: Terms) -> Result<Response, ApiError> {
+    async fn dry_run(&self, terms: Terms, tiers: &TierTable) -> Result<Response, ApiError> {
         let (session_id, external_id) = self.new_ids()?;
         let now = self.ports.clock.now();
-        let preview = preview(terms, session_id, external_id, now, &self.tiers, &self.place)?;
+        let preview = preview(terms, session_id, external_id, now, tiers, &self.place)?;
         let subscribers = match preview.session.alert {
             true => Some(self.alerts.confirmed_subscribers().await?),
             false => None,
@@ -74,7 +76,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         ok(200, &view::dry_run(preview, subscribers))
     }
 
-    fn new_ids(&self) -> Result<(SessionId, ExternalId), StepError> {
+    pub(crate) fn new_ids(&self) -> Result<(SessionId, ExternalId), StepError> {
         let random = (self.random)()?;
         let (id, external_id) = random.split_at(10);
         match (id.try_into(), external_id.try_into()) {
@@ -171,7 +173,7 @@ fn unknown_session(id: &str) -> Refusal {
     )
 }
 
-fn unusable(name: &str, hint: &str) -> Refusal {
+pub(crate) fn unusable(name: &str, hint: &str) -> Refusal {
     let shown: String = name.chars().filter(|character| !character.is_control()).take(64).collect();
     Refusal::new(ErrorCode::InvalidInput, format!("the query parameter `{shown}` cannot be used"), hint)
 }

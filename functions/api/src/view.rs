@@ -1,12 +1,13 @@
 //! From the domain's rows to what a caller is shown of them.
 
-use sorry_policy::{Tier, TierName};
+use sorry_policy::{Tier, TierName, TierSet, TierSetDigest};
 use sorry_session::{
     Actor, CallerEntry, Session, State, caller::Operation, decision::Rules, hold::SweepMemory,
-    preview::Preview, provision::max_session_seconds, session::End,
+    preview::Preview, provision::max_session_seconds, session::End, tiers::PublishedTiers,
 };
 use sorry_wire::{
-    Access, CallerView, DryRun, EndView, HoldView, PlannedRole, SessionView, SweepView, TierView, Verdict,
+    Access, CallerView, DryRun, EndView, HoldView, PlannedRole, SessionView, SweepView, TierSetView,
+    TierView, Verdict,
 };
 
 /// A session, with how to use it for the one who can.
@@ -89,6 +90,28 @@ pub(crate) fn tier(name: &TierName, tier: &Tier, actor: &Actor, rules: &Rules) -
         reason_required: tier.reason_required,
         alert: tier.alert,
         alert_subscribers: None,
+        rendered: None,
+    }
+}
+
+/// The set in force, or why it cannot be used.
+pub(crate) fn tier_set(
+    digest: &TierSetDigest,
+    published: Option<&PublishedTiers>,
+    set: Result<TierSet, String>,
+) -> TierSetView {
+    let (set, unusable) = match set {
+        Ok(set) => (Some(set), None),
+        Err(why) => (None, Some(why)),
+    };
+    let (tiers, templates) = set.map(|set| (set.tiers, set.templates)).unzip();
+    TierSetView {
+        digest: digest.to_string(),
+        published_at: published.map(|published| published.published_at),
+        published_by: published.map(|published| published.published_by.clone()),
+        unusable,
+        tiers,
+        templates: templates.unwrap_or_default(),
     }
 }
 

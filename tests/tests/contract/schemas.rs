@@ -11,12 +11,13 @@ use regex::Regex;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use sorry_policy::{
-    AccountId, ExternalId, Namespace, PersonName, PolicyDigest, ProjectName, RoleName, SessionId, TierTable,
+    AccountId, ExternalId, Namespace, PersonName, PolicyDigest, ProjectName, RoleName, SessionId, TierSet,
+    TierTable,
 };
 use sorry_wire::{
     Access, CallerList, CallerRemoved, CallerRole, CallerView, ConfirmSweep, DryRun, EndCause, EndView,
-    ErrorBody, Failure, Grant, HoldView, PlannedRole, PutCaller, RequestSession, SessionList, SessionView,
-    State, SweepView, TierList, TierView, Verdict, WhoAmI,
+    ErrorBody, Failure, Grant, HoldView, PlannedRole, PublishTiers, PutCaller, RenderedTier, RequestSession,
+    SessionList, SessionView, State, SweepView, TierList, TierSetView, TierView, Verdict, WhoAmI,
 };
 
 use crate::{
@@ -148,11 +149,17 @@ fn least_tier() -> TierView {
         reason_required: false,
         alert: false,
         alert_subscribers: None,
+        rendered: None,
     }
 }
 
 fn full_tier() -> TierView {
-    TierView { your_hours: Some(8), alert_subscribers: Some(2), ..least_tier() }
+    TierView {
+        your_hours: Some(8),
+        alert_subscribers: Some(2),
+        rendered: Some(full_rendered()),
+        ..least_tier()
+    }
 }
 
 fn least_dry_run() -> DryRun {
@@ -184,6 +191,48 @@ fn full_dry_run() -> DryRun {
         alert_subscribers: Some(1),
         ..least_dry_run()
     }
+}
+
+fn least_rendered() -> RenderedTier {
+    RenderedTier {
+        namespace: "sue".parse().unwrap(),
+        project: None,
+        policy: json!({"Version": "2012-10-17", "Statement": []}),
+        boundary: planned_role().boundary,
+        policy_digest: digest(),
+    }
+}
+
+fn full_rendered() -> RenderedTier {
+    RenderedTier { project: Some("atlas".parse().unwrap()), ..least_rendered() }
+}
+
+fn least_tier_set() -> TierSetView {
+    TierSetView {
+        digest: TierSet::built_in().digest().to_string(),
+        published_at: None,
+        published_by: None,
+        unusable: None,
+        tiers: None,
+        templates: BTreeMap::new(),
+    }
+}
+
+fn full_tier_set() -> TierSetView {
+    let TierSet { tiers, templates } = TierSet::built_in();
+    TierSetView {
+        published_at: Some(at()),
+        published_by: Some(caller().registered_by),
+        unusable: Some("the stored tiers are not those of their digest".into()),
+        tiers: Some(tiers),
+        templates,
+        ..least_tier_set()
+    }
+}
+
+fn publish_tiers() -> PublishTiers {
+    let TierSet { tiers, templates } = TierSet::built_in();
+    PublishTiers { tiers, templates, replaces: least_tier_set().digest }
 }
 
 fn planned_role() -> PlannedRole {
@@ -271,6 +320,14 @@ fn pairs() -> Vec<Pair> {
         request("PutCaller", "PutCaller", &put, least_put),
         answer("Session", "SessionView", &full_session(), &least_session()),
         answer("DryRun", "DryRun", &full_dry_run(), &least_dry_run()),
+        answer("RenderedTier", "RenderedTier", &full_rendered(), &least_rendered()),
+        answer("TierSet", "TierSetView", &full_tier_set(), &least_tier_set()),
+        request(
+            "PublishTiers",
+            "PublishTiers",
+            &publish_tiers(),
+            json!({"tiers": "", "templates": {}, "replaces": ""}),
+        ),
         answer("PlannedRole", "PlannedRole", &planned_role(), &planned_role()),
         answer("Access", "Access", &access(), &access()),
         answer("SessionEnd", "EndView", &full_end(), &least_end()),
