@@ -203,6 +203,10 @@ fn every_command_explains_itself() {
         ("admin_callers_add", vec!["admin", "callers", "add"]),
         ("admin_callers_list", vec!["admin", "callers", "list"]),
         ("admin_callers_remove", vec!["admin", "callers", "remove"]),
+        ("admin_tiers", vec!["admin", "tiers"]),
+        ("admin_tiers_validate", vec!["admin", "tiers", "validate"]),
+        ("admin_tiers_diff", vec!["admin", "tiers", "diff"]),
+        ("admin_tiers_publish", vec!["admin", "tiers", "publish"]),
         ("admin_sweep", vec!["admin", "sweep"]),
         ("profiles", vec!["profiles"]),
         ("profiles_list", vec!["profiles", "list"]),
@@ -618,7 +622,8 @@ fn tier_folder(boundary: &str) -> TempDir {
 fn tiers_are_looked_over_without_the_service() {
     let (good, bad) = (tier_folder("read-only"), tier_folder("none"));
     let desk = Desk::at("http://127.0.0.1:9/v1");
-    let validate = |folder: &TempDir| desk.run(&["admin", "tiers", "validate", folder.path().to_str().unwrap()]);
+    let validate =
+        |folder: &TempDir| desk.run(&["admin", "tiers", "validate", folder.path().to_str().unwrap()]);
     assert_ran!(validate(&good));
     assert_ran!(validate(&bad));
     let outside = tier_folder("read-only");
