@@ -17,6 +17,7 @@ mod permissions;
 mod refusals;
 mod secrets;
 mod sweep;
+mod tiers;
 
 use std::time::Duration;
 
