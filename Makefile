@@ -4,11 +4,12 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 PYTHON := .local/venv/bin/python
+CHECKOV := .local/checkov-venv/bin/checkov
 NODE_TOOLS := tests/local/node/node_modules/.bin
 LOCAL_AWS := $(PYTHON) tests/local/local_aws.py
 BINARIES := target/debug
 
-.PHONY: help demo test lint format build package deploy destroy local-up local-down tools prerequisites
+.PHONY: help demo test lint audit format build package deploy destroy local-up local-down tools prerequisites
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -21,7 +22,7 @@ test: lint build ## everything: format, lints, unit, contract, unwinding, end to
 	cargo test --workspace --doc --locked --quiet
 	$(PYTHON) tests/local/probes.py
 
-lint: tools ## format and static checks of the code, the template, the state machine and the scripts
+lint: tools .local/checkov-venv/installed.txt ## format and static checks of the code, the template, the policies, the state machine and the scripts
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	.local/venv/bin/ruff format --check --quiet tests/local infrastructure crates/profiles/tests
@@ -29,7 +30,13 @@ lint: tools ## format and static checks of the code, the template, the state mac
 	.local/venv/bin/shellcheck infrastructure/*.sh tests/local/*.sh .ci/run
 	$(PYTHON) infrastructure/assemble.py target/template.yaml
 	.local/venv/bin/cfn-lint target/template.yaml
+	$(CHECKOV) --file target/template.yaml --framework cloudformation --skip-download --quiet --compact
+	$(PYTHON) tests/local/lint_policies.py target/template.yaml
 	$(NODE_TOOLS)/asl-validator --json-path infrastructure/session.asl.json
+
+audit: ## looks up known vulnerabilities and yanked versions of the crates; needs the network and cargo-deny
+	@cargo deny --version >/dev/null 2>&1 || { echo 'error: there is no cargo-deny' >&2; echo 'hint: cargo install --locked cargo-deny' >&2; exit 1; }
+	cargo deny check
 
 format: tools ## formats the Rust and the Python
 	cargo fmt
@@ -61,6 +68,13 @@ tools: prerequisites .local/venv/installed.txt tests/local/node/node_modules/ins
 	rm -rf .local/venv
 	python3 -m venv .local/venv
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	cp $< $@
+
+# A venv of its own: it pins a boto3 that MiniStack cannot live with.
+.local/checkov-venv/installed.txt: tests/local/checkov-requirements.txt
+	rm -rf .local/checkov-venv
+	python3 -m venv .local/checkov-venv
+	.local/checkov-venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	cp $< $@
 
 tests/local/node/node_modules/installed.json: tests/local/node/package-lock.json

@@ -28,6 +28,8 @@ use crate::{
     time::rough,
 };
 
+/// API Gateway, as signatures name it.
+const SERVICE: &str = "execute-api";
 /// How long a connection may take.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one exchange may take: API Gateway gives up after 29 seconds.
@@ -99,6 +101,21 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// The HTTP status.
+    pub(crate) fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Whether it is what was asked for.
+    pub(crate) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// All of it.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The server's clock less ours, in seconds.
     pub(crate) fn skew(&self, now: Timestamp) -> Option<i64> {
         self.date.map(|date| date.as_second() - now.as_second())
@@ -173,13 +190,13 @@ impl<'a> Api<'a> {
             let credentials = settings::credentials(&self.credentials).await?;
             let outcome = self.exchange(method, &url, &body, &credentials).await;
             let (error, again) = match outcome {
-                Ok(answer) if (200..300).contains(&answer.status) => return decoded(&url, &answer),
+                Ok(answer) if answer.is_success() => return decoded(&url, &answer),
                 Ok(answer) => {
                     let error = refusal(&answer, (self.app.clock)(), self.app);
                     let again = may_pass(answer.status, &error);
                     (error, again)
                 }
-                Err(unreached) => unreached.told(&self.endpoint),
+                Err(unreached) => unreached.told(self.endpoint.url()),
             };
             let waited = (self.app.clock)().duration_since(began);
             if !again || attempt >= ATTEMPTS || waited.as_secs() >= PATIENCE.as_secs().cast_signed() {
@@ -199,8 +216,14 @@ impl<'a> Api<'a> {
         body: &[u8],
         credentials: &Credentials,
     ) -> std::result::Result<Answer, Unreached> {
-        let request =
-            signed(method, url, body, &self.region, credentials.clone(), (self.app.clock)().into())?;
+        let request = signed(
+            method,
+            url,
+            body,
+            (&self.region, SERVICE),
+            credentials.clone(),
+            (self.app.clock)().into(),
+        )?;
         send(&self.connector, request).await
     }
 }
@@ -233,9 +256,9 @@ pub(crate) enum Unreached {
 
 impl Unreached {
     /// What to say, and whether another attempt may go better.
-    pub(crate) fn told(&self, endpoint: &Endpoint) -> (CliError, bool) {
+    pub(crate) fn told(&self, place: &str) -> (CliError, bool) {
         let unreachable =
-            |why: &str| CliError::new(Exit::Unreachable, format!("cannot reach `{}`: {why}", endpoint.url()));
+            |why: &str| CliError::new(Exit::Unreachable, format!("cannot reach `{place}`: {why}"));
         match self {
             Self::Unsendable(why) => {
                 (CliError::new(Exit::Bug, format!("cannot make a request: {why}")), false)
@@ -282,19 +305,39 @@ pub(crate) async fn knock(
     connector: &SharedHttpConnector,
     endpoint: &Endpoint,
 ) -> std::result::Result<Answer, Unreached> {
-    let url = url(endpoint, &["whoami"], &[]);
+    fetch(connector, &url(endpoint, &["whoami"], &[])).await
+}
+
+/// GET without a signature.
+pub(crate) async fn fetch(
+    connector: &SharedHttpConnector,
+    url: &str,
+) -> std::result::Result<Answer, Unreached> {
     let request = http::Request::get(url).body(SdkBody::empty());
     let request = request.map_err(|error| Unreached::Unsendable(error.to_string()))?;
     let request = HttpRequest::try_from(request).map_err(|error| Unreached::Unsendable(causes(&error)))?;
     send(connector, request).await
 }
 
-/// A request with its signature: SigV4 for `execute-api`, over the body's hash.
+/// Asks AWS itself for a document, where the caller may; whatever else comes back is no answer.
+pub(crate) async fn document(
+    connector: &SharedHttpConnector,
+    url: &str,
+    scope: (&str, &str),
+    credentials: Credentials,
+    now: Timestamp,
+) -> Option<String> {
+    let request = signed(&Method::GET, url, &[], scope, credentials, now.into()).ok()?;
+    let answer = send(connector, request).await.ok()?;
+    String::from_utf8(answer.body).ok().filter(|_| answer.status == 200)
+}
+
+/// A request with its signature: SigV4 for a region and a service, over the body's hash.
 fn signed(
     method: &Method,
     url: &str,
     body: &[u8],
-    region: &str,
+    (region, service): (&str, &str),
     credentials: Credentials,
     time: SystemTime,
 ) -> std::result::Result<HttpRequest, Unreached> {
@@ -315,7 +358,7 @@ fn signed(
     let parameters = v4::SigningParams::builder()
         .identity(&identity)
         .region(region)
-        .name("execute-api")
+        .name(service)
         .time(time)
         .settings(SigningSettings::default())
         .build()
@@ -481,7 +524,7 @@ mod tests {
     fn header(method: &Method, url: &str, body: &[u8], token: Option<&str>, name: &str) -> String {
         let credentials = Credentials::new(KEY, SECRET, token.map(str::to_owned), None, "test");
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_233_600);
-        let request = signed(method, url, body, "eu-west-2", credentials, time).ok().unwrap();
+        let request = signed(method, url, body, ("eu-west-2", SERVICE), credentials, time).ok().unwrap();
         request.headers().get(name).unwrap_or_default().to_owned()
     }
 

@@ -18,6 +18,7 @@ use crate::{
     settings::{self, Settings},
     time::Clock,
     ui::Ui,
+    vault::{self, Door},
 };
 
 /// The program while one command runs.
@@ -25,6 +26,7 @@ pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) ui: Ui,
     pub(crate) clock: Clock,
+    pub(crate) vault: Door,
     interrupted: Mutex<Option<String>>,
     over: AtomicBool,
 }
@@ -33,6 +35,8 @@ pub(crate) struct App {
 pub(crate) struct Aws {
     pub(crate) sdk: SdkConfig,
     pub(crate) region: String,
+    /// Where the key comes from, in words.
+    source: String,
     credentials: SharedCredentialsProvider,
     connector: SharedHttpConnector,
     mfa_serial: OnceCell<String>,
@@ -40,7 +44,14 @@ pub(crate) struct Aws {
 
 impl App {
     pub(crate) fn new(settings: Settings, ui: Ui, clock: Clock) -> Self {
-        Self { settings, ui, clock, interrupted: Mutex::default(), over: AtomicBool::new(false) }
+        Self {
+            settings,
+            ui,
+            clock,
+            vault: Door::default(),
+            interrupted: Mutex::default(),
+            over: AtomicBool::new(false),
+        }
     }
 
     /// What Ctrl-C leaves behind from now on, and what can be done about it.
@@ -76,36 +87,58 @@ impl App {
         ))
     }
 
-    /// Opens the way to AWS. Makes no call yet.
+    /// Opens the way to AWS, and the vault if the key is there. Makes no call yet. Whose key: the profile that `--caller-profile`
+    /// names, else the vault's if there is one, else what AWS's own order finds.
     pub(crate) async fn aws(&self) -> Result<Aws> {
         self.check_caller_profile()?;
+        let environment = &self.settings.environment;
+        if let Some(profile) = &self.settings.caller_profile {
+            return self.aws_with(None, format!("profile `{profile}`")).await;
+        }
+        if let Some(open) = self.vault().await? {
+            let key = vault::provider(&open)?;
+            return self.aws_with(Some(key), "the vault".to_owned()).await;
+        }
+        let source = match environment.get(env_vars::AWS_ACCESS_KEY_ID) {
+            Some(_) => "the environment (`AWS_ACCESS_KEY_ID`)".to_owned(),
+            None => match environment.get(env_vars::AWS_PROFILE) {
+                Some(profile) => format!("profile `{profile}` (`AWS_PROFILE`)"),
+                None => "AWS's own order".to_owned(),
+            },
+        };
+        self.aws_with(None, source).await
+    }
+
+    /// The way to AWS with this key, or with what AWS's own order finds.
+    pub(crate) async fn aws_with(
+        &self,
+        key: Option<SharedCredentialsProvider>,
+        source: String,
+    ) -> Result<Aws> {
         let connector = api::connector(&self.settings)?;
         let region = self.settings.region().await.ok_or_else(|| {
             CliError::usage("no region is set")
                 .hint("set `AWS_REGION`, or `region` in the profile of your bootstrap key")
         })?;
-        let sdk = self.settings.sdk(api::http_client(connector.clone()), Some(&region)).await;
+        let sdk = self.settings.sdk(api::http_client(connector.clone()), Some(&region), key).await;
         let credentials =
             sdk.credentials_provider().ok_or_else(|| CliError::failed("no AWS key was found"))?;
-        Ok(Aws { sdk, region, credentials, connector, mfa_serial: OnceCell::new() })
+        Ok(Aws { sdk, region, source, credentials, connector, mfa_serial: OnceCell::new() })
     }
 }
 
 impl Aws {
     /// The service.
     pub(crate) fn api<'a>(&self, app: &'a App) -> Result<Api<'a>> {
-        let source =
-            match (&app.settings.caller_profile, app.settings.environment.get(env_vars::AWS_ACCESS_KEY_ID)) {
-                (Some(profile), _) => format!("profile `{profile}`"),
-                (None, Some(_)) => "the environment (`AWS_ACCESS_KEY_ID`)".to_owned(),
-                (None, None) => match app.settings.environment.get(env_vars::AWS_PROFILE) {
-                    Some(profile) => format!("profile `{profile}` (`AWS_PROFILE`)"),
-                    None => "AWS's own order".to_owned(),
-                },
-            };
         let endpoint = app.settings.endpoint()?.url();
-        app.ui.detail(&format!("endpoint {endpoint}, region {}, key from {source}", self.region));
+        app.ui.detail(&format!("endpoint {endpoint}, region {}, key from {}", self.region, self.source));
         Api::new(app, &self.region, self.credentials.clone(), self.connector.clone())
+    }
+
+    /// A document of AWS itself, such as an answer of CloudFormation, where the caller may read it.
+    pub(crate) async fn document(&self, app: &App, url: &str, service: &str) -> Option<String> {
+        let credentials = self.credentials().await.ok()?;
+        api::document(&self.connector, url, (&self.region, service), credentials, (app.clock)()).await
     }
 
     /// The caller's device for MFA codes, looked for once.

@@ -1,13 +1,15 @@
 //! The command line as it is typed. Nothing is decided here but what a word means.
 
-use std::{path::PathBuf, str::FromStr};
+mod vault;
+
+use std::{ffi::OsString, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use sorry_profiles::ProfileName;
 use sorry_wire::{CallerRole, Namespace, PersonName, ProjectName, State, TierName};
 
-use crate::time;
+use crate::{delivery::environment::Shell as EnvShell, time};
 
 /// Lends access to AWS for a while.
 #[derive(Debug, Parser)]
@@ -20,13 +22,15 @@ use crate::time;
     max_term_width = 100,
     after_help = "\
 Examples:
+  sorry setup
   sorry request --tier developer --hours 8
   aws --profile sue-developer s3 ls
   sorry list
   sorry revoke 7k3m
 
 Settings: flag, else environment (SORRY_ENDPOINT, AWS_REGION, AWS_PROFILE), else
-`$XDG_CONFIG_HOME/sorry/config.toml` with the keys `endpoint` and `region`.
+`$XDG_CONFIG_HOME/sorry/config.toml` with the keys `endpoint` and `region`; for the vault also
+`ssh_key`, and `ssh_auth_sock`, which goes before SSH_AUTH_SOCK.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused by policy, 4 not found or expired,
 5 cannot reach AWS, 70 a bug, 130 interrupted."
@@ -48,7 +52,7 @@ pub(crate) struct Global {
     /// AWS region
     #[arg(long, global = true)]
     pub(crate) region: Option<String>,
-    /// The AWS profile that holds your bootstrap key [default: AWS's own order]
+    /// The AWS profile that holds your bootstrap key [default: the vault if there is one, else AWS's own order]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) caller_profile: Option<String>,
     /// Print data and errors alone
@@ -61,6 +65,8 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Take your bootstrap key into an encrypted vault, and try it
+    Setup(Setup),
     /// Ask for a session and write its credentials into a profile
     Request(Request),
     /// Show your sessions, newest first
@@ -71,10 +77,24 @@ pub(crate) enum Command {
     Renew(Renew),
     /// End sessions before their time
     Revoke(Revoke),
+    /// Run a command with a session's credentials
+    Exec(Exec),
+    /// Print lines that take a session's credentials into a shell
+    Env(Env),
+    /// Sign the browser in to the AWS console with a session's credentials
+    Console(Console),
+    /// Print a session's credentials for an SDK (`credential_process`)
+    CredentialProcess(CredentialProcess),
     /// Show what can be asked for
     Tiers(Tiers),
     /// Show who you are to the service
     Whoami(WhoAmI),
+    /// Look after the encrypted vault of your AWS key
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  sorry vault status\n  sorry vault rotate\n  sorry vault add-key --key ~/.ssh/id_ed25519_desk"
+    )]
+    Vault(Vault),
     /// Register callers and look after the service
     #[command(
         subcommand,
@@ -107,8 +127,13 @@ Examples:
   sorry request --tier developer --hours 8
   sorry request --tier read-only --for 90m --profile look
   sorry request --tier admin --hours 1 --reason 'rotate the certificates, ticket 4711'
+  sorry request --tier developer --hours 8 --deliver process
   sorry request --tier developer --hours 8 --dry-run
-  sorry request --tier developer --hours 1 --output json | jq -r .profile"
+  sorry request --tier developer --hours 1 --output json | jq -r .profile
+
+For a batch job, which has no ssh-agent and nobody to ask: before submitting it, ask with
+`--deliver file` for a window that is long enough, and point AWS_SHARED_CREDENTIALS_FILE to a
+folder of the node's own."
 )]
 pub(crate) struct Request {
     /// What you need: see `sorry tiers`
@@ -141,15 +166,123 @@ pub(crate) struct Request {
 /// Where credentials go.
 #[derive(Args, Debug)]
 pub(crate) struct Delivery {
-    /// The profile to write [default: <namespace>-<tier>]
+    /// The profile to write [default: the one that holds the session, else <namespace>-<tier>]
     #[arg(long, value_name = "NAME", value_parser = profile)]
     pub(crate) profile: Option<ProfileName>,
+    /// Where the credentials go [default: file; `renew` keeps what it finds]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) deliver: Option<Deliver>,
     /// Read the MFA code from standard input, where AWS asks for one
     #[arg(long)]
     pub(crate) mfa_stdin: bool,
     /// Overwrite files that cannot be replaced (bind mounts), keeping a copy
     #[arg(long)]
     pub(crate) in_place: bool,
+}
+
+/// How credentials are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Deliver {
+    /// Keys in the credentials file, good as long as AWS lends them at once
+    File,
+    /// A command in the config file: SDKs renew by themselves, no secret lies in plain text; needs the vault
+    Process,
+    /// Lines for a shell, on standard output; nothing is written
+    Env,
+    /// Nowhere: the session is there, and that is all
+    #[value(name = "none")]
+    Nowhere,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The command is run in the place of `sorry`, so its exit code is its own. It finds the keys, the
+region and AWS_CREDENTIAL_EXPIRATION in its environment, and no other source of credentials. It
+keeps these keys to its end: for longer ones, use a profile written with `--deliver process`.
+
+Examples:
+  sorry exec -- aws s3 ls
+  sorry exec sue-developer -- terraform apply
+  sorry exec -- sh -c 'echo until $AWS_CREDENTIAL_EXPIRATION'")]
+pub(crate) struct Exec {
+    /// The profile [default: AWS_PROFILE if `sorry` wrote it, else the only one that is live]
+    #[arg(value_parser = profile)]
+    pub(crate) profile: Option<ProfileName>,
+    /// The command and its words, after `--`
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+A profile written with `--deliver process` is named in AWS_PROFILE and nothing else, so that SDKs
+renew by themselves; of others the keys are set. Batch systems hand the environment on: keys do not
+belong into a shell that submits jobs.
+
+Examples:
+  eval \"$(sorry env)\"
+  eval \"$(sorry env sue-developer --keys)\"
+  eval \"$(sorry env --unset)\"
+  sorry env --shell fish | source
+  eval `sorry env --shell csh`")]
+pub(crate) struct Env {
+    /// The profile [default: AWS_PROFILE if `sorry` wrote it, else the only one that is live]
+    #[arg(value_parser = profile, conflicts_with = "unset")]
+    pub(crate) profile: Option<ProfileName>,
+    /// Set the keys in any case, and show them on a terminal, too
+    #[arg(long, conflicts_with = "unset")]
+    pub(crate) keys: bool,
+    /// Take everything out of the shell that could be a credential
+    #[arg(long)]
+    pub(crate) unset: bool,
+    /// Which shell reads it
+    #[arg(long, default_value = "sh")]
+    pub(crate) shell: EnvShell,
+}
+
+#[derive(Args, Debug)]
+#[command(
+    group(clap::ArgGroup::new("how").required(true)),
+    after_help = "\
+The link signs in whoever has it. `--open` hands it to the browser in a file that only you can read,
+which is then removed; `--print` shows it.
+
+Examples:
+  sorry console --open
+  sorry console sue-developer --open --destination s3
+  sorry console --print --duration 1h"
+)]
+pub(crate) struct Console {
+    /// The profile [default: AWS_PROFILE if `sorry` wrote it, else the only one that is live]
+    #[arg(value_parser = profile)]
+    pub(crate) profile: Option<ProfileName>,
+    /// Open it in the browser
+    #[arg(long, group = "how")]
+    pub(crate) open: bool,
+    /// Print the link
+    #[arg(long, group = "how")]
+    pub(crate) print: bool,
+    /// Where to go: a service, such as s3, or a URL
+    #[arg(long, value_name = "SERVICE|URL")]
+    pub(crate) destination: Option<String>,
+    /// How long the browser stays signed in, 15m to 12h [default: AWS's; the session's end ends it in any case]
+    #[arg(long, value_name = "DURATION", value_parser = time::seconds)]
+    pub(crate) duration: Option<u64>,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+`sorry request --deliver process` writes it into the config file, for SDKs to call. It never asks
+anything: the vault is opened through the ssh-agent. Credentials are renewed when 20 minutes are
+left; as long as those at hand are good they are printed, whatever else fails. Within 25 seconds
+there is one JSON object on standard output, or one line on standard error.
+
+Example:
+  sorry credential-process --session 7k3m9q2x4v8n1c5d")]
+pub(crate) struct CredentialProcess {
+    /// The session, by its whole id
+    #[arg(long)]
+    pub(crate) session: String,
 }
 
 #[derive(Args, Debug)]
@@ -185,7 +318,8 @@ pub(crate) struct Status {
 #[command(after_help = "\
 Examples:
   sorry renew 7k3m
-  sorry renew 7k3m --profile other")]
+  sorry renew 7k3m --profile other
+  sorry renew 7k3m --deliver process")]
 pub(crate) struct Renew {
     /// The session: its id, or the beginning of it
     pub(crate) session: String,
@@ -467,6 +601,11 @@ pub(crate) struct RemoveCaller {
     pub(crate) output: Text,
 }
 
+pub(crate) use vault::{
+    AddKey, AddPassphrase, Answers, ExportVault, ImportKey, RekeyVault, RemoveKey, RemoveVault, RotateKey,
+    Setup, ShowVault, SshKeyChoice, Vault, VaultStatus,
+};
+
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Text {
     /// How to print
@@ -564,6 +703,11 @@ impl From<Role> for CallerRole {
             Role::Admin => Self::Admin,
         }
     }
+}
+
+/// The name of a profile that is only read.
+fn any_profile(text: &str) -> Result<ProfileName, String> {
+    ProfileName::parse(text).map_err(|error| error.to_string())
 }
 
 fn profile(text: &str) -> Result<ProfileName, String> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use aws_credential_types::Credentials;
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sdk_sts::{error::ProvideErrorMetadata, operation::assume_role::AssumeRoleError};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
@@ -17,12 +17,6 @@ use crate::{
     error::{CliError, Exit, Result},
 };
 
-/// The least that STS gives.
-const LEAST_SECONDS: i64 = 900;
-/// The most that STS gives for a role to a long-term key.
-const MOST_SECONDS: i64 = 43_200;
-/// The most that STS gives for a role to temporary credentials ("role chaining").
-const MOST_CHAINED_SECONDS: i64 = 3_600;
 /// How long a new role may stay unknown to parts of AWS: 4 to 30 seconds as a rule.
 const PROPAGATION: Duration = Duration::from_secs(60);
 /// A session that became active at most so long ago may still be propagating.
@@ -42,20 +36,36 @@ pub(crate) struct Lent {
     pub(crate) expires_at: Timestamp,
 }
 
+/// With which key a role is assumed.
+#[derive(Debug)]
+pub(crate) enum Key {
+    /// The caller's own, asking for an MFA code where the role asks for one.
+    Callers {
+        /// Whether the code comes from standard input.
+        mfa_stdin: bool,
+    },
+    /// This one, which has all that the role asks for.
+    Given(Credentials),
+}
+
 /// Assumes the role of an ACTIVE session. What a new role needs to become known is waited for, and nothing else.
-pub(crate) async fn assume(app: &App, aws: &Aws, session: &SessionView, mfa_stdin: bool) -> Result<Lent> {
+pub(crate) async fn assume(app: &App, aws: &Aws, session: &SessionView, key: Key) -> Result<Lent> {
     let access = session.access.as_ref().ok_or_else(|| {
         CliError::new(Exit::Refused, format!("session `{}` is not yours to use", session.session_id))
             .hint(format!("only the key that asked for it can assume its role: that of `{}`", session.caller))
     })?;
-    let credentials = aws.credentials().await?;
-    let mut device = Device { serial: None, code: None, asked: 0 };
-    if session.mfa && credentials.session_token().is_none() {
+    let (credentials, mfa_stdin) = match key {
+        Key::Callers { mfa_stdin } => (aws.credentials().await?, Some(mfa_stdin)),
+        Key::Given(credentials) => (credentials, None),
+    };
+    let mut device = Device::default();
+    if let Some(stdin) = mfa_stdin.filter(|_| session.mfa && credentials.session_token().is_none()) {
         device.serial = Some(aws.mfa_serial().await?.to_owned());
         settled(app, session).await;
-        device.ask(app, mfa_stdin).await?;
+        device.ask(app, stdin).await?;
     }
-    let sts = aws_sdk_sts::Client::new(&aws.sdk);
+    let mfa_stdin = mfa_stdin.unwrap_or_default();
+    let sts = aws_sdk_sts::Client::new(&with_key(&aws.sdk, credentials.clone()));
     let give_up = Instant::now() + PROPAGATION;
     let mut pause = Duration::from_millis(500);
     loop {
@@ -100,12 +110,45 @@ fn duration_seconds(
     now: Timestamp,
 ) -> i32 {
     let remaining = session.expires_at.as_second() - now.as_second();
-    seconds(remaining, access.maximum_seconds, credentials.session_token().is_some())
+    sorry_credentials::duration_seconds(
+        remaining,
+        access.maximum_seconds,
+        credentials.session_token().is_some(),
+    )
 }
 
-fn seconds(remaining: i64, maximum: u32, chained: bool) -> i32 {
-    let cap = i64::from(maximum).min(if chained { MOST_CHAINED_SECONDS } else { MOST_SECONDS });
-    i32::try_from(remaining.min(cap).max(LEAST_SECONDS)).unwrap_or(i32::MAX)
+fn with_key(sdk: &SdkConfig, key: Credentials) -> SdkConfig {
+    sdk.to_builder().credentials_provider(SharedCredentialsProvider::new(key)).build()
+}
+
+/// Temporary credentials of the caller themselves, with MFA: `GetSessionToken` with a code.
+pub(crate) async fn mfa_session(
+    app: &App,
+    aws: &Aws,
+    key: Credentials,
+    seconds: i32,
+    mfa_stdin: bool,
+) -> Result<Lent> {
+    let sdk = with_key(&aws.sdk, key);
+    let sts = aws_sdk_sts::Client::new(&sdk);
+    let mut device = Device { serial: Some(mfa_serial(&sdk).await?), ..Device::default() };
+    device.ask(app, mfa_stdin).await?;
+    loop {
+        let call = sts
+            .get_session_token()
+            .duration_seconds(seconds)
+            .set_serial_number(device.serial.clone())
+            .set_token_code(device.code.as_ref().map(|code| code.expose_secret().to_owned()));
+        let error = match call.send().await {
+            Ok(answer) => return lent(answer.credentials),
+            Err(error) => error,
+        };
+        if !error.as_service_error().is_some_and(spent) || device.asked >= CODES {
+            return Err(CliError::from_sdk("start an MFA session", &error));
+        }
+        app.ui.say("AWS did not take the code, or it was used already: each is good once");
+        device.ask(app, mfa_stdin).await?;
+    }
 }
 
 /// What AWS answers while a new role, or its trust policy, has not reached the whole of it. An explicit deny is somebody's will.
@@ -116,7 +159,7 @@ fn propagating(error: &AssumeRoleError) -> bool {
 }
 
 /// What AWS answers to a code that is wrong or used.
-fn spent(error: &AssumeRoleError) -> bool {
+fn spent(error: &impl ProvideErrorMetadata) -> bool {
     error.code() == Some("AccessDenied")
         && error.message().unwrap_or_default().contains("MultiFactorAuthentication failed")
 }
@@ -146,6 +189,7 @@ fn lent(credentials: Option<aws_sdk_sts::types::Credentials>) -> Result<Lent> {
 
 /// The caller's MFA device, where the role's trust policy asks for it and the key is a long-term one. Temporary credentials either
 /// carry MFA already or cannot get it.
+#[derive(Default)]
 struct Device {
     serial: Option<String>,
     code: Option<SecretString>,
@@ -235,23 +279,6 @@ mod tests {
     use aws_sdk_sts::error::ErrorMetadata;
 
     use super::*;
-
-    #[test]
-    fn durations_fit_the_window_and_the_caps() {
-        for (remaining, maximum, chained, expected) in [
-            (28_800, 28_800, false, 28_800),
-            (28_795, 28_800, false, 28_795),
-            (20, 3_600, false, 900),
-            (-5, 3_600, false, 900),
-            (129_600, 43_200, false, 43_200),
-            (129_600, 129_600, false, 43_200),
-            (28_800, 28_800, true, 3_600),
-            (1_800, 28_800, true, 1_800),
-            (7_200, 3_600, false, 3_600),
-        ] {
-            assert_eq!(seconds(remaining, maximum, chained), expected, "{remaining} {maximum} {chained}");
-        }
-    }
 
     #[test]
     fn a_code_is_kept_until_the_role_is_ten_seconds_old() {

@@ -107,6 +107,10 @@ impl CliError {
                     .hint("is there a network, a proxy (`HTTPS_PROXY`), a CA bundle (`AWS_CA_BUNDLE`)?"),
             };
         };
+        let message = refused.message().unwrap_or_default();
+        if let Some(seconds) = sorry_credentials::clock_is_off(refused.code(), message) {
+            return Self::from(sorry_credentials::Error::Clock { seconds });
+        }
         let code = refused.code().unwrap_or("Unknown");
         let said = refused.message().unwrap_or("without saying why");
         let made = |exit| Self::new(exit, format!("cannot {what}: AWS says `{said}`")).code(code);
@@ -124,6 +128,59 @@ impl CliError {
             }
             "NoSuchEntity" => made(Exit::NotFound),
             _ => made(Exit::Failed),
+        }
+    }
+}
+
+/// An error of the vault's crates, whose texts carry their hints on lines of their own.
+pub(crate) fn with_hints(error: &(dyn StdError + 'static)) -> CliError {
+    let (mut message, mut hints) = (String::new(), Vec::new());
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        let mut parts = text.split("\nhint: ");
+        let said = parts.next().unwrap_or_default();
+        hints.extend(parts.map(str::to_owned));
+        if let Some(profiles) = cause.downcast_ref::<sorry_profiles::Error>() {
+            hints.extend(profiles.hint());
+        }
+        if !message.contains(said) {
+            let separator = if message.is_empty() { "" } else { ": " };
+            message.push_str(separator);
+            message.push_str(said);
+        }
+        next = cause.source();
+    }
+    hints.dedup();
+    hints.into_iter().fold(CliError::failed(message), CliError::also)
+}
+
+macro_rules! from_vault {
+    ($($error:ty),+) => {
+        $(impl From<$error> for CliError {
+            fn from(error: $error) -> Self {
+                with_hints(&error)
+            }
+        })+
+    };
+}
+
+from_vault!(
+    sorry_vault::AgentError,
+    sorry_vault::EnrolError,
+    sorry_vault::KeyFileError,
+    sorry_vault::RekeyError,
+    sorry_vault::SealError,
+    sorry_vault::SignError,
+    sorry_vault::UnlockError,
+    sorry_vault::VaultError
+);
+
+impl From<sorry_vault::StoreError> for CliError {
+    fn from(error: sorry_vault::StoreError) -> Self {
+        match error {
+            sorry_vault::StoreError::File(error) => error.into(),
+            error => with_hints(&error),
         }
     }
 }
@@ -159,6 +216,20 @@ pub(crate) fn causes(error: &dyn StdError) -> String {
 impl From<NameError> for CliError {
     fn from(error: NameError) -> Self {
         Self::usage(error.to_string()).hint(error.hint()).code(ErrorCode::InvalidInput.as_str())
+    }
+}
+
+impl From<sorry_credentials::Error> for CliError {
+    fn from(error: sorry_credentials::Error) -> Self {
+        use sorry_credentials::Error;
+        let exit = match &error {
+            Error::SessionId(_) | Error::NoAgent | Error::Incomplete(_) => Exit::Usage,
+            Error::NoVault(_) | Error::NotCached(_) | Error::Over { .. } => Exit::NotFound,
+            Error::Refused { .. } | Error::MfaOver(_) => Exit::Refused,
+            Error::Unreachable(_) | Error::TimedOut { .. } => Exit::Unreachable,
+            _ => Exit::Failed,
+        };
+        Self::new(exit, error.to_string()).hint(format!("run `{}`", error.remedy()))
     }
 }
 

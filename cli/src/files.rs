@@ -2,16 +2,22 @@
 //! `sorry-profiles`.
 
 use sorry_profiles::{
-    Actor, Context, Form, Profile, ProfileName, Region, SessionCredentials, SessionMark, Warning,
-    lock::Holder,
+    Actor, Context, Form, ProcessProfile, Profile, ProfileName, Region, SessionCredentials, SessionKeys,
+    SessionMark, Warning, lock::Holder,
 };
+use sorry_vault::{Cache, Open};
 use sorry_wire::{SessionId, SessionView, TierName, WhoAmI};
 
 use crate::{
     api::Api,
     app::{App, Aws},
-    args::Delivery,
-    assume::{self, Lent},
+    args::{Deliver, Delivery},
+    assume::{self, Key, Lent},
+    delivery::{
+        environment::{Lines, Shell},
+        process,
+        source::Source,
+    },
     env_vars,
     error::{CliError, Result},
     time::shown,
@@ -23,34 +29,104 @@ pub(crate) struct Delivered {
     pub(crate) profile: ProfileName,
     /// When AWS stops accepting them: at the session's end, or before.
     pub(crate) expires_at: jiff::Timestamp,
+    /// Whether SDKs renew them by themselves.
+    pub(crate) renews: bool,
 }
 
-/// Assumes the role of an ACTIVE session and writes what STS lent into the profile.
+/// Where credentials will go: decided, and tried as far as it can be, before a session is asked for.
+pub(crate) enum Way {
+    File,
+    /// With the vault, opened.
+    Process(Box<Open>),
+    Env,
+    Nowhere,
+}
+
+impl Way {
+    /// Whether a profile is written.
+    pub(crate) fn writes(&self) -> bool {
+        matches!(self, Self::File | Self::Process(_))
+    }
+
+    /// As asked for; else in the form of the profile that holds the session already; else into the file.
+    pub(crate) async fn new(app: &App, how: &Delivery, found: Option<Form>) -> Result<Self> {
+        let kept = if found == Some(Form::Process) { Deliver::Process } else { Deliver::File };
+        let deliver = how.deliver.unwrap_or(kept);
+        if let Some(profile) =
+            how.profile.as_ref().filter(|_| matches!(deliver, Deliver::File | Deliver::Process))
+        {
+            refuse_taken(app, profile)?;
+        }
+        Ok(match deliver {
+            Deliver::File => Self::File,
+            Deliver::Process => Self::Process(Box::new(process::open(app).await?)),
+            Deliver::Env => Self::Env,
+            Deliver::Nowhere => Self::Nowhere,
+        })
+    }
+}
+
+/// Assumes the role of an ACTIVE session and delivers what STS lent. `holder` is the profile that holds the session already.
+/// Nothing is given back where no profile was written.
 pub(crate) async fn deliver(
     app: &App,
     aws: &Aws,
     session: &SessionView,
     how: &Delivery,
-) -> Result<Delivered> {
-    let profile = match &how.profile {
-        Some(profile) => profile.clone(),
+    way: Way,
+    holder: Option<ProfileName>,
+) -> Result<Option<Delivered>> {
+    let profile = match how.profile.clone().or(holder) {
+        Some(profile) => profile,
         None => ProfileName::parse(&format!("{}-{}", session.namespace, session.tier))?,
     };
-    let lent = assume::assume(app, aws, session, how.mfa_stdin).await?;
-    let expires_at = lent.expires_at.min(session.expires_at);
+    let id = &session.session_id;
     let replaced = replaced(app, &profile, session);
-    write(app, aws, session, &profile, lent, how.in_place).map_err(|error| {
-        let id = &session.session_id;
-        let go_on = format!("the session is ACTIVE: `sorry renew {id} --profile NAME` writes it elsewhere, `sorry revoke {id}` ends it");
-        error.also(go_on)
+    let delivered = match way {
+        Way::Nowhere => return Ok(None),
+        Way::Env => {
+            let lent = assume::assume(app, aws, session, Key::Callers { mfa_stdin: how.mfa_stdin }).await?;
+            let source = Source {
+                expires_at: lent.expires_at.min(session.expires_at),
+                access_key_id: lent.access_key_id,
+                secret_access_key: lent.secret_access_key,
+                session_token: lent.session_token,
+                region: Some(Region::parse(&aws.region)?),
+            };
+            warn_of_batch(app);
+            app.ui.secret(&Lines::new(Shell::Sh).keys(&source).into_secret())?;
+            return Ok(None);
+        }
+        Way::File => {
+            let lent = assume::assume(app, aws, session, Key::Callers { mfa_stdin: how.mfa_stdin }).await?;
+            let expires_at = lent.expires_at.min(session.expires_at);
+            write(app, aws, session, &profile, lent, how.in_place).map(|()| Delivered {
+                profile,
+                expires_at,
+                renews: false,
+            })
+        }
+        Way::Process(open) => {
+            process::deliver(app, aws, session, *open, profile, how.mfa_stdin, how.in_place).await
+        }
+    };
+    let delivered = delivered.map_err(|error| {
+        // Said already, and better, by whoever assumed the role.
+        if error.hint.as_ref().is_some_and(|hint| hint.contains(id.as_str())) {
+            return error;
+        }
+        error.also(format!(
+            "the session is ACTIVE: `sorry renew {id} --profile NAME` writes it elsewhere, `sorry revoke {id}` ends it"
+        ))
     })?;
     if let Some(replaced) = replaced {
         app.ui.warn(&format!(
-            "profile `{profile}` held session `{replaced}`, which goes on without a profile: `sorry renew {replaced} --profile NAME` \
-             writes it elsewhere, `sorry revoke {replaced}` ends it"
+            "profile `{}` held session `{replaced}`, which goes on without a profile: `sorry renew {replaced} --profile NAME` \
+             writes it elsewhere, `sorry revoke {replaced}` ends it",
+            delivered.profile
         ));
     }
-    Ok(Delivered { profile, expires_at })
+    Ok(Some(delivered))
 }
 
 /// Another session that is not over and whose credentials stand in the profile that is about to be written.
@@ -84,16 +160,57 @@ fn write(
     Ok(())
 }
 
+/// Writes the form `process`.
+pub(crate) fn write_process(
+    app: &App,
+    name: &ProfileName,
+    profile: &ProcessProfile,
+    in_place: bool,
+) -> Result<()> {
+    let written = in_context(app, in_place, |context| {
+        app.settings.aws_files.write_process_profile(context, name, profile)
+    })?;
+    warn(app, &written.warnings);
+    Ok(())
+}
+
+/// The keys in a profile of ours.
+pub(crate) fn session_keys(app: &App, name: &ProfileName) -> Result<Option<SessionKeys>> {
+    in_context(app, false, |context| app.settings.aws_files.session_keys(context, name))
+}
+
+/// Jobs inherit the environment of who submits them, and batch systems keep it.
+pub(crate) fn warn_of_batch(app: &App) {
+    if let Some(variable) = app.settings.environment.batch() {
+        app.ui.warn(&format!(
+            "`{variable}` is set: batch systems hand the environment on and store it, keys included; use `--deliver file` or \
+             `--deliver process` there"
+        ));
+    }
+}
+
 /// What the person should know about a profile that was just written.
 pub(crate) fn explain(app: &App, session: &SessionView, delivered: &Delivered) {
     let profile = &delivered.profile;
-    let file = app.settings.aws_files.credentials.display();
-    app.ui.say(&format!("wrote profile `{profile}` to `{file}`, good until {}", shown(delivered.expires_at)));
+    let files = &app.settings.aws_files;
+    if delivered.renews {
+        app.ui.say(&format!(
+            "wrote profile `{profile}` to `{}`: SDKs get its credentials from the vault, renewed until {}",
+            files.config.display(),
+            shown(session.expires_at)
+        ));
+    } else {
+        app.ui.say(&format!(
+            "wrote profile `{profile}` to `{}`, good until {}",
+            files.credentials.display(),
+            shown(delivered.expires_at)
+        ));
+    }
     app.ui.say(&format!("use it: aws --profile {profile} sts get-caller-identity"));
-    if delivered.expires_at < session.expires_at {
+    if !delivered.renews && delivered.expires_at < session.expires_at {
         app.ui.warn(&format!(
-            "the session lasts until {}, longer than these credentials: `sorry renew {}` fetches new ones (a program that runs \
-             does not read them again by itself)",
+            "the session lasts until {}, longer than these credentials: `sorry renew {}` fetches new ones, which a program that \
+             runs (boto3, for one) does not read again by itself; with `--deliver process` it does",
             shown(session.expires_at),
             session.session_id
         ));
@@ -149,6 +266,11 @@ pub(crate) fn of_session<'a>(
         .map(|profile| &profile.name)
 }
 
+/// The profile that holds a session.
+pub(crate) fn holding<'a>(profiles: &'a [Profile], id: &SessionId) -> Option<&'a Profile> {
+    profiles.iter().find(|profile| profile.session.as_ref().is_some_and(|mark| mark.as_str() == id.as_str()))
+}
+
 /// Takes a session's credentials out of every profile that holds them.
 pub(crate) fn remove(app: &App, id: &SessionId) -> Result<Vec<ProfileName>> {
     let mark = SessionMark::parse(id.as_str())?;
@@ -159,6 +281,9 @@ pub(crate) fn remove(app: &App, id: &SessionId) -> Result<Vec<ProfileName>> {
         })?;
         warn(app, &removed.warnings);
     }
+    Cache::new(&app.settings.state_folder).remove(id.as_str()).map_err(|error| {
+        CliError::failed(format!("the credentials in the vault's cache cannot be removed: {error}"))
+    })?;
     Ok(names)
 }
 
@@ -167,6 +292,8 @@ pub(crate) fn caller_is_session(app: &App) -> Option<String> {
     let environment = &app.settings.environment;
     let name = match &app.settings.caller_profile {
         Some(name) => name,
+        // The vault holds no session's key.
+        None if app.opened_vault().is_some() => return None,
         None if environment.get(env_vars::AWS_ACCESS_KEY_ID).is_some() => return None,
         None => environment.get(env_vars::AWS_PROFILE)?,
     };
@@ -182,15 +309,21 @@ pub(crate) fn warn(app: &App, warnings: &[Warning]) {
     }
 }
 
-/// Works on the files as this process, now.
+/// The process, as the files' editors know it.
+pub(crate) fn actor(app: &App) -> Actor {
+    let mut actor = Actor::this_process(false);
+    actor.through_sudo =
+        actor.uid == 0 && app.settings.environment.get(env_vars::SUDO_UID).is_some_and(|uid| uid != "0");
+    actor
+}
+
+/// Does something to files of the person.
 pub(crate) fn in_context<T>(
     app: &App,
     in_place: bool,
     work: impl FnOnce(&Context<'_>) -> sorry_profiles::Result<T>,
 ) -> Result<T> {
-    let mut actor = Actor::this_process(false);
-    actor.through_sudo =
-        actor.uid == 0 && app.settings.environment.get(env_vars::SUDO_UID).is_some_and(|uid| uid != "0");
+    let actor = actor(app);
     let waiting =
         |holder: &Holder| app.ui.progress(&format!("waiting for the credentials file, held by {holder}"));
     let mut context = Context::new(&actor, (app.clock)());

@@ -9,6 +9,10 @@
 //! | `api.rs` | the service: signing, retries, the gateway's refusals |
 //! | `assume.rs` | the session's credentials, from STS |
 //! | `files.rs` | `~/.aws` |
+//! | `delivery/` | how credentials reach other programs: environment, `credential_process`, console |
+//! | `vault/` | the vault: opening it, its key, the key's rotation |
+//! | `terminal.rs` | questions to the person |
+//! | `config_file.rs` | the file of settings, written |
 //! | `sessions.rs` | ids, waiting, showing |
 //! | `commands/` | one file for each command |
 
@@ -17,13 +21,17 @@ mod app;
 mod args;
 mod assume;
 mod commands;
+mod config_file;
+mod delivery;
 mod env_vars;
 mod error;
 mod files;
 mod sessions;
 mod settings;
+mod terminal;
 mod time;
 mod ui;
+mod vault;
 
 use std::{
     panic,
@@ -65,16 +73,30 @@ fn run() -> u8 {
     };
     let environment = Environment::of_process();
     let no_color = environment.get(env_vars::NO_COLOR).is_some();
+    let for_programs = matches!(arguments.command, Command::CredentialProcess(_));
     let ui = Ui::new(arguments.global.quiet, arguments.global.verbose, no_color);
     let settings = match Settings::new(&arguments.global, environment) {
         Ok(settings) => settings,
         Err(error) => {
-            ui.error(&error);
+            if for_programs {
+                ui.line(&error)
+            } else {
+                ui.error(&error)
+            }
             return error.exit;
         }
     };
     let app = Arc::new(App::new(settings, ui, now));
-    match in_runtime(&app, arguments.command) {
+    // For programs: started often, and in their logs a failure is one line.
+    if let Command::CredentialProcess(arguments) = &arguments.command {
+        return commands::credential_process::run(&app, arguments).unwrap_or_else(|error| {
+            app.ui.line(&error);
+            error.exit
+        });
+    }
+    let ended = in_runtime(&app, arguments.command);
+    terminal::restore();
+    match ended {
         Ok(exit) => exit,
         Err(error) => {
             if !app.ends() {
@@ -131,6 +153,7 @@ fn watch_interrupt(app: &Arc<App>) -> Result<oneshot::Receiver<()>> {
         if app.ends() {
             app.ui.error(&error);
         }
+        terminal::restore();
         process::exit(i32::from(error.exit));
     });
     Ok(told)

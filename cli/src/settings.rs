@@ -5,6 +5,7 @@ use std::{
     fs,
     net::IpAddr,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use aws_config::{
@@ -19,8 +20,10 @@ use aws_credential_types::provider::{
 };
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use http::Uri;
+use secrecy::SecretString;
 use serde::Deserialize;
 use sorry_profiles::AwsFiles;
+use sorry_vault::Store;
 
 use crate::{
     args::Global,
@@ -28,21 +31,48 @@ use crate::{
     error::{CliError, Exit, Result, causes},
 };
 
-/// The variables of [`env_vars::READ`] that are set to something.
+/// The variables of [`env_vars::READ`] that are set to something, and a key that stands beside them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Environment(BTreeMap<String, String>);
+pub(crate) struct Environment {
+    variables: BTreeMap<String, String>,
+    batch: Option<String>,
+    secret_access_key: Option<SecretString>,
+    is_temporary: bool,
+}
 
 impl Environment {
     /// That of this process.
     #[expect(clippy::disallowed_methods, reason = "this is the one place where settings are read")]
     pub(crate) fn of_process() -> Self {
-        let read = |name: &&str| std::env::var(name).ok().map(|value| ((*name).to_owned(), value));
-        Self(env_vars::READ.iter().filter_map(read).filter(|(_, value)| !value.is_empty()).collect())
+        let read = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let named = |name: &&str| read(name).map(|value| ((*name).to_owned(), value));
+        let is_batch = |name: &String| env_vars::BATCH.iter().any(|beginning| name.starts_with(beginning));
+        Self {
+            variables: env_vars::READ.iter().filter_map(named).collect(),
+            secret_access_key: read(env_vars::AWS_SECRET_ACCESS_KEY).map(SecretString::from),
+            is_temporary: read(env_vars::AWS_SESSION_TOKEN).is_some(),
+            batch: names_of_process().find(is_batch),
+        }
+    }
+
+    /// A variable that says that this is, or belongs to, a batch job.
+    pub(crate) fn batch(&self) -> Option<&str> {
+        self.batch.as_deref()
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.variables.get(name).map(String::as_str)
     }
+
+    /// The key that the environment holds: its id, its secret, and whether it is a temporary one.
+    pub(crate) fn key(&self) -> Option<(&str, &SecretString, bool)> {
+        Some((self.get(env_vars::AWS_ACCESS_KEY_ID)?, self.secret_access_key.as_ref()?, self.is_temporary))
+    }
+}
+
+/// The names of all variables of this process, for whoever hands its environment on.
+pub(crate) fn names_of_process() -> impl Iterator<Item = String> {
+    std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())
 }
 
 /// URL of the service's stage.
@@ -96,9 +126,20 @@ pub(crate) struct Settings {
     pub(crate) aws_files: AwsFiles,
     /// The profile named by a flag.
     pub(crate) caller_profile: Option<String>,
-    endpoint: Option<Endpoint>,
-    region: Option<String>,
+    /// Set once: at the start, or by `setup`.
+    endpoint: OnceLock<Endpoint>,
+    /// As `endpoint`.
+    region: OnceLock<String>,
+    /// Folder of the file of settings and of the vault.
+    pub(crate) config_folder: PathBuf,
+    /// Folder of what is cached.
+    pub(crate) state_folder: PathBuf,
     config_file: PathBuf,
+    home: PathBuf,
+    /// The agent that opens the vault.
+    pub(crate) ssh_auth_sock: Option<PathBuf>,
+    /// The SSH key that `setup` takes without asking: a path, or a fingerprint.
+    pub(crate) ssh_key: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -106,16 +147,23 @@ pub(crate) struct Settings {
 struct ConfigFile {
     endpoint: Option<String>,
     region: Option<String>,
+    ssh_auth_sock: Option<String>,
+    ssh_key: Option<String>,
 }
 
 impl Settings {
     pub(crate) fn new(flags: &Global, environment: Environment) -> Result<Self> {
         let home = environment.get(env_vars::HOME).map(PathBuf::from).unwrap_or_default();
-        let config_file = environment
-            .get(env_vars::XDG_CONFIG_HOME)
-            .map_or_else(|| home.join(".config"), PathBuf::from)
-            .join("sorry/config.toml");
+        let folder = |name, standard| {
+            environment.get(name).map_or_else(|| home.join(standard), PathBuf::from).join("sorry")
+        };
+        let config_folder = folder(env_vars::XDG_CONFIG_HOME, ".config");
+        let state_folder = folder(env_vars::XDG_STATE_HOME, ".local/state");
+        let config_file = config_folder.join("config.toml");
         let file = config(&config_file)?;
+        // The file before the environment, which a login over SSH sets to the agent of another machine.
+        let ssh_auth_sock = file.ssh_auth_sock.as_deref().or(environment.get(env_vars::SSH_AUTH_SOCK));
+        let ssh_auth_sock = ssh_auth_sock.map(|path| expand(path, &home));
         let path = |name, standard| {
             environment.get(name).map_or_else(|| home.join(standard), |path| expand(path, &home))
         };
@@ -141,16 +189,47 @@ impl Settings {
         Ok(Self {
             aws_files,
             caller_profile: flags.caller_profile.clone(),
-            endpoint,
-            region,
+            endpoint: endpoint.map(OnceLock::from).unwrap_or_default(),
+            region: region.map(OnceLock::from).unwrap_or_default(),
+            config_folder,
             config_file,
+            state_folder,
+            home,
+            ssh_auth_sock,
+            ssh_key: file.ssh_key,
             environment,
         })
     }
 
+    /// The file of settings.
+    pub(crate) fn config_file(&self) -> &Path {
+        &self.config_file
+    }
+
+    /// Where the vault lies: beside the file of settings, and in the state folder.
+    pub(crate) fn store(&self) -> Store {
+        Store::new(self.config_folder.clone(), self.state_folder.clone())
+    }
+
+    /// A path as people write it.
+    pub(crate) fn expand(&self, path: &str) -> PathBuf {
+        expand(path, &self.home)
+    }
+
+    /// An endpoint that `setup` found where none was set.
+    pub(crate) fn set_endpoint(&self, text: &str, from: &str) -> Result<&Endpoint> {
+        let endpoint = Endpoint::parse(text, from)?;
+        Ok(self.endpoint.get_or_init(|| endpoint))
+    }
+
+    /// A region that `setup` found where none was set.
+    pub(crate) fn set_region(&self, region: String) {
+        self.region.get_or_init(|| region);
+    }
+
     /// Where the service is.
     pub(crate) fn endpoint(&self) -> Result<&Endpoint> {
-        self.endpoint.as_ref().ok_or_else(|| {
+        self.endpoint.get().ok_or_else(|| {
             CliError::usage("no endpoint is set").hint(format!(
                 "your administrator knows it: set `SORRY_ENDPOINT`, or write `endpoint = \"https://…\"` into `{}`",
                 self.config_file.display()
@@ -160,15 +239,23 @@ impl Settings {
 
     /// The region: as set, else the profile's, else that in the endpoint's name.
     pub(crate) async fn region(&self) -> Option<String> {
-        if self.region.is_some() {
-            return self.region.clone();
+        if let Some(region) = self.region.get() {
+            return Some(region.clone());
         }
         let mut profile = region::Builder::default();
         if let Some(name) = &self.caller_profile {
             profile = profile.profile_name(name);
         }
         let found = aws_config::meta::region::ProvideRegion::region(&profile.build()).await;
-        found.map(|region| region.to_string()).or_else(|| self.endpoint.as_ref()?.region().map(str::to_owned))
+        found.map(|region| region.to_string()).or_else(|| self.endpoint.get()?.region().map(str::to_owned))
+    }
+
+    /// Where STS is, if not where AWS has it.
+    pub(crate) fn sts_endpoint(&self) -> Option<&str> {
+        let environment = &self.environment;
+        environment
+            .get(env_vars::AWS_ENDPOINT_URL_STS)
+            .or_else(|| environment.get(env_vars::AWS_ENDPOINT_URL))
     }
 
     /// Certificate authorities to trust instead of the system's.
@@ -184,8 +271,14 @@ impl Settings {
         }
     }
 
-    /// The AWS SDK's configuration: where the bootstrap key comes from, over which connection, with which patience.
-    pub(crate) async fn sdk(&self, http: SharedHttpClient, region: Option<&str>) -> SdkConfig {
+    /// The AWS SDK's configuration: where the key comes from, over which connection, with which patience. A `key` that is given is
+    /// taken before everything else.
+    pub(crate) async fn sdk(
+        &self,
+        http: SharedHttpClient,
+        region: Option<&str>,
+        key: Option<SharedCredentialsProvider>,
+    ) -> SdkConfig {
         let region = region.map(|region| aws_config::Region::new(region.to_owned()));
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(crate::api::CONNECT_TIMEOUT)
@@ -196,6 +289,9 @@ impl Settings {
             .region(region.clone())
             .retry_config(RetryConfig::standard())
             .timeout_config(timeouts);
+        if let Some(key) = key {
+            return loader.credentials_provider(key).load().await;
+        }
         // `--caller-profile` is somebody's word: unlike `AWS_PROFILE` it beats a key in the environment.
         match &self.caller_profile {
             Some(name) => {
@@ -209,7 +305,8 @@ impl Settings {
     }
 }
 
-/// The bootstrap key. The one door to it: an encrypted vault will stand here before AWS's own chain.
+/// The bootstrap key. The one door to it: `App::aws` decides whether the profile that was named, the vault or AWS's own chain stands
+/// behind it.
 pub(crate) async fn credentials(
     provider: &SharedCredentialsProvider,
 ) -> Result<aws_credential_types::Credentials> {
@@ -217,7 +314,7 @@ pub(crate) async fn credentials(
         let failed = |exit, what: &str| CliError::new(exit, format!("{what}: {}", causes(&error)));
         match &error {
             CredentialsError::CredentialsNotLoaded(_) => CliError::failed("no AWS key was found").hint(
-                "put your bootstrap key into a profile (`aws configure --profile sue-mgr`) and name it with `AWS_PROFILE` or \
+                "`sorry setup` takes your bootstrap key into an encrypted vault; a profile that holds it is named with `AWS_PROFILE` or \
                  `--caller-profile`",
             ),
             CredentialsError::ProviderTimedOut(_) => failed(Exit::Unreachable, "the AWS key's source did not answer in time"),
@@ -234,7 +331,7 @@ fn config(path: &Path) -> Result<ConfigFile> {
     match fs::read_to_string(path) {
         Ok(text) => toml::from_str(&text).map_err(|error| {
             CliError::usage(format!("`{}` is not right: {}", path.display(), error.message()))
-                .hint("it knows the keys `endpoint` and `region`")
+                .hint("it knows the keys `endpoint`, `region`, `ssh_auth_sock` and `ssh_key`")
         }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(ConfigFile::default()),
         Err(error) => Err(CliError::usage(format!("`{}` cannot be read: {error}", path.display()))),
@@ -251,7 +348,8 @@ mod tests {
     use super::*;
 
     fn environment(pairs: &[(&str, &str)]) -> Environment {
-        Environment(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        let variables = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Environment { variables, ..Environment::default() }
     }
 
     #[test]

@@ -176,6 +176,13 @@ impl Ui {
         }
     }
 
+    /// The end of a command for programs: one line.
+    pub(crate) fn line(&self, error: &CliError) {
+        self.done();
+        let hint = error.hint.as_ref().map(|hint| format!(": {hint}")).unwrap_or_default();
+        to_stderr(&format!("error: {}{hint}", error.message).replace('\n', " "));
+    }
+
     fn paint(&self, style: &str, word: &str) -> String {
         if self.colour { format!("\u{1b}[{style}m{word}\u{1b}[0m") } else { word.to_owned() }
     }

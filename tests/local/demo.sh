@@ -8,7 +8,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 state=$(mktemp -d) # not in here: `sorry` warns of credentials in a git work tree, and rightly
 readonly state
-readonly local_aws=(.local/venv/bin/python tests/local/local_aws.py)
+home=$state/home agent_pid=""
+readonly home local_aws=(.local/venv/bin/python tests/local/local_aws.py)
 PATH="$PWD/target/debug:$PWD/.local/venv/bin:$PATH"
 export PATH AWS_PAGER=""
 
@@ -68,6 +69,7 @@ policy_attribute() { python3 -c 'import json,sys; print(json.dumps({"Policy": sy
 roles() { as_administrator iam list-roles --path-prefix /sorry/session/ --query 'Roles[].RoleName' --output text; }
 
 end() {
+  [[ -z $agent_pid ]] || kill "$agent_pid" 2>/dev/null || true
   "${local_aws[@]}" down --state "$state" >/dev/null 2>&1 || true
   rm -rf "$state"
 }
@@ -82,6 +84,23 @@ note "administrator and caller are registered; from here on we are the caller, s
 run sorry whoami
 refused "$by_aws" aws sns create-topic --name sue-notes
 note "her key alone can do nothing but ask"
+
+chapter "Her key goes into a vault, and a new one takes its place"
+mkdir -p "$home/.ssh"
+export HOME="$home" XDG_CONFIG_HOME="$home/.config" XDG_STATE_HOME="$home/.local/state"
+phrase="for the demo alone"
+run ssh-keygen -q -t ed25519 -a 16 -C demo -N "$phrase" -f "$home/.ssh/id_ed25519"
+export SSH_AUTH_SOCK="$state/agent"
+agent_pid=$(ssh-agent -s -a "$SSH_AUTH_SOCK" | sed -n 's/^SSH_AGENT_PID=\([0-9]*\);.*/\1/p')
+printf '#!/bin/sh\nprintf %%s "%s"\n' "$phrase" >"$state/askpass"
+chmod 700 "$state/askpass"
+SSH_ASKPASS="$state/askpass" SSH_ASKPASS_REQUIRE=force ssh-add -q "$home/.ssh/id_ed25519"
+secret=$(aws configure get aws_secret_access_key)
+run sorry setup --from-profile sue-mgr --no-recovery --rotate --remove-plain-text
+unset AWS_PROFILE
+run sorry vault status
+if grep -rqF "$secret" "$home" "$AWS_SHARED_CREDENTIALS_FILE"; then fail "the old key should be gone"; fi
+note "no file holds a key of hers in plain text; the agent opens the vault for what follows"
 
 chapter "Request a session, and use it"
 run sorry request --tier developer --hours 8 --reason "look into the stuck queue"

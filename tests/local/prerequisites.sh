@@ -22,6 +22,7 @@ fi
 for tool in ssh-agent ssh-add ssh-keygen; do
   need "$tool" "the vault is tested with OpenSSH's own tools" "install OpenSSH's client, such as Debian's package openssh-client"
 done
+need setsid "commands are tested without a terminal" "install util-linux"
 [[ $missing == 0 ]] || exit 1
 
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {

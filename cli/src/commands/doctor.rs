@@ -45,6 +45,7 @@ pub(crate) async fn run(app: &App, arguments: &Doctor) -> Result<u8> {
         Ok(aws) => identity(app, &aws, &mut checks).await,
         Err(error) => checks.push(Check::of("key", error)),
     }
+    checks.push(vault(app));
     checks.push(environment(app));
     checks.push(file(&app.settings.aws_files.credentials, "credentials file", 0o077));
     // The config file holds no keys of ours, but whoever can write it can name a program to run.
@@ -79,7 +80,7 @@ async fn service(app: &App, checks: &mut Vec<Check>) {
     };
     let answer = match api::knock(&connector, endpoint).await {
         Ok(answer) => answer,
-        Err(unreached) => return checks.push(Check::of("network", unreached.told(endpoint).0)),
+        Err(unreached) => return checks.push(Check::of("network", unreached.told(endpoint.url()).0)),
     };
     checks.push(Check::ok("network", "the endpoint answers"));
     checks.push(match answer.skew((app.clock)()) {
@@ -170,6 +171,15 @@ async fn subscribers(api: &Api<'_>) -> Option<Check> {
             Check::ok("subscribers", format!("{count} would be told of a `{}` session", alerting.name))
         }
     })
+}
+
+/// The vault, and long-lived keys beside it.
+fn vault(app: &App) -> Check {
+    match super::vault::status::verdict(app) {
+        Ok(Ok(detail)) => Check::ok("vault", detail),
+        Ok(Err((detail, hint))) => Check::fail("vault", detail, hint),
+        Err(error) => Check::of("vault", error),
+    }
 }
 
 /// A key in the environment beats `AWS_PROFILE`, also the profiles that `sorry` writes.

@@ -5,9 +5,6 @@ use sorry_wire::State;
 use crate::{app::App, args::Renew, error::Result, files, sessions};
 
 pub(crate) async fn run(app: &App, arguments: &Renew) -> Result<u8> {
-    if let Some(profile) = &arguments.delivery.profile {
-        files::refuse_taken(app, profile)?;
-    }
     let aws = app.aws().await?;
     let api = aws.api(app)?;
     let id = sessions::resolve_one(&api, &arguments.session).await?;
@@ -17,8 +14,20 @@ pub(crate) async fn run(app: &App, arguments: &Renew) -> Result<u8> {
         State::Requested | State::Provisioning => sessions::until_active(app, &api, session).await?,
         _ => return Err(sessions::not_active(&session)),
     };
-    let delivered = files::deliver(app, &aws, &session, &arguments.delivery).await?;
-    super::request::print(app, &session, Some(&delivered), arguments.output.format)?;
-    files::explain(app, &session, &delivered);
+    let profiles = files::profiles(app)?;
+    let holder = match &arguments.delivery.profile {
+        Some(name) => profiles.iter().find(|profile| profile.name == *name),
+        None => files::holding(&profiles, &id),
+    };
+    let way = files::Way::new(app, &arguments.delivery, holder.map(|profile| profile.form)).await?;
+    let holder = holder.map(|profile| profile.name.clone());
+    let printed = matches!(way, files::Way::Env);
+    let delivered = files::deliver(app, &aws, &session, &arguments.delivery, way, holder).await?;
+    if !printed {
+        super::request::print(app, &session, delivered.as_ref(), arguments.output.format)?;
+    }
+    if let Some(delivered) = &delivered {
+        files::explain(app, &session, delivered);
+    }
     Ok(0)
 }

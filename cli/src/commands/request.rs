@@ -19,9 +19,8 @@ pub(crate) async fn run(app: &App, arguments: Request) -> Result<u8> {
         (None, Some(seconds)) => seconds,
         (None, None) => return Err(CliError::usage("no window is given").hint("`--hours 8` or `--for 90m`")),
     };
-    if let Some(profile) = &arguments.delivery.profile {
-        files::refuse_taken(app, profile)?;
-    }
+    let way = files::Way::new(app, &arguments.delivery, None).await?;
+    let printed = matches!(way, files::Way::Env);
     let body = RequestSession {
         client_request_id: client_request_id()?,
         duration_seconds,
@@ -31,7 +30,7 @@ pub(crate) async fn run(app: &App, arguments: Request) -> Result<u8> {
     };
     let aws = app.aws().await?;
     let api = aws.api(app)?;
-    if arguments.delivery.profile.is_none() {
+    if arguments.delivery.profile.is_none() && way.writes() {
         files::refuse_taken_default(app, &api, &arguments.tier).await?;
     }
     assume::check_mfa(&aws, &api, &arguments.tier).await?;
@@ -53,9 +52,15 @@ pub(crate) async fn run(app: &App, arguments: Request) -> Result<u8> {
         return Ok(0);
     }
     let session = sessions::until_active(app, &api, session).await?;
-    let delivered = files::deliver(app, &aws, &session, &arguments.delivery).await?;
-    print(app, &session, Some(&delivered), arguments.output.format)?;
-    files::explain(app, &session, &delivered);
+    let delivered = files::deliver(app, &aws, &session, &arguments.delivery, way, None).await?;
+    if !printed {
+        print(app, &session, delivered.as_ref(), arguments.output.format)?;
+    }
+    match &delivered {
+        Some(delivered) => files::explain(app, &session, delivered),
+        None if !printed => app.ui.say(&format!("`sorry renew {id}` fetches its credentials")),
+        None => (),
+    }
     Ok(0)
 }
 

@@ -1,6 +1,8 @@
 //! A server on loopback that gives the answers a test wrote down, in their order, and keeps what it was asked. For the answers that
 //! neither the real service nor the local AWS can be made to give; everything else is shown end to end by `sorry-tests`.
 
+#![allow(dead_code, reason = "two tests use it, and neither all of it")]
+
 use std::{
     collections::VecDeque,
     io::{BufRead, BufReader, Read, Write},
@@ -9,7 +11,8 @@ use std::{
     thread,
 };
 
-/// One answer: for which request line, and what.
+/// One answer: for which request line (`?*` at its end stands for any query), and what.
+#[derive(Clone)]
 pub(crate) struct Answer {
     pub(crate) to: String,
     pub(crate) status: u16,
@@ -24,6 +27,7 @@ pub(crate) fn answer(to: &str, status: u16, body: impl ToString) -> Answer {
 /// What was asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
+    pub(crate) line: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
 }
@@ -64,6 +68,14 @@ impl Server {
     }
 }
 
+/// Whether a request line is the one that an answer is for.
+fn fits(to: &str, line: &str) -> bool {
+    match to.strip_suffix("?*") {
+        Some(path) => line.strip_prefix(path).is_some_and(|rest| rest.starts_with('?')),
+        None => to == line,
+    }
+}
+
 fn serve(stream: TcpStream, asked: &Mutex<Vec<Asked>>, script: &Mutex<VecDeque<Answer>>) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut line = String::new();
@@ -86,10 +98,10 @@ fn serve(stream: TcpStream, asked: &Mutex<Vec<Asked>>, script: &Mutex<VecDeque<A
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
     let line = line.trim_end().trim_end_matches(" HTTP/1.1").to_owned();
-    asked.lock().unwrap().push(Asked { headers, body: String::from_utf8(body).unwrap() });
+    asked.lock().unwrap().push(Asked { line: line.clone(), headers, body: String::from_utf8(body).unwrap() });
     let next = script.lock().unwrap().pop_front();
     let given = match next {
-        Some(given) if given.to == line => given,
+        Some(given) if fits(&given.to, &line) => given,
         other => answer(&line, 418, format!("asked `{line}`, scripted {:?}", other.map(|answer| answer.to))),
     };
     let mut head = format!(

@@ -29,9 +29,9 @@ pub const PROCESS: &str = "credential_process";
 /// Says that the profile's region was there before `sorry`, and stays after it.
 const KEPT: &str = "sorry_kept";
 
-const ACCESS_KEY_ID: &str = "aws_access_key_id";
-const SECRET_ACCESS_KEY: &str = "aws_secret_access_key";
-const SESSION_TOKEN: &str = "aws_session_token";
+pub(crate) const ACCESS_KEY_ID: &str = "aws_access_key_id";
+pub(crate) const SECRET_ACCESS_KEY: &str = "aws_secret_access_key";
+pub(crate) const SESSION_TOKEN: &str = "aws_session_token";
 
 /// The keys of a session in the credentials file, in their order.
 const OURS_IN_CREDENTIALS: [&str; 5] = [ACCESS_KEY_ID, SECRET_ACCESS_KEY, SESSION_TOKEN, MARK, EXPIRES_AT];

@@ -25,7 +25,9 @@ mod error;
 mod fix;
 pub mod form;
 pub mod ini;
+mod keys;
 pub mod lock;
+mod plain;
 pub mod values;
 pub mod write;
 
@@ -36,6 +38,8 @@ pub use error::Error;
 pub use fix::{Change, Fixed};
 pub use form::{Form, ProcessCommand, ProcessProfile, SessionCredentials};
 pub use ini::FileKind;
+pub use keys::SessionKeys;
+pub use plain::PlainKey;
 pub use values::{AccessKeyId, ProfileName, Region, SecretAccessKey, SessionMark, SessionToken};
 pub use write::Warning;
 

@@ -96,6 +96,12 @@ impl AccessKeyId {
     }
 }
 
+impl fmt::Display for AccessKeyId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
 macro_rules! secret_value {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*

@@ -1,11 +1,14 @@
-//! What `deny.toml` says of crates, as far as it can be told without `cargo deny`: licences, crates that must not come in, where crates
-//! come from. Known vulnerabilities and yanked versions need its database.
+//! What `deny.toml` says of crates, as far as it can be told without `cargo deny`: licences, crates that must not come in, second versions,
+//! where crates come from. Known vulnerabilities and yanked versions need its database.
 
-use std::process::Command;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+};
 
 use serde_json::Value;
 
-use crate::project::{each, found, text, toml};
+use crate::project::{each, found, found_pairs, text, toml};
 
 /// All packages that are built here, as cargo sees them. Those for other platforms need not be downloaded, and `Cargo.lock` has them.
 fn packages() -> Vec<Value> {
@@ -119,6 +122,32 @@ fn no_crate_that_is_banned_comes_in_on_any_platform() {
             "deny.toml bans `{name}`: `cargo tree --invert {name}` says who brings it"
         );
     }
+}
+
+/// As numbers, so that 0.10 is newer than 0.9. What follows a hyphen or a plus does not matter here.
+fn version(text: &str) -> Vec<u64> {
+    let release = text.split(['-', '+']).next().unwrap_or_default();
+    release.split('.').map(|part| part.parse().expect("a number")).collect()
+}
+
+#[test]
+fn second_versions_are_those_that_have_a_reason() {
+    let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, version) in found_pairs(r#"(?m)^name = "([^"]+)"\nversion = "([^"]+)""#, &text("Cargo.lock")) {
+        versions.entry(name).or_default().push(version);
+    }
+    let mut second = BTreeSet::new();
+    for (name, mut all) in versions {
+        all.sort_by_key(|text| version(text));
+        all.pop();
+        second.extend(all.into_iter().map(|version| format!("{name}@{version}")));
+    }
+    let mut listed = BTreeSet::new();
+    for skip in toml("deny.toml")["bans"]["skip"].as_array().unwrap() {
+        assert!(!skip["reason"].as_str().unwrap_or_default().is_empty(), "{skip} has no reason");
+        listed.insert(skip["crate"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(second, listed, "left: older second versions in Cargo.lock; right: `skip` in deny.toml");
 }
 
 #[test]

@@ -100,7 +100,13 @@ fn rust_of(member: &str, folders: &[&str]) -> String {
         if path.is_dir() {
             pending.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            all.push_str(&std::fs::read_to_string(&path).unwrap());
+            let source = std::fs::read_to_string(&path).unwrap();
+            // A file of another member that is taken in with `#[path]`.
+            let folder = path.parent().unwrap();
+            pending.extend(
+                found(r#"#\[path = "([^"]+)"\]"#, &source).into_iter().map(|other| folder.join(other)),
+            );
+            all.push_str(&source);
         }
     }
     all

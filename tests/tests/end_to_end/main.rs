@@ -3,6 +3,7 @@
 //! What is looked at is the effect: what credentials can do, what a file holds, what security received.
 
 #![allow(
+    clippy::disallowed_methods,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
@@ -11,6 +12,9 @@
 )]
 
 mod break_glass;
+mod delivery;
+#[path = "../../../crates/credentials/tests/desk/mod.rs"]
+mod desk;
 mod gateway;
 mod main_job;
 mod permissions;
@@ -18,6 +22,7 @@ mod refusals;
 mod secrets;
 mod sweep;
 mod tiers;
+mod vault;
 
 use std::time::Duration;
 

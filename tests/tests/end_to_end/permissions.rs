@@ -85,6 +85,22 @@ fn burden(aws: &LocalAws, role: &str) {
     aws.call("iam.add_role_to_instance_profile", json!({"InstanceProfileName": role, "RoleName": role}));
 }
 
+/// Deletes a session's role, as somebody might who should not.
+fn delete_role(aws: &LocalAws, session: &str) {
+    let role = row(aws, session)["role_name"]["S"].as_str().unwrap().to_owned();
+    let policies = aws.call("iam.list_role_policies", json!({"RoleName": role}));
+    for policy in policies["PolicyNames"].as_array().unwrap() {
+        aws.call("iam.delete_role_policy", json!({"RoleName": role, "PolicyName": policy}));
+    }
+    aws.call("iam.delete_role", json!({"RoleName": role}));
+}
+
+/// Ends the workflow of a session, so that only the sweep can end the session itself.
+fn kill_workflow(aws: &LocalAws, session: &str) {
+    let execution = aws.output("StateMachineArn").replace(":stateMachine:", ":execution:");
+    aws.call("stepfunctions.stop_execution", json!({"executionArn": format!("{execution}:{session}")}));
+}
+
 /// Has every function do all that it does.
 fn everything_once(aws: &LocalAws) {
     let _security = aws.subscribe_to_alerts();
@@ -110,12 +126,22 @@ fn everything_once(aws: &LocalAws) {
 
     // A session whose workflow died, and whose role somebody has burdened: the sweep ends it.
     let (session, _) = request(&sue, "developer", "12s");
-    let execution = aws.output("StateMachineArn").replace(":stateMachine:", ":execution:");
-    aws.call("stepfunctions.stop_execution", json!({"executionArn": format!("{execution}:{session}")}));
+    kill_workflow(aws, &session);
     burden(aws, row(aws, &session)["role_name"]["S"].as_str().unwrap());
     eventually("the sweep ends it", 2 * PATIENCE, || {
         aws.sweep();
         (row(aws, &session)["state"]["S"] == "EXPIRED").then_some(())
+    });
+    // Roles that somebody has deleted are looked for: by the clean-up of a revocation, and by the sweep.
+    let (session, _) = request(&sue, "developer", "15m");
+    delete_role(aws, &session);
+    sue.sorry(&["revoke", "--no-wait", &session]).success();
+    let (session, _) = request(&sue, "developer", "10s");
+    kill_workflow(aws, &session);
+    delete_role(aws, &session);
+    eventually("the sweep has taken it up", 2 * PATIENCE, || {
+        aws.sweep();
+        (row(aws, &session)["state"]["S"] == "EXPIRING").then_some(())
     });
     // A role that nobody owns: the sweep asks it whose it is.
     let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]});

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use aws_sdk_sts::error::ProvideErrorMetadata;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use sorry_wire::{CallerList, CallerRemoved, CallerView, ErrorCode, Namespace, PersonName, PutCaller};
-use tokio::time::Instant;
 
 use super::{
     mfa::Device,
@@ -19,6 +17,7 @@ use crate::{
     args::{AddCaller, ListCallers, RemoveCaller, TableFormat, TextFormat},
     commands::whoami::{roles, tiers},
     error::{CliError, Exit, Result},
+    vault::identity,
 };
 
 /// How long a new key may stay unknown to parts of AWS.
@@ -85,8 +84,14 @@ pub(super) async fn add(app: &App, arguments: AddCaller) -> Result<u8> {
         },
     };
     app.ui
-        .say(&format!("registered `{name}`. What is above is shown this once: hand it over safely{usable}"));
+        .say(&format!("registered `{name}`. What is above is shown this once: hand it over safely, for `sorry setup`{usable}"));
     Ok(0)
+}
+
+/// Waits until AWS knows a key that was just made, so that what is handed over does not look deleted or mistyped at first.
+async fn key_works(app: &App, aws: &Aws, id: &str, secret: &SecretString) -> Result<bool> {
+    let key = Credentials::new(id, secret.expose_secret(), None, None, "just made");
+    Ok(identity::of(app, &aws.sdk, key, NEW_KEY).await?.is_some())
 }
 
 /// What AWS tells once: a key, the secret of an MFA device. What nobody has read is only a risk, and is taken back.
@@ -137,29 +142,6 @@ impl Once {
             left.push(format!("`{name}` is registered, and nothing new was given to it: run `sorry admin callers add {name} …{flag}` again"));
         }
         left.into_iter().fold(error, CliError::also)
-    }
-}
-
-/// Waits until AWS knows a key that was just made, so that what is handed over does not look deleted or mistyped at first.
-async fn key_works(app: &App, aws: &Aws, id: &str, secret: &SecretString) -> Result<bool> {
-    let key = Credentials::new(id, secret.expose_secret(), None, None, "just made");
-    let config = aws_sdk_sts::config::Builder::from(&aws.sdk).credentials_provider(key).build();
-    let sts = aws_sdk_sts::Client::from_conf(config);
-    let give_up = Instant::now() + NEW_KEY;
-    loop {
-        let error = match sts.get_caller_identity().send().await {
-            Ok(_) => return Ok(true),
-            Err(error) => error,
-        };
-        // Of a key that is older this is the truth, and is told at once; of this one it means "not yet".
-        if error.as_service_error().and_then(ProvideErrorMetadata::code) != Some("InvalidClientTokenId") {
-            return Err(CliError::from_sdk("try the new key", &error));
-        }
-        if Instant::now() >= give_up {
-            return Ok(false);
-        }
-        app.ui.progress("waiting until AWS knows the new key (up to 20 seconds)");
-        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 

@@ -1,0 +1,213 @@
+//! `sorry vault status`: where each secret lies, and what opens the vault. It asks nobody anything.
+
+use serde::Serialize;
+use sorry_profiles::Form;
+use sorry_vault::{Agent, Open, Slot, SlotKind, Vault};
+
+use super::contents;
+use crate::{
+    app::App,
+    args::{TextFormat, VaultStatus},
+    error::Result,
+    files,
+    time::shown,
+    vault::{keys, opening},
+};
+
+/// Everything that is shown.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Status {
+    path: String,
+    exists: bool,
+    id: Option<String>,
+    generation: Option<u64>,
+    written: Option<String>,
+    slots: Vec<SlotLine>,
+    /// Whether the agent opened it.
+    opens: bool,
+    shut: Option<String>,
+    key: Option<String>,
+    rotation: Option<String>,
+    /// Secrets outside the vault, each with the way to change that.
+    plain_text: Vec<PlainText>,
+}
+
+#[derive(Debug, Serialize)]
+struct SlotLine {
+    id: String,
+    label: String,
+    kind: &'static str,
+    fingerprint: Option<String>,
+    in_agent: bool,
+    file: Option<String>,
+    bcrypt_rounds: Option<u32>,
+    advice: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct PlainText {
+    place: String,
+    fix: String,
+}
+
+pub(super) fn run(app: &App, arguments: &VaultStatus) -> Result<u8> {
+    let status = status(app)?;
+    match arguments.output.format {
+        TextFormat::Json => app.ui.json(&status)?,
+        TextFormat::Text => print(app, &status)?,
+    }
+    Ok(0)
+}
+
+/// One line for `sorry doctor`: what is well, or what is not and how to change it.
+pub(crate) fn verdict(app: &App) -> Result<std::result::Result<String, (String, String)>> {
+    let status = status(app)?;
+    if let Some(PlainText { place, fix }) = status.plain_text.first().filter(|_| status.exists) {
+        return Ok(Err((format!("{place} holds a long-lived key in plain text"), fix.clone())));
+    }
+    if !status.exists {
+        let place = status
+            .plain_text
+            .first()
+            .map_or(String::new(), |plain| format!("; {} holds a long-lived key in plain text", plain.place));
+        return Ok(Ok(format!("there is none (`sorry setup` makes one){place}")));
+    }
+    if let Some(rotation) = status.rotation {
+        return Ok(Err((format!("a rotation is not finished, {rotation}"), "sorry vault rotate".to_owned())));
+    }
+    if let Some(advice) =
+        status.slots.iter().filter(|slot| slot.bcrypt_rounds.is_none()).find_map(|slot| slot.advice.clone())
+    {
+        return Ok(Err((advice, "give it a passphrase, or `sorry vault remove-key` it".to_owned())));
+    }
+    let slots: Vec<String> = status.slots.iter().map(|slot| format!("`{}`", slot.label)).collect();
+    let opens = if status.opens { "open through the agent" } else { "shut: it would ask" };
+    Ok(Ok(format!(
+        "{opens}, generation {}, opened by {}",
+        status.generation.unwrap_or_default(),
+        slots.join(", ")
+    )))
+}
+
+fn status(app: &App) -> Result<Status> {
+    let mut status = Status { path: app.store().path().display().to_string(), ..Status::default() };
+    if let Some(stored) = app.stored_vault()? {
+        let vault = &stored.vault;
+        status.exists = true;
+        status.id = Some(vault.id().to_string());
+        status.generation = Some(vault.generation());
+        status.written = Some(shown(vault.written()));
+        let agent = keys::agent(&app.settings).transpose().unwrap_or_default();
+        status.slots = vault.slots().iter().map(|slot| slot_line(app, agent.as_ref(), slot)).collect();
+        match opened(app, vault) {
+            Ok(open) => {
+                status.opens = true;
+                status.key = contents::described(&open);
+                status.rotation = open.contents().rotation.as_ref().map(contents::stage);
+            }
+            Err(error) => status.shut = Some(error.message),
+        }
+    }
+    status.plain_text = plain_text(app)?;
+    Ok(status)
+}
+
+fn opened(app: &App, vault: &Vault) -> Result<Open> {
+    app.protect();
+    match app.opened_vault() {
+        Some(open) => Ok(open),
+        None => opening::open_silently(app, vault),
+    }
+}
+
+fn slot_line(app: &App, agent: Option<&Agent>, slot: &Slot) -> SlotLine {
+    let mut line = SlotLine {
+        id: slot.id().to_string(),
+        label: slot.label().to_string(),
+        kind: "passphrase",
+        fingerprint: None,
+        in_agent: false,
+        file: None,
+        bcrypt_rounds: None,
+        advice: None,
+    };
+    if let SlotKind::SshEd25519 { public_key } = slot.kind() {
+        line.kind = "ssh-ed25519";
+        line.fingerprint = Some(public_key.fingerprint());
+        line.in_agent = agent.is_some_and(|agent| agent.key(public_key).is_ok());
+        if let Some((path, file)) = keys::file_of(&app.settings, public_key) {
+            line.bcrypt_rounds = file.bcrypt_rounds();
+            line.advice = keys::weakness(&path, &file);
+            line.file = Some(path.display().to_string());
+        }
+    }
+    line
+}
+
+/// Long-lived keys that lie open: in the environment, and in profiles that are not a session's.
+fn plain_text(app: &App) -> Result<Vec<PlainText>> {
+    let mut found = Vec::new();
+    if app.settings.environment.key().is_some_and(|(_, _, is_temporary)| !is_temporary) {
+        let fix = "take it out of where it is set (`~/.bashrc`?), after `sorry setup`".to_owned();
+        found.push(PlainText { place: "the environment (`AWS_SECRET_ACCESS_KEY`)".to_owned(), fix });
+    }
+    for profile in files::profiles(app)? {
+        if profile.session.is_some() || profile.form != Form::Keys {
+            continue;
+        }
+        let key =
+            files::in_context(app, false, |context| app.settings.aws_files.plain_key(context, &profile.name));
+        if !key.is_ok_and(|key| key.is_some_and(|key| !key.is_temporary)) {
+            continue;
+        }
+        let name = &profile.name;
+        found.push(PlainText {
+            place: format!("profile `{name}`"),
+            fix: format!("sorry setup --from-profile {name} --remove-plain-text"),
+        });
+    }
+    Ok(found)
+}
+
+fn print(app: &App, status: &Status) -> Result<()> {
+    if !status.exists {
+        app.ui.data(&format!("there is no vault at `{}`: `sorry setup` makes one", status.path))?;
+    } else {
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        app.ui.pairs(&[
+            ("vault", status.path.clone()),
+            ("id", text(&status.id)),
+            ("generation", status.generation.map(|generation| generation.to_string()).unwrap_or_default()),
+            ("written", text(&status.written)),
+            ("opens", if status.opens { "yes, through the agent".to_owned() } else { text(&status.shut) }),
+            ("AWS key", text(&status.key)),
+            ("rotation", text(&status.rotation)),
+        ])?;
+        let rows: Vec<Vec<String>> = status
+            .slots
+            .iter()
+            .map(|slot| {
+                let agent = if slot.in_agent { "yes" } else { "" };
+                let rounds = slot.bcrypt_rounds.map(|rounds| rounds.to_string()).unwrap_or_default();
+                vec![
+                    slot.label.clone(),
+                    slot.id.clone(),
+                    slot.kind.to_owned(),
+                    agent.to_owned(),
+                    rounds,
+                    slot.fingerprint.clone().unwrap_or_default(),
+                    slot.file.clone().unwrap_or_default(),
+                ]
+            })
+            .collect();
+        app.ui.table(&["slot", "id", "kind", "in agent", "rounds", "fingerprint", "file"], &rows)?;
+        for advice in status.slots.iter().filter_map(|slot| slot.advice.as_ref()) {
+            app.ui.data(&format!("advice: {advice}"))?;
+        }
+    }
+    for PlainText { place, fix } in &status.plain_text {
+        app.ui.data(&format!("plain text: {place} holds a long-lived key"))?;
+        app.ui.data(&format!("       fix: {fix}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! The form `process`: the credentials lie encrypted in the vault's cache, and `config` names the command that prints them. No
+//! secret is on the disk in plain text.
+
+use std::path::{Path, PathBuf};
+
+use aws_credential_types::Credentials;
+use secrecy::SecretString;
+use sorry_profiles::{Context, ProcessCommand, ProcessProfile, ProfileName, Region, SessionMark};
+use sorry_vault::{Cache, CachedSession, Open, Renewal, TemporaryCredentials};
+use sorry_wire::SessionView;
+
+use crate::{
+    app::{App, Aws},
+    assume::{self, Key},
+    env_vars,
+    error::{CliError, Exit, Result},
+    files::{self, Delivered},
+    time::shown,
+    vault,
+};
+
+/// The longest that STS gives for an MFA session.
+const MOST_SECONDS: i64 = 129_600;
+/// An MFA session that ends sooner is not worth starting from.
+const WORTH_SECONDS: i64 = 900;
+
+/// Opens the vault, before a session is asked for in vain.
+pub(crate) async fn open(app: &App) -> Result<Open> {
+    let open = app.needed_vault().await?;
+    vault::bootstrap(&open)?;
+    Ok(open)
+}
+
+/// Assumes the role with the vault's own key, keeps what STS lent in the cache, and writes the command into `config`.
+pub(crate) async fn deliver(
+    app: &App,
+    aws: &Aws,
+    session: &SessionView,
+    open: Open,
+    profile: ProfileName,
+    mfa_stdin: bool,
+    in_place: bool,
+) -> Result<Delivered> {
+    let command =
+        ProcessCommand::of_session(&own_path(app)?, &SessionMark::parse(session.session_id.as_str())?, &[])?;
+    let (open, key) = if session.mfa {
+        mfa_session(app, aws, session, open, mfa_stdin).await?
+    } else {
+        let key = vault::credentials(vault::bootstrap(&open)?);
+        (open, key)
+    };
+    if let Some(temporary) = open
+        .contents()
+        .mfa_session
+        .as_ref()
+        .filter(|temporary| session.mfa && temporary.expires_at < session.expires_at)
+    {
+        app.ui.warn(&format!(
+            "renewals need MFA and go on until {}: `sorry renew {}` then asks for a code",
+            shown(temporary.expires_at),
+            session.session_id
+        ));
+    }
+    app.ui.detail(&format!("the role is assumed with the vault's key `{}`", key.access_key_id()));
+    let lent = assume::assume(app, aws, session, Key::Given(key)).await?;
+    let access =
+        session.access.as_ref().ok_or_else(|| CliError::new(Exit::Bug, "a role without a way to it"))?;
+    let region = Region::parse(&aws.region)?;
+    let expires_at = lent.expires_at.min(session.expires_at);
+    let cached = CachedSession {
+        session_id: session.session_id.to_string(),
+        credentials: TemporaryCredentials {
+            access_key_id: lent.access_key_id,
+            secret_access_key: lent.secret_access_key,
+            session_token: lent.session_token,
+            expires_at: lent.expires_at,
+        },
+        session_ends_at: session.expires_at,
+        renewal: Renewal {
+            role_arn: access.role_arn.clone(),
+            external_id: SecretString::from(access.external_id.as_str()),
+            source_identity: access.source_identity.to_string(),
+            role_session_name: access.role_session_name.clone(),
+            maximum_seconds: access.maximum_seconds,
+            region: region.clone(),
+            mfa: session.mfa,
+        },
+    };
+    let cache = Cache::new(app.store().state());
+    let actor = files::actor(app);
+    cache.write(&cached, &open, &mut vault::random(), &Context::new(&actor, (app.clock)())).map_err(
+        |error| CliError::failed(format!("the credentials cannot be kept: {}", crate::error::causes(&error))),
+    )?;
+    let written = ProcessProfile {
+        command,
+        region,
+        session_id: SessionMark::parse(session.session_id.as_str())?,
+        expires_at: session.expires_at,
+    };
+    files::write_process(app, &profile, &written, in_place)?;
+    Ok(Delivered { profile, expires_at, renews: true })
+}
+
+/// Temporary credentials that carry MFA, out of the vault or made now: one code serves every renewal until they end.
+async fn mfa_session(
+    app: &App,
+    aws: &Aws,
+    session: &SessionView,
+    open: Open,
+    stdin: bool,
+) -> Result<(Open, Credentials)> {
+    let now = (app.clock)();
+    let left = |temporary: &TemporaryCredentials| temporary.expires_at.as_second() - now.as_second();
+    let wanted = session.expires_at.as_second() - now.as_second();
+    let kept = open.contents().mfa_session.as_ref().filter(|kept| left(kept) >= wanted.min(WORTH_SECONDS));
+    if let Some(kept) = kept {
+        let key = temporary(kept);
+        return Ok((open, key));
+    }
+    let long_term = vault::credentials(vault::bootstrap(&open)?);
+    let seconds = (wanted + WORTH_SECONDS).clamp(3600, MOST_SECONDS);
+    let lent =
+        assume::mfa_session(app, aws, long_term, i32::try_from(seconds).unwrap_or(i32::MAX), stdin).await?;
+    let kept = TemporaryCredentials {
+        access_key_id: lent.access_key_id,
+        secret_access_key: lent.secret_access_key,
+        session_token: lent.session_token,
+        expires_at: lent.expires_at,
+    };
+    let key = temporary(&kept);
+    let open = app.change_vault(&open, false, |contents| contents.mfa_session = Some(kept))?;
+    Ok((open, key))
+}
+
+fn temporary(kept: &TemporaryCredentials) -> Credentials {
+    Credentials::new(
+        kept.access_key_id.as_str(),
+        kept.secret_access_key.expose(),
+        Some(kept.session_token.expose().to_owned()),
+        None,
+        "sorry vault",
+    )
+}
+
+/// Where this program is found again, by a path that an update leaves as it is: the one it was called by, links and all, if that
+/// leads to this program; else where it lies.
+fn own_path(app: &App) -> Result<PathBuf> {
+    let running = std::env::current_exe().ok();
+    let real = running.as_deref().and_then(|path| path.canonicalize().ok());
+    let called = std::env::args_os().next().map(PathBuf::from);
+    let leads_here = |path: &Path| real.is_some() && path.canonicalize().ok() == real;
+    let found = match called {
+        Some(called) if called.components().count() > 1 => std::path::absolute(called).ok(),
+        Some(name) => app
+            .settings
+            .environment
+            .get(env_vars::PATH)
+            .into_iter()
+            .flat_map(|path| std::env::split_paths(path).collect::<Vec<_>>())
+            .filter(|folder| folder.is_absolute())
+            .map(|folder| folder.join(&name))
+            .find(|path| leads_here(path)),
+        None => None,
+    };
+    found.filter(|path| leads_here(path)).or(real).ok_or_else(|| {
+        CliError::failed("where this program lies is not known, so no profile can name it")
+            .hint("was it replaced while it ran? try again")
+    })
+}

@@ -1,0 +1,290 @@
+//! The vault on the whole system: a key that lies nowhere else, its rotation, and what a crash leaves of it.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::{Value, json};
+use sorry_tests::{Finished, Keys, LocalAws, Person};
+use tempfile::TempDir;
+
+use crate::namespace_call;
+
+const PHRASE: &str = "correct horse battery staple";
+const SETUP: [&str; 4] = ["setup", "--no-recovery", "--no-rotate", "--keep-plain-text"];
+
+/// An agent of OpenSSH with one key, whose file has a passphrase.
+struct SshAgent {
+    child: Child,
+    folder: TempDir,
+}
+
+impl SshAgent {
+    fn start(home: &Path) -> Self {
+        fs::create_dir(home.join(".ssh")).unwrap();
+        let key = home.join(".ssh/id_ed25519");
+        let mut keygen = Command::new("ssh-keygen");
+        let done =
+            keygen.args(["-q", "-t", "ed25519", "-a", "4", "-N", PHRASE, "-f"]).arg(&key).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        let folder = TempDir::with_prefix("sorry-agent-").unwrap();
+        let mut child = Command::new("ssh-agent")
+            .args(["-D", "-a"])
+            .arg(folder.path().join("agent"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("there is no `ssh-agent`: install openssh-client");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let agent = Self { child, folder };
+        let ask = agent.folder.path().join("ask");
+        let mut file = fs::File::create(&ask).unwrap();
+        writeln!(file, "#!/bin/sh\nprintf %s '{PHRASE}'").unwrap();
+        fs::set_permissions(&ask, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        drop(file);
+        let mut add = Command::new("ssh-add");
+        add.arg("-q").arg(&key).env("SSH_ASKPASS", &ask).env("SSH_ASKPASS_REQUIRE", "force");
+        let done = add.env("SSH_AUTH_SOCK", agent.socket()).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        agent
+    }
+
+    fn socket(&self) -> String {
+        self.folder.path().join("agent").display().to_string()
+    }
+}
+
+impl Drop for SshAgent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Somebody without any file of AWS's, whose key is in the vault or nowhere.
+struct Vaulted {
+    person: Person,
+    agent: SshAgent,
+}
+
+impl Vaulted {
+    fn new(person: Person) -> Self {
+        fs::remove_dir_all(person.home().join(".aws")).unwrap();
+        let agent = SshAgent::start(person.home());
+        Self { person, agent }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = self.person.command(words);
+        command.env_remove("AWS_PROFILE").env("SSH_AUTH_SOCK", self.agent.socket());
+        command
+    }
+
+    /// With the bootstrap key in the environment.
+    fn setup(&self) -> Finished {
+        let keys = self.person.keys();
+        let mut command = self.command(&SETUP);
+        command.env("AWS_ACCESS_KEY_ID", &keys.access_key_id);
+        command.env("AWS_SECRET_ACCESS_KEY", &keys.secret_access_key);
+        finished(command)
+    }
+
+    fn sorry(&self, words: &[&str]) -> Finished {
+        finished(self.command(words))
+    }
+
+    /// The key that the vault holds.
+    #[track_caller]
+    fn held(&self) -> Keys {
+        let shown = self.sorry(&["vault", "show", "--decrypted", "--output", "json"]).success().json();
+        serde_json::from_value(shown["bootstrap"].clone()).expect("a key")
+    }
+}
+
+fn finished(mut command: Command) -> Finished {
+    let done = command.output().unwrap();
+    Finished {
+        code: done.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&done.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&done.stderr).into_owned(),
+    }
+}
+
+/// Ids of the keys that a user has at AWS.
+fn key_ids(aws: &LocalAws, user: &str) -> Vec<String> {
+    let listed = aws.call("iam.list_access_keys", json!({"UserName": user}));
+    let keys = listed["AccessKeyMetadata"].as_array().cloned().unwrap_or_default();
+    keys.iter().map(|key| key["AccessKeyId"].as_str().unwrap().to_owned()).collect()
+}
+
+fn works(aws: &LocalAws, keys: &Keys) -> bool {
+    !aws.judge.call(keys, "sts.get_caller_identity", json!({})).is_denied()
+}
+
+/// Every file below that holds this text.
+fn holding(folder: &Path, text: &str) -> Vec<String> {
+    let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if holds(&path, text) {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found
+}
+
+fn holds(path: &Path, text: &str) -> bool {
+    fs::read(path).is_ok_and(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
+}
+
+#[test]
+fn a_key_that_lies_in_the_vault_alone_does_everything_and_leaves_no_trace() {
+    let aws = LocalAws::start();
+    let sue = Vaulted::new(aws.register("sue-mgr"));
+    let old = sue.person.keys().clone();
+
+    // While it runs, nobody else has the secret in its arguments or its environment.
+    let mut command = sue.command(&SETUP);
+    command.env("AWS_ACCESS_KEY_ID", &old.access_key_id).env("AWS_SECRET_ACCESS_KEY", &old.secret_access_key);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut looks = 0;
+    while child.try_wait().unwrap().is_none() {
+        for process in fs::read_dir("/proc").unwrap().flatten() {
+            let id = process.file_name();
+            if id == *child.id().to_string() || id.to_str().is_none_or(|id| id.parse::<u32>().is_err()) {
+                continue;
+            }
+            for file in ["environ", "cmdline"] {
+                assert!(!holds(&process.path().join(file), &old.secret_access_key), "in {file} of {id:?}");
+            }
+        }
+        looks += 1;
+    }
+    let done = child.wait_with_output().unwrap();
+    assert!(done.status.success() && looks > 0, "{done:?}");
+    assert!(!holds(Path::new(&format!("/proc/{}/cmdline", std::process::id())), &old.secret_access_key));
+
+    let asked = ["request", "--tier", "developer", "--for", "15m", "--output", "json"];
+    let view = sue.sorry(&asked).success().json();
+    let session = view["session_id"].as_str().unwrap().to_owned();
+    assert!(!namespace_call(&aws, &sue.person.profile("sue-developer"), "sue").is_denied());
+    sue.sorry(&["renew", &session]).success();
+    let lent = sue.person.profile("sue-developer");
+    assert!(!namespace_call(&aws, &lent, "sue").is_denied());
+    sue.sorry(&["revoke", &session]).success();
+    assert!(namespace_call(&aws, &lent, "sue").is_denied());
+
+    sue.sorry(&["vault", "rotate"]).success();
+    let new = sue.held();
+    assert_ne!(new.access_key_id, old.access_key_id);
+    assert!(!works(&aws, &old) && works(&aws, &new));
+    assert_eq!(key_ids(&aws, "sue-mgr"), [new.access_key_id.as_str()]);
+    sue.sorry(&["whoami"]).success();
+    // Nobody has subscribed to alerts here, which the doctor finds, too.
+    let doctor = sue.sorry(&["doctor"]);
+    assert!(
+        doctor.stdout.contains("ok    vault") && doctor.stdout.contains("open through the agent"),
+        "{doctor:?}"
+    );
+    for secret in [&old.secret_access_key, &new.secret_access_key] {
+        assert_eq!(holding(sue.person.home(), secret), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_rotation_that_is_killed_anywhere_leaves_a_key_that_works_and_goes_on() {
+    let aws = LocalAws::start();
+    let sue = Vaulted::new(aws.register("sue-mgr"));
+    sue.setup().success();
+    for point in [
+        "rotate-intended",
+        "rotate-created",
+        "rotate-stored",
+        "rotate-verified",
+        "rotate-switched",
+        "rotate-deactivating",
+        "rotate-deactivated",
+        "rotate-deleted",
+    ] {
+        let before = sue.held();
+        let mut command = sue.command(&["vault", "rotate"]);
+        let killed = finished({
+            command.env("SORRY_CRASH_AT", point);
+            command
+        });
+        assert_eq!(killed.code, -1, "{point}: it was not killed: {killed:?}");
+        let between = sue.held();
+        assert!(works(&aws, &between), "{point}: the vault's key does not work");
+        sue.sorry(&["whoami"]).success();
+        if point == "rotate-created" {
+            // AWS has a key whose secret nobody has. It goes by name alone.
+            let refused = sue.sorry(&["vault", "rotate"]);
+            let ids = key_ids(&aws, "sue-mgr");
+            let lost = ids.iter().find(|id| **id != between.access_key_id).expect("two keys");
+            assert!(
+                refused.code == 3 && refused.stderr.contains(&format!("--delete-key {lost}")),
+                "{refused:?}"
+            );
+            sue.sorry(&["vault", "rotate", "--delete-key", lost]).success();
+        } else {
+            sue.sorry(&["vault", "rotate"]).success();
+        }
+        let after = sue.held();
+        assert!(after != before && works(&aws, &after) && !works(&aws, &before), "{point}");
+        assert_eq!(key_ids(&aws, "sue-mgr"), [after.access_key_id.as_str()], "{point}");
+    }
+    // A second key of somebody else's making stands in the way, and stays until it is named.
+    let other = aws.call("iam.create_access_key", json!({"UserName": "sue-mgr"}));
+    let other = other["AccessKey"]["AccessKeyId"].as_str().unwrap();
+    let refused = sue.sorry(&["vault", "rotate"]);
+    assert!(refused.code == 3 && refused.stderr.contains(other), "{refused:?}");
+    assert_eq!(key_ids(&aws, "sue-mgr").len(), 2);
+    sue.sorry(&["vault", "rotate", "--delete-key", other]).success();
+    assert_eq!(key_ids(&aws, "sue-mgr").len(), 1);
+}
+
+#[test]
+fn where_keys_change_only_with_mfa_a_code_is_asked_for() {
+    const CODE: &str = "import base64, hashlib, hmac, sys, time\n\
+        step = int(time.time()) // 30 + int(sys.argv[2])\n\
+        digest = hmac.new(base64.b32decode(sys.argv[1]), step.to_bytes(8, 'big'), hashlib.sha1).digest()\n\
+        offset = digest[-1] & 15\n\
+        print(f\"{(int.from_bytes(digest[offset:offset + 4], 'big') & 0x7fffffff) % 10**6:06d}\")";
+    let aws = LocalAws::start();
+    let sue = Vaulted::new(aws.register("sue-mgr"));
+    sue.setup().success();
+    let add = ["admin", "callers", "add", "sue-mgr", "--tier", "developer=8", "--mfa", "--output", "json"];
+    let answer = aws.administrator_person().sorry(&add).success().json();
+    let seed = answer["mfa_device"]["secret"].as_str().unwrap().to_owned();
+    // What the callers' policy comes to where the deployment requires MFA.
+    let policy = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Deny", "Action": ["iam:*AccessKey*"], "Resource": "*",
+        "Condition": {"BoolIfExists": {"aws:MultiFactorAuthPresent": "false"}},
+    }]});
+    let put = json!({"UserName": "sue-mgr", "PolicyName": "mfa", "PolicyDocument": policy.to_string()});
+    aws.call("iam.put_user_policy", put);
+
+    let refused = sue.sorry(&["vault", "rotate"]);
+    assert!(refused.code == 2 && refused.stderr.contains("--mfa-stdin"), "{refused:?}");
+    let before = sue.held();
+    let mut made = Command::new(sorry_tests::python());
+    let made = made.args(["-c", CODE, &seed, "1"]).output().unwrap();
+    let mut command = sue.command(&["vault", "rotate", "--mfa-stdin"]);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&made.stdout).unwrap();
+    let done = child.wait_with_output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let after = sue.held();
+    assert!(works(&aws, &after) && !works(&aws, &before));
+    let shown: Value = sue.sorry(&["vault", "show", "--output", "json"]).success().json();
+    assert_eq!(shown["rotation"], Value::Null);
+}
