@@ -2,7 +2,7 @@
 
 mod vault;
 
-use std::{ffi::OsString, str::FromStr};
+use std::{ffi::OsString, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -130,6 +130,7 @@ Examples:
   sorry request --tier read-only --for 90m --profile look
   sorry request --tier admin --hours 1 --reason 'rotate the certificates, ticket 4711'
   sorry request --tier developer --hours 8 --deliver process
+  sorry request --tier developer --hours 8 --dry-run
   sorry request --tier developer --hours 1 --output json | jq -r .profile
 
 For a batch job, which has no ssh-agent and nobody to ask: before submitting it, ask with
@@ -157,6 +158,9 @@ pub(crate) struct Request {
     /// Do not wait: `sorry renew` fetches the credentials later
     #[arg(long)]
     pub(crate) no_wait: bool,
+    /// Show what would be decided and made, and ask for nothing
+    #[arg(long, conflicts_with = "no_wait")]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) output: Text,
 }
@@ -373,10 +377,18 @@ pub(crate) struct Tiers {
 #[derive(Debug, Subcommand)]
 pub(crate) enum TiersCommand {
     /// Show one tier
-    #[command(after_help = "Example:\n  sorry tiers show developer")]
+    #[command(
+        after_help = "Examples:\n  sorry tiers show developer\n  sorry tiers show developer --rendered --project atlas"
+    )]
     Show {
         /// The tier
         tier: TierName,
+        /// Show its policy, too, as it is in your namespace
+        #[arg(long)]
+        rendered: bool,
+        /// The project that the policy is rendered for
+        #[arg(long, requires = "rendered")]
+        project: Option<ProjectName>,
         #[command(flatten)]
         output: Text,
     },
@@ -470,6 +482,12 @@ pub(crate) enum Admin {
         after_help = "Examples:\n  sorry admin callers add sue-mgr --tier developer=8\n  sorry admin callers list"
     )]
     Callers(Callers),
+    /// Look tiers over, compare them with those in force, and publish them
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  sorry admin tiers validate\n  sorry admin tiers diff policy_templates\n  sorry admin tiers publish"
+    )]
+    Tiers(PublishedTiers),
     /// Show what the sweep holds, and let it go
     Sweep(Sweep),
 }
@@ -488,6 +506,41 @@ pub(crate) struct Sweep {
     pub(crate) confirm: Option<Option<String>>,
     #[command(flatten)]
     pub(crate) code: MfaCode,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PublishedTiers {
+    /// Look for what is wrong with the tiers of a folder, without the service
+    #[command(after_help = "Example:\n  sorry admin tiers validate policy_templates")]
+    Validate(TierFolder),
+    /// Show what publishing the tiers of a folder would change
+    #[command(after_help = "Example:\n  sorry admin tiers diff policy_templates")]
+    Diff(TierFolder),
+    /// Put the tiers of a folder in force, as a whole
+    #[command(after_help = "\
+Shows what changes and asks. Sessions that are there keep what they were made with, those of a
+tier that goes, too. Boundaries belong to the stack and are not published.
+
+Examples:
+  sorry admin tiers publish policy_templates
+  sorry admin tiers publish --yes")]
+    Publish {
+        #[command(flatten)]
+        folder: TierFolder,
+        /// Do it without asking
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// A set of tiers on this side.
+#[derive(Args, Debug)]
+pub(crate) struct TierFolder {
+    /// The folder with `tiers.toml` and the templates that it names
+    #[arg(default_value = "policy_templates")]
+    pub(crate) folder: PathBuf,
     #[command(flatten)]
     pub(crate) output: Text,
 }

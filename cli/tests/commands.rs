@@ -208,6 +208,10 @@ fn every_command_explains_itself() {
         ("admin_callers_add", vec!["admin", "callers", "add"]),
         ("admin_callers_list", vec!["admin", "callers", "list"]),
         ("admin_callers_remove", vec!["admin", "callers", "remove"]),
+        ("admin_tiers", vec!["admin", "tiers"]),
+        ("admin_tiers_validate", vec!["admin", "tiers", "validate"]),
+        ("admin_tiers_diff", vec!["admin", "tiers", "diff"]),
+        ("admin_tiers_publish", vec!["admin", "tiers", "publish"]),
         ("admin_sweep", vec!["admin", "sweep"]),
         ("profiles", vec!["profiles"]),
         ("profiles_list", vec!["profiles", "list"]),
@@ -618,6 +622,92 @@ fn lists_show_whole_ids_and_where_the_credentials_are() {
     assert_eq!(ran.json()["sessions"].as_array().unwrap().len(), 1);
 }
 
+/// A folder with one tier of its own.
+fn tier_folder(boundary: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let table = format!(
+        "version = 1\n\n[tiers.look]\ndescription = \"look\"\ngrant = \"role\"\nmaximum_hours = 2\nmfa = true\ntemplate = \"look.json\"\nboundary = \"{boundary}\"\n"
+    );
+    fs::write(folder.path().join("tiers.toml"), table).unwrap();
+    let policy = r#"{"Version":"2012-10-17","Statement":[{"Sid":"Look","Effect":"Allow","Action":"s3:GetObject","Resource":"arn:${partition}:s3:::${namespace}-*/*"}]}"#;
+    fs::write(folder.path().join("look.json"), policy).unwrap();
+    folder
+}
+
+#[test]
+fn tiers_are_looked_over_without_the_service() {
+    let (good, bad) = (tier_folder("read-only"), tier_folder("none"));
+    let desk = Desk::at("http://127.0.0.1:9/v1");
+    let validate =
+        |folder: &TempDir| desk.run(&["admin", "tiers", "validate", folder.path().to_str().unwrap()]);
+    assert_ran!(validate(&good));
+    assert_ran!(validate(&bad));
+    let outside = tier_folder("read-only");
+    let table = fs::read_to_string(outside.path().join("tiers.toml")).unwrap();
+    fs::write(outside.path().join("tiers.toml"), table.replace("look.json", "../look.json")).unwrap();
+    let refused = validate(&outside);
+    assert_eq!(refused.exit, 2, "{refused}");
+    assert!(refused.stderr.contains("`../look.json`"), "{refused}");
+    fs::remove_file(good.path().join("look.json")).unwrap();
+    let missing = validate(&good);
+    assert_eq!(missing.exit, 2, "{missing}");
+}
+
+#[test]
+fn tiers_are_published_when_they_were_shown_and_agreed_to() {
+    let folder = tier_folder("read-only");
+    let path = folder.path().to_str().unwrap();
+    let before = json!({"digest": "0123", "tiers": "version = 1\n\n[tiers]\n"});
+    let after = json!({"digest": "4567", "published_at": "2026-11-21T04:00:00Z", "published_by": "arn:aws:iam::123456789012:user/ann"});
+    let server = Server::start(vec![
+        answer("GET /v1/admin/tiers", 200, &before),
+        answer("GET /v1/admin/tiers", 200, &before),
+        answer("GET /v1/admin/tiers", 200, &before),
+        answer("PUT /v1/admin/tiers", 200, &after),
+    ]);
+    let desk = Desk::facing(&server);
+    assert_ran!(desk.run(&["admin", "tiers", "diff", path]));
+    let asked = desk.run(&["admin", "tiers", "publish", path]);
+    assert_eq!(asked.exit, 1, "{asked}");
+    assert!(asked.stderr.contains("nothing was published") && asked.stderr.contains("--yes"), "{asked}");
+    assert_ran!(desk.run(&["admin", "tiers", "publish", path, "--yes"]));
+    let sent: Value = serde_json::from_str(&server.asked()[3].body).unwrap();
+    assert_eq!(sent["replaces"], "0123", "what was shown, and nothing else, is replaced");
+    assert_eq!(sent["templates"].as_object().unwrap().len(), 1);
+}
+
+#[test]
+fn a_dry_run_shows_the_decision_and_the_documents_and_changes_nothing_here() {
+    let deny = json!({"Effect": "Deny", "Action": "*", "Resource": "*"});
+    let found = json!({
+        "decision": "grant", "rule": "you are registered for tier `developer` for up to 8h, and the tier allows 8h",
+        "tier": "developer", "grant": "role", "namespace": "sue", "person": "sue",
+        "caller": "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr", "duration_seconds": 28800,
+        "expires_at": "2099-11-21T12:00:00Z", "mfa": true, "approvals": 0, "alert": true, "alert_subscribers": 0,
+        "policy_digest": "0123abcd",
+        "role": {
+            "name": "sorry-sue-developer-<first 8 of session>", "path": "/sorry/session/sue/",
+            "boundary": "arn:aws:iam::123456789012:policy/sorry/service/sorry-boundary-developer",
+            "maximum_seconds": 28800, "tags": {"sorry:session": "<session>"},
+            "trust_policy": {"Version": "2012-10-17", "Statement": []},
+            "access_policy": {"Version": "2012-10-17", "Statement": [deny]},
+        },
+    });
+    let server =
+        Server::start(vec![tiers(false), answer(ASK, 200, &found), tiers(false), answer(ASK, 200, &found)]);
+    let desk = Desk::facing(&server);
+    let before = fs::read(desk.credentials()).unwrap();
+    let ran = desk.run(&[&EIGHT_HOURS[..], &["--dry-run"]].concat());
+    assert_ran!(ran);
+    let json = desk.run(&[&EIGHT_HOURS[..], &["--dry-run", "--output", "json", "--quiet"]].concat());
+    assert_eq!((json.json(), json.stderr.as_str()), (found, ""));
+    let asked = server.asked();
+    for asked in [&asked[1], &asked[3]] {
+        assert_eq!(serde_json::from_str::<Value>(&asked.body).unwrap()["dry_run"], true);
+    }
+    assert_eq!(fs::read(desk.credentials()).unwrap(), before);
+}
+
 #[test]
 fn tiers_say_what_is_the_callers() {
     let tier = |name: &str, yours: Option<u32>, enabled: bool| {
@@ -630,6 +720,15 @@ fn tiers_say_what_is_the_callers() {
     let server =
         Server::start(vec![answer("GET /v1/tiers/developer", 200, tier("developer", Some(4), true))]);
     assert_ran!(Desk::facing(&server).run(&["tiers", "show", "developer"]));
+    let mut rendered = tier("developer", Some(4), true);
+    rendered["rendered"] = json!({
+        "namespace": "sue", "project": "atlas", "policy": {"Version": "2012-10-17", "Statement": []},
+        "boundary": "arn:aws:iam::123456789012:policy/sorry/service/sorry-boundary-developer", "policy_digest": "0123",
+    });
+    let server =
+        Server::start(vec![answer("GET /v1/tiers/developer?rendered=true&project=atlas", 200, rendered)]);
+    let words = ["tiers", "show", "developer", "--rendered", "--project", "atlas"];
+    assert_ran!(Desk::facing(&server).run(&words));
 }
 
 #[test]

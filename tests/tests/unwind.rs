@@ -25,6 +25,13 @@ use sorry_testkit::{Call, Fault, Role, moment};
 
 const TIERS: [&str; 2] = ["developer", "break-glass"];
 
+/// The tiers, and whether they are published ones.
+const GRANTS: [(&str, bool); 3] = [("developer", false), ("break-glass", false), ("developer", true)];
+
+fn bench_with(published: bool) -> Bench {
+    if published { Bench::published() } else { Bench::new() }
+}
+
 /// For how long a fault stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lasting {
@@ -140,8 +147,8 @@ fn revoke(bench: &Bench) -> Option<u16> {
 }
 
 /// The calls of a grant without faults, request included.
-fn calls_of_granting(tier: &str) -> Vec<Call> {
-    let mut bench = Bench::new();
+fn calls_of_granting(tier: &str, published: bool) -> Vec<Call> {
+    let mut bench = bench_with(published);
     bench.granted(tier, "request-1");
     bench.world.calls()
 }
@@ -150,10 +157,14 @@ fn calls_of_granting(tier: &str) -> Vec<Call> {
 fn invariant_4_granting_unwinds_whatever_fails() {
     let mut count = 0;
     let mut visited = BTreeSet::new();
-    for tier in TIERS {
-        let calls = calls_of_granting(tier);
+    for (tier, published) in GRANTS {
+        let calls = calls_of_granting(tier, published);
+        assert_eq!(
+            calls.iter().filter(|call| call.port == "tier_set").count(),
+            if published { 2 } else { 0 }
+        );
         count += for_each_case(tier, 0, &calls, &Lasting::ALL, &[false, true], |case| {
-            let mut bench = Bench::new();
+            let mut bench = bench_with(published);
             case.set(&mut bench);
             let accepted = ask(&mut bench, case.insisting, |bench| request(bench, tier));
             bench.run_for(LONGEST_WORKFLOW);
@@ -345,7 +356,7 @@ enum Meeting {
 fn invariant_5_a_revocation_between_any_two_calls_of_granting_wins() {
     let mut count = 0;
     for tier in TIERS {
-        let calls = calls_of_granting(tier);
+        let calls = calls_of_granting(tier, false);
         for first in 0..=calls.len() {
             for second in first..=calls.len() {
                 for meeting in [Meeting::Decided, Meeting::CleanedUp] {

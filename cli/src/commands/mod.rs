@@ -5,6 +5,7 @@ mod completions;
 mod console;
 pub(crate) mod credential_process;
 mod doctor;
+mod dry_run;
 mod env;
 mod exec;
 mod list;

@@ -1,12 +1,13 @@
 //! `sorry request`: ask, wait, assume the role, write the profile; success is said after all of it.
 
 use serde_json::Value;
-use sorry_wire::{RequestSession, SessionView};
+use sorry_wire::{DryRun, RequestSession, SessionView};
 
 use crate::{
     app::App,
     args::{Request, TextFormat},
     assume,
+    commands::dry_run,
     error::{CliError, Exit, Result},
     files::{self, Delivered},
     sessions,
@@ -25,6 +26,7 @@ pub(crate) async fn run(app: &App, arguments: Request) -> Result<u8> {
         duration_seconds,
         reason: arguments.reason,
         project: arguments.project,
+        dry_run: arguments.dry_run,
     };
     let aws = app.aws().await?;
     let api = aws.api(app)?;
@@ -32,6 +34,10 @@ pub(crate) async fn run(app: &App, arguments: Request) -> Result<u8> {
         files::refuse_taken_default(app, &api, &arguments.tier).await?;
     }
     assume::check_mfa(app, &aws, &api, &arguments.tier).await?;
+    if arguments.dry_run {
+        let found: DryRun = api.post(&["tiers", arguments.tier.as_str(), "sessions"], &body).await?;
+        return dry_run::print(app, &found, arguments.output.format);
+    }
     app.on_interrupt("whether the session was asked for is not known: `sorry list` shows it");
     let session: SessionView = api.post(&["tiers", arguments.tier.as_str(), "sessions"], &body).await?;
     let id = session.session_id.clone();

@@ -1,21 +1,25 @@
 //! `sorry tiers`.
 
-use sorry_wire::{TierList, TierView, spoken};
+use sorry_wire::{RenderedTier, TierList, TierView, spoken};
 
 use crate::{
     app::App,
     args::{TableFormat, TextFormat, Tiers, TiersCommand},
+    commands::dry_run,
     error::Result,
 };
 
 pub(crate) async fn run(app: &App, arguments: Tiers) -> Result<u8> {
     let aws = app.aws().await?;
     let api = aws.api(app)?;
-    if let Some(TiersCommand::Show { tier, output }) = arguments.command {
-        let tier: TierView = api.get(&["tiers", tier.as_str()], &[]).await?;
+    if let Some(TiersCommand::Show { tier, rendered, project, output }) = arguments.command {
+        let mut query = Vec::new();
+        query.extend(rendered.then_some(("rendered", "true")));
+        query.extend(project.as_ref().map(|project| ("project", project.as_str())));
+        let tier: TierView = api.get(&["tiers", tier.as_str()], &query).await?;
         match output.format {
             TextFormat::Json => app.ui.json(&tier)?,
-            TextFormat::Text => app.ui.pairs(&pairs(&tier))?,
+            TextFormat::Text => print(app, &tier)?,
         }
         return Ok(0);
     }
@@ -29,6 +33,14 @@ pub(crate) async fn run(app: &App, arguments: Tiers) -> Result<u8> {
     let least = std::time::Duration::from_secs(list.minimum_seconds);
     app.ui.say(&format!("the shortest window here is {}", spoken(least)));
     Ok(0)
+}
+
+fn print(app: &App, tier: &TierView) -> Result<()> {
+    app.ui.pairs(&pairs(tier))?;
+    let Some(rendered) = &tier.rendered else { return Ok(()) };
+    dry_run::document(app, "policy", &rendered.policy)?;
+    app.ui.say("a session's own policy also denies everything from its end on");
+    Ok(())
 }
 
 fn row(tier: &TierView) -> Vec<String> {
@@ -56,6 +68,7 @@ fn asks_for(tier: &TierView) -> String {
 }
 
 fn pairs(tier: &TierView) -> Vec<(&'static str, String)> {
+    let of = |member: fn(&RenderedTier) -> String| tier.rendered.as_ref().map(member).unwrap_or_default();
     vec![
         ("tier", tier.name.to_string()),
         ("description", tier.description.clone()),
@@ -63,5 +76,9 @@ fn pairs(tier: &TierView) -> Vec<(&'static str, String)> {
         ("most", format!("{}h", tier.maximum_hours)),
         ("asks for", asks_for(tier)),
         ("told", tier.alert_subscribers.map(|count| format!("{count} subscribers")).unwrap_or_default()),
+        ("namespace", of(|rendered| rendered.namespace.to_string())),
+        ("project", of(|rendered| rendered.project.as_ref().map(ToString::to_string).unwrap_or_default())),
+        ("boundary", of(|rendered| rendered.boundary.clone())),
+        ("digest", of(|rendered| rendered.policy_digest.to_string())),
     ]
 }

@@ -12,6 +12,7 @@ mod principals;
 mod registry;
 mod sessions;
 pub mod settings;
+mod tiers;
 mod workflow;
 
 pub use alerts::SnsAlerts;

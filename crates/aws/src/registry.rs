@@ -18,7 +18,7 @@ use crate::{
     sessions::{Transaction, put_audit, transact},
 };
 
-const KEY: &str = "key";
+pub(crate) const KEY: &str = "key";
 /// Value of `kind` by which callers are listed.
 const CALLER: &str = "caller";
 /// Key of what the sweep remembers.
@@ -27,9 +27,9 @@ const SWEEP: &str = "sweep";
 /// The tables `registry` and `audit`.
 #[derive(Clone, Debug)]
 pub struct DynamoRegistry {
-    client: Client,
-    registry: String,
-    audit: String,
+    pub(crate) client: Client,
+    pub(crate) registry: String,
+    pub(crate) audit: String,
 }
 
 impl DynamoRegistry {
@@ -38,7 +38,12 @@ impl DynamoRegistry {
         Self { client: Client::new(config), registry, audit }
     }
 
-    async fn read<T: DeserializeOwned>(&self, key: String) -> Result<Option<T>, PortError> {
+    /// The table `registry`, for a function that only looks.
+    pub fn reader(config: &aws_config::SdkConfig, registry: String) -> Self {
+        Self::new(config, registry, String::new())
+    }
+
+    pub(crate) async fn read<T: DeserializeOwned>(&self, key: String) -> Result<Option<T>, PortError> {
         let call =
             self.client.get_item().table_name(&self.registry).key(KEY, string(key)).consistent_read(true);
         let answer = call.send().await.map_err(|error| port_error("GetItem", &error))?;

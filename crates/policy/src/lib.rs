@@ -8,6 +8,7 @@
 mod documents;
 mod lint;
 mod names;
+mod set;
 mod template;
 mod tiers;
 
@@ -20,5 +21,6 @@ pub use names::{
     AccountId, ExternalId, NameError, Namespace, Partition, PersonName, ProjectName, Region, RoleName,
     SessionId, TierName,
 };
+pub use set::{TierSet, TierSetDigest, TierSetError};
 pub use template::{RenderError, Variables, render};
 pub use tiers::{Grant, PolicyDigest, Tier, TierTable, TierTableError};

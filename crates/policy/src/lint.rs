@@ -46,8 +46,8 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Everything that is wrong with a rendered document.
-pub fn lint(document: &Value, kind: DocumentKind, known: &ActionCatalogue) -> Vec<Finding> {
+/// Everything that is wrong with a rendered document. Without a catalogue, only the form of actions is looked at.
+pub fn lint(document: &Value, kind: DocumentKind, known: Option<&ActionCatalogue>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut found = |statement: &str, what: String| {
         findings.push(Finding { statement: statement.to_owned(), what });
@@ -79,7 +79,11 @@ pub fn lint(document: &Value, kind: DocumentKind, known: &ActionCatalogue) -> Ve
     findings
 }
 
-fn of_statement(statement: &Map<String, Value>, kind: DocumentKind, known: &ActionCatalogue) -> Vec<String> {
+fn of_statement(
+    statement: &Map<String, Value>,
+    kind: DocumentKind,
+    known: Option<&ActionCatalogue>,
+) -> Vec<String> {
     let allows = statement.get("Effect").and_then(Value::as_str) == Some("Allow");
     let mut findings = Vec::new();
     for member in ["Action", "NotAction", "Resource", "NotResource"] {
@@ -97,6 +101,16 @@ fn of_statement(statement: &Map<String, Value>, kind: DocumentKind, known: &Acti
     let keys = condition_keys(statement);
     for member in ["Action", "NotAction"] {
         for pattern in statement.get(member).map(texts).unwrap_or_default() {
+            let Some(known) = known else {
+                if pattern != "*"
+                    && !pattern
+                        .split_once(':')
+                        .is_some_and(|(service, name)| is_word(service) && !name.is_empty())
+                {
+                    findings.push(format!("`{pattern}` is no action"));
+                }
+                continue;
+            };
             let matching = matching_actions(&pattern, known);
             if matching.is_empty() && pattern != "*" {
                 findings.push(format!("no action is called `{pattern}`"));
@@ -143,6 +157,11 @@ fn of_resource(pattern: &str) -> Option<String> {
         return Some(format!("`{pattern}` has a wildcard in its service or resource type"));
     }
     None
+}
+
+/// As the names of services are written.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 fn without_variables(text: &str) -> String {
@@ -237,7 +256,11 @@ mod tests {
 
     fn findings(kind: DocumentKind, statement: Value) -> String {
         let document = json!({"Version": "2012-10-17", "Statement": [statement]});
-        lint(&document, kind, &catalogue()).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        lint(&document, kind, Some(&catalogue()))
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     fn identity(action: Value, resource: &str, condition: Value) -> String {
@@ -294,6 +317,6 @@ mod tests {
         let long = json!({"Sid": "x".repeat(6_144), "Effect": "Deny", "Action": "*", "Resource": "*"});
         assert!(findings(DocumentKind::Managed, long.clone()).contains("AWS takes 6144"));
         assert!(!findings(DocumentKind::Inline, long).contains("AWS takes"));
-        assert!(!lint(&json!({"Statement": []}), DocumentKind::Inline, &catalogue()).is_empty());
+        assert!(!lint(&json!({"Statement": []}), DocumentKind::Inline, Some(&catalogue())).is_empty());
     }
 }

@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::TierName;
+use crate::{TierName, TierSetDigest};
 
-const BUILT_IN_TABLE: &str = include_str!("../../../policy_templates/tiers.toml");
+pub(crate) const BUILT_IN_TABLE: &str = include_str!("../../../policy_templates/tiers.toml");
 
 /// The policy templates that are built in, by the file name that `tiers.toml` uses.
-const BUILT_IN_TEMPLATES: [(&str, &str); 4] = [
+pub(crate) const BUILT_IN_TEMPLATES: [(&str, &str); 4] = [
     ("read-only.json", include_str!("../../../policy_templates/read-only.json")),
     ("developer.json", include_str!("../../../policy_templates/developer.json")),
     ("admin.json", include_str!("../../../policy_templates/admin.json")),
@@ -30,7 +30,7 @@ pub enum Grant {
 }
 
 /// One tier: a named set of permissions with limits.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tier {
     /// One line for `sorry tiers`.
@@ -114,6 +114,7 @@ struct Entry {
 /// The tiers that there are, with their templates.
 pub struct TierTable {
     entries: BTreeMap<TierName, Entry>,
+    published: Option<TierSetDigest>,
 }
 
 impl TierTable {
@@ -147,7 +148,17 @@ impl TierTable {
             let digest = digest(&name, &tier, &template);
             entries.insert(name, Entry { tier, template, digest });
         }
-        Ok(Self { entries })
+        Ok(Self { entries, published: None })
+    }
+
+    /// The same table, of a set that was published.
+    pub(crate) fn published_as(self, digest: TierSetDigest) -> Self {
+        Self { published: Some(digest), ..self }
+    }
+
+    /// The set that the table is of; nothing if it is the built-in one.
+    pub fn published(&self) -> Option<&TierSetDigest> {
+        self.published.as_ref()
     }
 
     /// Names and limits of all tiers, in the order of their names.
@@ -172,13 +183,19 @@ impl TierTable {
 }
 
 fn digest(name: &TierName, tier: &Tier, template: &str) -> PolicyDigest {
+    // Of the parsed definition: the comments of the file grant nothing.
+    let tier = serde_json::to_string(tier).unwrap_or_default();
+    let parts = [name.as_str(), &tier, template];
+    let lengths = parts.map(|part| part.len().to_be_bytes());
+    let parts = lengths.iter().zip(parts).flat_map(|(length, part)| [length.as_slice(), part.as_bytes()]);
+    PolicyDigest(sha256(parts))
+}
+
+/// SHA-256 over all parts, in hexadecimal.
+pub(crate) fn sha256<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hash = Sha256::new();
-    // `Debug` of the parsed definition leaves out the comments of the file, which grant nothing.
-    for part in [name.as_str(), &format!("{tier:?}"), template] {
-        hash.update(part.len().to_be_bytes());
-        hash.update(part);
-    }
-    PolicyDigest(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    parts.into_iter().for_each(|part| hash.update(part));
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

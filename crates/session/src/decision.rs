@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use sorry_policy::{ExternalId, PolicyDigest, ProjectName, RoleName, SessionId, Tier, TierName, TierTable};
+use sorry_policy::{
+    ExternalId, PolicyDigest, ProjectName, RoleName, SessionId, Tier, TierName, TierSetDigest, TierTable,
+};
 
 use crate::{
     Actor, CallerEntry, ErrorCode, Identity, Refusal, Session, State,
@@ -64,11 +66,13 @@ pub struct Terms {
     tier_name: TierName,
     tier: Tier,
     digest: PolicyDigest,
+    tiers_digest: Option<TierSetDigest>,
     window: Duration,
     reason: Option<String>,
     project: Option<ProjectName>,
     mfa: bool,
     client_request_id: String,
+    rule: String,
 }
 
 /// A new session, decided and not yet written.
@@ -126,6 +130,7 @@ fn terms(
     let (tier_name, tier, digest) = tier(&request.tier, entry, tiers, rules)?;
     let window = window(request.duration_seconds, &tier_name, &tier, entry, rules)?;
     Ok(Terms {
+        rule: rule(entry, &tier_name, &tier),
         entry: entry.clone(),
         caller: actor.identity.clone(),
         reason: reason(request.reason.as_deref(), &tier_name, &tier)?,
@@ -134,6 +139,7 @@ fn terms(
         tier_name,
         tier,
         digest,
+        tiers_digest: tiers.published().cloned(),
         window,
         client_request_id,
     })
@@ -225,6 +231,15 @@ fn window(
     Ok(window)
 }
 
+/// What a granted request rests on, for its owner to read.
+fn rule(entry: &CallerEntry, name: &TierName, tier: &Tier) -> String {
+    let yours = entry.tiers.get(name).copied().unwrap_or(0);
+    format!(
+        "you are registered for tier `{name}` for up to {yours}h, and the tier allows {}h",
+        tier.maximum_hours
+    )
+}
+
 /// A duration as people write it on the command line: `8h`, `90m`, `20s`.
 pub fn spoken(duration: Duration) -> String {
     match duration.as_secs() {
@@ -275,7 +290,11 @@ fn is_unreadable(character: char) -> bool {
         )
 }
 
-fn project(value: Option<&str>, entry: &CallerEntry) -> Result<Option<ProjectName>, Refusal> {
+/// A project that a caller names.
+///
+/// # Errors
+/// When the caller is not registered for it.
+pub fn project(value: Option<&str>, entry: &CallerEntry) -> Result<Option<ProjectName>, Refusal> {
     let Some(value) = value else { return Ok(None) };
     let project: ProjectName = value.parse()?;
     if entry.projects.contains(&project) {
@@ -295,6 +314,11 @@ fn project(value: Option<&str>, entry: &CallerEntry) -> Result<Option<ProjectNam
 }
 
 impl Terms {
+    /// What the decision rests on, for its owner to read.
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+
     /// The session that was granted: its window begins `now`.
     pub fn session(self, session_id: SessionId, external_id: ExternalId, now: Timestamp) -> NewSession {
         let request_digest = self.request_digest();
@@ -313,6 +337,7 @@ impl Terms {
             reason: self.reason,
             caller: self.caller,
             policy_digest: self.digest,
+            tiers_digest: self.tiers_digest,
             mfa: self.mfa,
             alert: self.tier.alert,
             requested_at: now,

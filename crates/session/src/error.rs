@@ -48,6 +48,8 @@ pub enum ErrorCode {
     CallerUnknownToIam,
     /// AWS refused a call that the service is meant to be allowed.
     PolicyRefused,
+    /// The tiers that were published cannot be read, or are not those of their digest.
+    TiersUnusable,
     /// The alert could not be sent, so nothing was granted.
     AlertUndeliverable,
     /// Nobody would have received the alert, so nothing was granted.
@@ -62,7 +64,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes, for the documents and the tests that hold them to each other.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::InvalidInput,
         Self::UnknownTier,
         Self::TierDisabled,
@@ -83,6 +85,7 @@ impl ErrorCode {
         Self::PrincipalConflict,
         Self::CallerUnknownToIam,
         Self::PolicyRefused,
+        Self::TiersUnusable,
         Self::AlertUndeliverable,
         Self::NoSubscriber,
         Self::Throttled,
@@ -132,6 +135,7 @@ impl ErrorCode {
             Self::PrincipalConflict => ("PrincipalConflict", 500, 1),
             Self::CallerUnknownToIam => ("CallerUnknownToIam", 503, 1),
             Self::PolicyRefused => ("PolicyRefused", 500, 1),
+            Self::TiersUnusable => ("TiersUnusable", 503, 1),
             Self::AlertUndeliverable => ("AlertUndeliverable", 503, 1),
             Self::NoSubscriber => ("NoSubscriber", 503, 1),
             Self::Throttled => ("Throttled", 429, 5),

@@ -34,7 +34,7 @@ impl ChangedBy {
 /// One line of the audit: append-only, written in the same transaction as the change it records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditRecord {
-    /// A session id, `caller#<unique id>`, or `sweep`.
+    /// A session id, `caller#<unique id>`, `sweep`, or `tiers`.
     pub subject: String,
     /// Order within the subject. For sessions it is the fence of the row that the change made.
     pub sequence: u64,
@@ -65,6 +65,8 @@ pub struct OutboxEntry {
 pub const SESSION_EVENT: &str = "Session State Change";
 /// `detail-type` of the events about the registry.
 pub const CALLER_EVENT: &str = "Caller Change";
+/// `detail-type` of the event that says that other tiers are in force.
+pub const TIERS_EVENT: &str = "Tiers Published";
 /// `detail-type` of the event that says that the sweep deletes nothing until somebody looks.
 pub const SWEEP_HELD_EVENT: &str = "Sweep Held";
 
@@ -85,6 +87,7 @@ pub(crate) fn session_audit(session: &Session, by: &ChangedBy, failure: Option<&
             "expires_at": session.expires_at,
             "role_name": session.role_name,
             "policy_digest": session.policy_digest,
+            "tiers_digest": session.tiers_digest,
             "failure": failure,
         }),
     }
@@ -126,6 +129,31 @@ pub fn sweep_audit(what: &str, by: &ChangedBy, clock: &impl Clock, details: Valu
         what: what.to_owned(),
         by: by.clone(),
         details,
+    }
+}
+
+/// Subject of the audit records about the tiers.
+const TIERS_SUBJECT: &str = "tiers";
+
+/// The audit record of a publication.
+pub fn tiers_audit(by: &ChangedBy, clock: &impl Clock, details: Value) -> AuditRecord {
+    AuditRecord {
+        subject: TIERS_SUBJECT.to_owned(),
+        sequence: clock.sequence(),
+        at: clock.now(),
+        what: "tiers.published".to_owned(),
+        by: by.clone(),
+        details,
+    }
+}
+
+/// The event of a publication: security is told, for it changes what can be lent.
+pub fn tiers_event(audit: &AuditRecord) -> OutboxEntry {
+    OutboxEntry {
+        id: format!("{}-{}", audit.subject, audit.sequence),
+        detail_type: TIERS_EVENT.to_owned(),
+        at: audit.at,
+        detail: json!({"what": audit.what, "by": audit.by.name(), "at": audit.at, "tiers": audit.details, "alert": true}),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The life of a session: who may have one, what becomes of it, and how it ends. No AWS in here: what the service touches in the
 //! world stands behind the traits in [`ports`], the time and random numbers are arguments.
 //!
-//! Decisions ([`decision`], [`lifecycle`], [`expiry`], [`provision::plan`]) are pure. Steps ([`provision`], [`clean_up`], [`sweep`],
+//! Decisions ([`decision`], [`lifecycle`], [`expiry`], [`provision::plan`], [`preview`]) are pure. Steps ([`provision`], [`clean_up`], [`sweep`],
 //! [`outbox`]) act on them and make no choice of their own.
 //!
 //! ```text
@@ -24,9 +24,11 @@ pub mod hold;
 pub mod lifecycle;
 pub mod outbox;
 pub mod ports;
+pub mod preview;
 pub mod provision;
 pub mod session;
 pub mod sweep;
+pub mod tiers;
 
 pub use caller::{Actor, Administrators, CallerEntry, CallerRole, Identity};
 pub use error::{ErrorCode, Refusal, StepError};

@@ -289,6 +289,7 @@ pub(crate) mod tests {
             fence: 1,
             state: State::Requested,
             policy_digest: TierTable::built_in().unwrap().digest(&tier).unwrap().clone(),
+            tiers_digest: None,
             tier,
             grant: Grant::Role,
             namespace,

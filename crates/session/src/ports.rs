@@ -7,7 +7,7 @@
 use std::{fmt, str::FromStr};
 
 use jiff::Timestamp;
-use sorry_policy::{RoleName, SessionId};
+use sorry_policy::{RoleName, SessionId, TierSet, TierSetDigest};
 
 use crate::{
     CallerEntry, Change, ErrorCode, Refusal, Session, StepError,
@@ -15,6 +15,7 @@ use crate::{
     hold::SweepMemory,
     provision::RolePlan,
     session::CreatedRole,
+    tiers::PublishedTiers,
 };
 
 /// A call to the world that did not do what it was meant to.
@@ -165,8 +166,25 @@ pub trait SessionStore {
     async fn place_canary(&self) -> Result<(), PortError>;
 }
 
-/// The registry of callers.
-pub trait Registry {
+/// The tiers that were published.
+pub trait TierStore {
+    /// Which set is in force, consistently; nothing when none was ever published.
+    async fn published_tiers(&self) -> Result<Option<PublishedTiers>, PortError>;
+    /// A set as it was stored under its digest, whether or not it is in force.
+    async fn tier_set(&self, digest: &TierSetDigest) -> Result<Option<String>, PortError>;
+    /// Stores a set, puts it in force, and writes the audit record, in one transaction; `Superseded` when another set than
+    /// `replaces` is in force.
+    async fn publish_tiers(
+        &self,
+        set: &TierSet,
+        published: &PublishedTiers,
+        replaces: Option<&TierSetDigest>,
+        audit: &AuditRecord,
+    ) -> Result<Committed, PortError>;
+}
+
+/// The registry of callers, and beside them the tiers.
+pub trait Registry: TierStore {
     /// Reads a caller by the principal's unique id, consistently.
     async fn caller(&self, unique_id: &str) -> Result<Option<CallerEntry>, PortError>;
     /// All callers; not consistent.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use sorry_policy::{
-    ACCESS_POLICY_NAME, AccountId, DocumentError, Partition, Region, RoleName, TierTable, TrustTerms,
+    ACCESS_POLICY_NAME, AccountId, DocumentError, Partition, Region, RoleName, Tier, TierTable, TrustTerms,
     Variables, access_policy, render, trust_policy,
 };
 
@@ -10,8 +10,12 @@ use crate::{
     ErrorCode, Session, State, StepError,
     events::ChangedBy,
     outbox,
-    ports::{Clock, EventBus, PortError, Ports, Presence, PrincipalProvisioner, RoleCreated, SessionStore},
+    ports::{
+        Clock, EventBus, PortError, Ports, Presence, PrincipalProvisioner, RoleCreated, SessionStore,
+        TierStore,
+    },
     session::CreatedRole,
+    tiers::of_session,
 };
 
 /// Where the service lives.
@@ -25,6 +29,13 @@ pub struct Place {
     pub partition: Partition,
     /// ARN of the boundaries up to the tier's name.
     pub boundary_arn_prefix: String,
+}
+
+impl Place {
+    /// ARN of a tier's boundary.
+    pub fn boundary_arn(&self, tier: &Tier) -> String {
+        format!("{}{}", self.boundary_arn_prefix, tier.boundary)
+    }
 }
 
 /// All of CreateRole's arguments: name, path, boundary and tags travel in one write.
@@ -111,7 +122,7 @@ pub fn plan(session: &Session, tiers: &TierTable, place: &Place) -> Result<Provi
         name: session.role_name.clone(),
         path: format!("{SESSION_PATH}{}/", session.namespace),
         trust_policy,
-        boundary_arn: format!("{}{}", place.boundary_arn_prefix, tier.boundary),
+        boundary_arn: place.boundary_arn(tier),
         max_session_seconds: max_session_seconds(session),
         tags,
         description: format!("Lent by sorry until {}", session.expires_at),
@@ -134,7 +145,7 @@ pub fn max_session_seconds(session: &Session) -> i32 {
 pub async fn provision<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock>(
     ports: &Ports<S, P, E, C>,
     id: &sorry_policy::SessionId,
-    tiers: &TierTable,
+    tiers: &impl TierStore,
     place: &Place,
 ) -> Result<Timestamp, StepError> {
     let by = ChangedBy::service("provision");
@@ -142,7 +153,7 @@ pub async fn provision<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C:
     if session.state == State::Active {
         return Ok(session.expires_at);
     }
-    let plan = plan(&session, tiers, place)?;
+    let plan = plan(&session, &of_session(tiers, &session).await?, place)?;
     let now = ports.clock.now();
     if now >= session.expires_at {
         return Err(StepError::new(

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sorry_policy::{
     ExternalId, Grant, Namespace, PersonName, PolicyDigest, ProjectName, RoleName, SessionId, TierName,
+    TierSetDigest,
 };
 
 use crate::{
@@ -44,6 +45,9 @@ pub struct Session {
     pub caller: Identity,
     /// What exactly was granted.
     pub policy_digest: PolicyDigest,
+    /// The published set of tiers that it was decided by; nothing if that was the built-in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiers_digest: Option<TierSetDigest>,
     /// Whether using it takes an MFA code.
     pub mfa: bool,
     /// Whether security is told before the grant and at its end.

@@ -24,6 +24,7 @@ mod outside;
 mod simulation;
 mod state_machine;
 mod store;
+mod tiers;
 mod world;
 
 pub use executor::{block_on, interleave};

@@ -37,7 +37,7 @@ impl Inner {
         self.rows.entry(read.session_id.clone()).or_default().push((now, read));
     }
 
-    fn put_audit(&mut self, record: &AuditRecord) {
+    pub(crate) fn put_audit(&mut self, record: &AuditRecord) {
         let key = (record.subject.clone(), record.sequence);
         if self.audit.contains_key(&key) {
             self.violation(format!("invariant 7: audit record {key:?} was written twice"));
@@ -335,6 +335,8 @@ impl World {
         inner.callers.clear();
         inner.namespaces.clear();
         inner.sweep_memory = SweepMemory::default();
+        inner.published_tiers = None;
+        inner.tier_sets.clear();
     }
 
     /// Takes the canary out of the sessions table.

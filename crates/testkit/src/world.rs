@@ -12,6 +12,7 @@ use sorry_session::{
     events::{AuditRecord, OutboxEntry},
     hold::SweepMemory,
     ports::{Clock, PortError, Ports},
+    tiers::PublishedTiers,
 };
 
 use crate::{
@@ -51,6 +52,8 @@ pub(crate) struct Inner {
     pub(crate) callers: BTreeMap<String, CallerEntry>,
     pub(crate) namespaces: BTreeMap<Namespace, PersonName>,
     pub(crate) sweep_memory: SweepMemory,
+    pub(crate) published_tiers: Option<PublishedTiers>,
+    pub(crate) tier_sets: BTreeMap<String, String>,
     pub(crate) index_lag_seconds: i64,
     pub(crate) roles: BTreeMap<String, Role>,
     pub(crate) roles_made: u64,
@@ -92,6 +95,8 @@ impl World {
             callers: BTreeMap::new(),
             namespaces: BTreeMap::new(),
             sweep_memory: SweepMemory::default(),
+            published_tiers: None,
+            tier_sets: BTreeMap::new(),
             index_lag_seconds: 0,
             roles: BTreeMap::new(),
             roles_made: 0,

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use sorry_policy::{
-    ExternalId, Grant, NameError, Namespace, PersonName, ProjectName, RoleName, SessionId, TierName,
+    ExternalId, Grant, NameError, Namespace, PersonName, PolicyDigest, ProjectName, RoleName, SessionId,
+    TierName, TierSet,
 };
 pub use sorry_session::{
     CallerRole, EndCause, ErrorCode, Failure, State, decision::spoken, sweep::SweepReport,
@@ -28,6 +30,79 @@ pub struct RequestSession {
     /// What for, where work is accounted by project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
+    /// Only say what the request would come to: the answer is a [`DryRun`], and nothing is written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+}
+
+/// Answer of `POST /tiers/{tier}/sessions` to a dry run of a request that would be granted; others are refused as ever. The session's
+/// id and the external id are drawn when a session is made: placeholders in `<…>` stand for them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DryRun {
+    /// What would be decided.
+    pub decision: Verdict,
+    /// What that rests on.
+    pub rule: String,
+    /// The tier.
+    pub tier: TierName,
+    /// How the session would give access.
+    pub grant: Grant,
+    /// Whose corner of the account.
+    pub namespace: Namespace,
+    /// Whose loan.
+    pub person: PersonName,
+    /// Project, if one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<ProjectName>,
+    /// Reason, if one was given, as it would be kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// ARN of the principal that asked, and alone could use the session.
+    pub caller: String,
+    /// Length of the window, in seconds.
+    pub duration_seconds: u64,
+    /// When the session would end, if it were asked for now.
+    pub expires_at: Timestamp,
+    /// Whether using it would take an MFA code.
+    pub mfa: bool,
+    /// How many others would have to approve. No tier asks for approvals yet: 0.
+    pub approvals: u32,
+    /// Whether security would be told before the grant and at its end.
+    pub alert: bool,
+    /// How many would be told, for a tier that alerts. Without any, nothing would be granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert_subscribers: Option<u64>,
+    /// What exactly would be granted: the tier's definition and template, as a digest.
+    pub policy_digest: PolicyDigest,
+    /// The role that would be made.
+    pub role: PlannedRole,
+}
+
+/// What is decided on a request that is not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It is granted.
+    Grant,
+}
+
+/// A role that would be made for a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedRole {
+    /// Its name.
+    pub name: String,
+    /// Its path.
+    pub path: String,
+    /// ARN of its permissions boundary: what it could never exceed.
+    pub boundary: String,
+    /// The longest that it could be assumed for, in seconds.
+    pub maximum_seconds: u32,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// Its trust policy: who could assume it, and until when.
+    pub trust_policy: Value,
+    /// Its inline policy: what it could do, and until when.
+    pub access_policy: Value,
 }
 
 /// A session as its owner, or somebody who may see it, is shown it.
@@ -139,6 +214,25 @@ pub struct TierView {
     /// How many have confirmed that they want to be told; only when one tier is asked for. Without any, none is lent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alert_subscribers: Option<u64>,
+    /// What a session of it is allowed in the caller's own namespace; only when that is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rendered: Option<RenderedTier>,
+}
+
+/// A tier's policy, filled in for the caller. A real session's also denies everything from its end on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenderedTier {
+    /// The namespace that it is rendered for.
+    pub namespace: Namespace,
+    /// The project; without one, statements about a project are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<ProjectName>,
+    /// The policy; `<session>` stands for the session's id.
+    pub policy: Value,
+    /// ARN of the permissions boundary.
+    pub boundary: String,
+    /// The tier's definition and template, as a digest.
+    pub policy_digest: PolicyDigest,
 }
 
 /// Answer of `GET /tiers`.
@@ -268,6 +362,40 @@ pub struct HoldView {
 pub struct ConfirmSweep {
     /// The hold's own digest, so that nobody confirms what they were not shown.
     pub digest: String,
+}
+
+/// Answer of `GET` and `PUT /admin/tiers`: the set of tiers in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierSetView {
+    /// What it is known by.
+    pub digest: String,
+    /// When it was published; nothing if it is the one that the program brings along.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published_at: Option<Timestamp>,
+    /// ARN of the administrator who published it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published_by: Option<String>,
+    /// Why it cannot be used: then it is not shown, and nothing is granted until another is published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unusable: Option<String>,
+    /// The text of `tiers.toml`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiers: Option<String>,
+    /// The texts of the templates, by file name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub templates: BTreeMap<String, String>,
+}
+
+/// Body of `PUT /admin/tiers`: the whole set.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishTiers {
+    /// The text of `tiers.toml`.
+    pub tiers: String,
+    /// The texts of the templates that it names, by file name.
+    pub templates: BTreeMap<String, String>,
+    /// Digest of the set in force, so that nobody replaces what they were not shown.
+    pub replaces: String,
 }
 
 /// Body of every answer that is not a success.

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
-use sorry_policy::TierName;
+use sorry_policy::{TierName, TierTable};
 use sorry_session::{
     Actor, CallerEntry, ErrorCode, Refusal,
     events::{AuditRecord, ChangedBy, caller_event},
     ports::{Alerts, Clock, Committed, EventBus, Registry, SessionStore, Workflow},
+    tiers::in_force,
 };
 use sorry_wire::{CallerList, CallerRemoved, PutCaller};
 
@@ -27,7 +28,8 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         actor: &Actor,
     ) -> Result<Response, ApiError> {
         administrators_only(actor)?;
-        let entry = self.entry(id, body(request)?, actor)?;
+        let tiers = in_force(&self.registry).await?;
+        let entry = self.entry(id, body(request)?, &tiers, actor)?;
         let audit = self.audit(&entry, "caller.registered", actor);
         if self.registry.put_caller(&entry, &audit).await? == Committed::Superseded {
             return Err(Refusal::new(
@@ -64,13 +66,19 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         ok(200, &CallerRemoved { caller: entry.as_ref().map(view::caller), ended })
     }
 
-    fn entry(&self, unique_id: &str, wanted: PutCaller, actor: &Actor) -> Result<CallerEntry, Refusal> {
-        check_principal(unique_id, &wanted.arn, self.account.as_str())?;
+    fn entry(
+        &self,
+        unique_id: &str,
+        wanted: PutCaller,
+        known: &TierTable,
+        actor: &Actor,
+    ) -> Result<CallerEntry, Refusal> {
+        check_principal(unique_id, &wanted.arn, self.place.account.as_str())?;
         let mut tiers = BTreeMap::new();
         for (name, hours) in wanted.tiers {
             let name: TierName = name.parse()?;
-            let Some(tier) = self.tiers.tier(&name) else {
-                let known: Vec<_> = self.tiers.iter().map(|(name, _)| format!("`{name}`")).collect();
+            let Some(tier) = known.tier(&name) else {
+                let known: Vec<_> = known.iter().map(|(name, _)| format!("`{name}`")).collect();
                 let hint = format!("there are {}", known.join(", "));
                 return Err(Refusal::new(ErrorCode::UnknownTier, format!("there is no tier `{name}`"), hint));
             };
@@ -92,7 +100,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         }
         Ok(CallerEntry {
             unique_id: unique_id.to_owned(),
-            account: self.account.clone(),
+            account: self.place.account.clone(),
             arn: wanted.arn,
             person: wanted.person.parse()?,
             namespace: wanted.namespace.parse()?,

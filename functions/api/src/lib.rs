@@ -4,6 +4,7 @@
 
 mod callers;
 pub mod http;
+mod published;
 mod sessions;
 mod sweep;
 mod tiers;
@@ -13,11 +14,11 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use sorry_policy::TierTable;
 use sorry_session::{
     Actor, Administrators, ErrorCode, Identity, Refusal, StepError,
     decision::Rules,
     ports::{Alerts, Clock, EventBus, PortError, Ports, Registry, SessionStore, Workflow},
+    provision::Place,
 };
 use sorry_wire::{ErrorBody, WhoAmI};
 
@@ -94,14 +95,12 @@ pub struct Api<S, R, W, A, E, C> {
     pub workflow: W,
     /// Security's ear; the API only asks whether anybody listens.
     pub alerts: A,
-    /// What can be lent.
-    pub tiers: TierTable,
     /// What the deployment allows.
     pub rules: Rules,
     /// Whom the deployment names.
     pub administrators: Administrators,
-    /// The service's account.
-    pub account: sorry_policy::AccountId,
+    /// Where the service lives: its account, and what dry runs render with.
+    pub place: Place,
     /// Random bytes for ids.
     pub random: fn() -> Result<[u8; 26], StepError>,
 }
@@ -120,8 +119,8 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         let actor = self.actor(request).await?;
         match (request.method.as_str(), request.resource.as_str()) {
             ("POST", "/tiers/{tier}/sessions") => self.request_session(request, &actor).await,
-            ("GET", "/tiers") => self.list_tiers(&actor),
-            ("GET", "/tiers/{tier}") => self.show_tier(&actor, parameter(request, "tier")?).await,
+            ("GET", "/tiers") => self.list_tiers(&actor).await,
+            ("GET", "/tiers/{tier}") => self.show_tier(request, &actor).await,
             ("GET", "/whoami") => ok(200, &self.who_am_i(&actor)),
             ("GET", "/sessions") => self.list_sessions(request, &actor).await,
             ("GET", "/sessions/{id}") => self.show_session(parameter(request, "id")?, &actor).await,
@@ -131,6 +130,8 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
                 self.put_caller(parameter(request, "id")?, request, &actor).await
             }
             ("DELETE", "/admin/callers/{id}") => self.remove_caller(parameter(request, "id")?, &actor).await,
+            ("GET", "/admin/tiers") => self.show_tier_set(&actor).await,
+            ("PUT", "/admin/tiers") => self.publish_tiers(request, &actor).await,
             ("GET", "/admin/sweep") => self.show_sweep(&actor).await,
             ("PUT", "/admin/sweep/confirmation") => self.confirm_sweep(request, &actor).await,
             (method, resource) => Err(Refusal::new(
@@ -145,7 +146,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
     /// Invariant 1: the gateway's verified signature and the registry say who is asking, and nothing else does.
     async fn actor(&self, request: &Request) -> Result<Actor, ApiError> {
         let identity = request.identity.clone();
-        if identity.account != self.account {
+        if identity.account != self.place.account {
             return Err(Refusal::new(
                 ErrorCode::UnknownCaller,
                 format!("account `{}` is not this service's", identity.account),
@@ -228,6 +229,10 @@ pub(crate) fn refused(error: &ApiError, request_id: &str) -> Response {
                 ErrorCode::Unavailable => {
                     ("a part of AWS did not answer in time", "try again: what was asked twice is done once")
                 }
+                ErrorCode::TiersUnusable => (
+                    "the published tiers cannot be used, so nothing is granted",
+                    "an administrator publishes them again: `sorry admin tiers publish`",
+                ),
                 _ => (
                     "the service could not do this",
                     "give the request id to whoever runs the service: its log says why",

@@ -8,7 +8,6 @@ use sorry_aws::{
     DynamoRegistry, DynamoSessions, EventBridgeBus, SnsAlerts, StepFunctionsWorkflow, SystemClock, function,
     settings,
 };
-use sorry_policy::TierTable;
 use sorry_session::{Administrators, decision::Rules, ports::Ports};
 use tracing::Instrument;
 
@@ -29,14 +28,13 @@ async fn main() -> Result<(), Error> {
         registry: DynamoRegistry::new(&sdk, registry, audit),
         workflow: StepFunctionsWorkflow::new(&sdk, settings::required(settings::STATE_MACHINE_ARN)?),
         alerts: SnsAlerts::new(&sdk, settings::required(settings::ALERT_TOPIC_ARN)?),
-        tiers: TierTable::built_in()?,
         rules: Rules {
             enabled_tiers: settings::list(settings::ENABLED_TIERS)?.into_iter().collect(),
             minimum_window: Duration::from_secs(settings::parsed(settings::MINIMUM_WINDOW_SECONDS)?),
             mfa_required: settings::parsed(settings::MFA_REQUIRED)?,
         },
         administrators: Administrators::new(settings::list::<String>(settings::ADMINISTRATORS)?),
-        account: settings::parsed(settings::ACCOUNT_ID)?,
+        place: settings::place()?,
         random: sorry_aws::random,
     };
     let api = &api;

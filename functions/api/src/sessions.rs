@@ -1,13 +1,15 @@
 //! Asking for sessions, looking at them, and ending them.
 
-use sorry_policy::{ExternalId, SessionId};
+use sorry_policy::{ExternalId, SessionId, TierTable};
 use sorry_session::{
     Actor, ErrorCode, Refusal, Session, State, StepError,
     caller::Operation,
     clean_up::revoke,
-    decision::{Decision, NewSession, SessionRequest, decide, registered, unregistered},
+    decision::{Decision, NewSession, SessionRequest, Terms, decide, registered, unregistered},
     events::ChangedBy,
     ports::{Alerts, Clock, Created, EventBus, Registry, SessionScope, SessionStore, Workflow},
+    preview::preview,
+    tiers::in_force,
 };
 use sorry_wire::{RequestSession, SessionList};
 
@@ -22,6 +24,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         // First of all, so that nobody learns about bodies or tiers whom the registry does not know.
         registered(actor)?;
         let asked: RequestSession = body(request)?;
+        let dry_run = asked.dry_run;
         let wanted = SessionRequest {
             client_request_id: asked.client_request_id,
             tier: parameter(request, "tier")?.to_owned(),
@@ -29,10 +32,14 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             reason: asked.reason,
             project: asked.project,
         };
-        let terms = match decide(&wanted, actor, &self.tiers, &self.rules) {
+        let tiers = in_force(&self.registry).await?;
+        let terms = match decide(&wanted, actor, &tiers, &self.rules) {
             Decision::Grant(terms) => terms,
             Decision::Refuse(refusal) => return Err(refusal.into()),
         };
+        if dry_run {
+            return self.dry_run(*terms, &tiers).await;
+        }
         let (session_id, external_id) = self.new_ids()?;
         let NewSession { session, audit, key } =
             terms.session(session_id, external_id, self.ports.clock.now());
@@ -57,7 +64,19 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         ok(202, &view::session(&session, actor))
     }
 
-    fn new_ids(&self) -> Result<(SessionId, ExternalId), StepError> {
+    /// What the request would come to; nothing is written, and no workflow is started.
+    async fn dry_run(&self, terms: Terms, tiers: &TierTable) -> Result<Response, ApiError> {
+        let (session_id, external_id) = self.new_ids()?;
+        let now = self.ports.clock.now();
+        let preview = preview(terms, session_id, external_id, now, tiers, &self.place)?;
+        let subscribers = match preview.session.alert {
+            true => Some(self.alerts.confirmed_subscribers().await?),
+            false => None,
+        };
+        ok(200, &view::dry_run(preview, subscribers))
+    }
+
+    pub(crate) fn new_ids(&self) -> Result<(SessionId, ExternalId), StepError> {
         let random = (self.random)()?;
         let (id, external_id) = random.split_at(10);
         match (id.try_into(), external_id.try_into()) {
@@ -154,7 +173,7 @@ fn unknown_session(id: &str) -> Refusal {
     )
 }
 
-fn unusable(name: &str, hint: &str) -> Refusal {
+pub(crate) fn unusable(name: &str, hint: &str) -> Refusal {
     let shown: String = name.chars().filter(|character| !character.is_control()).take(64).collect();
     Refusal::new(ErrorCode::InvalidInput, format!("the query parameter `{shown}` cannot be used"), hint)
 }

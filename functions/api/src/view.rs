@@ -1,11 +1,14 @@
 //! From the domain's rows to what a caller is shown of them.
 
-use sorry_policy::{Tier, TierName};
+use sorry_policy::{Tier, TierName, TierSet, TierSetDigest};
 use sorry_session::{
     Actor, CallerEntry, Session, State, caller::Operation, decision::Rules, hold::SweepMemory,
-    provision::max_session_seconds, session::End,
+    preview::Preview, provision::max_session_seconds, session::End, tiers::PublishedTiers,
 };
-use sorry_wire::{Access, CallerView, EndView, HoldView, SessionView, SweepView, TierView};
+use sorry_wire::{
+    Access, CallerView, DryRun, EndView, HoldView, PlannedRole, SessionView, SweepView, TierSetView,
+    TierView, Verdict,
+};
 
 /// A session, with how to use it for the one who can.
 pub(crate) fn session(session: &Session, actor: &Actor) -> SessionView {
@@ -37,6 +40,38 @@ pub(crate) fn session(session: &Session, actor: &Actor) -> SessionView {
     }
 }
 
+/// What a request would come to.
+pub(crate) fn dry_run(preview: Preview, alert_subscribers: Option<u64>) -> DryRun {
+    let Preview { rule, session, role } = preview;
+    DryRun {
+        decision: Verdict::Grant,
+        rule,
+        duration_seconds: session.expires_at.duration_since(session.requested_at).unsigned_abs().as_secs(),
+        tier: session.tier,
+        grant: session.grant,
+        namespace: session.namespace,
+        person: session.person,
+        project: session.project,
+        reason: session.reason,
+        caller: session.caller.arn,
+        expires_at: session.expires_at,
+        mfa: session.mfa,
+        approvals: 0,
+        alert: session.alert,
+        alert_subscribers,
+        policy_digest: session.policy_digest,
+        role: PlannedRole {
+            name: role.name,
+            path: role.path,
+            boundary: role.boundary_arn,
+            maximum_seconds: role.max_session_seconds.unsigned_abs(),
+            tags: role.tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            trust_policy: role.trust_policy,
+            access_policy: role.access_policy,
+        },
+    }
+}
+
 fn end(end: End) -> EndView {
     EndView { cause: end.cause, by: end.by, at: end.at, failure: end.failure }
 }
@@ -55,6 +90,28 @@ pub(crate) fn tier(name: &TierName, tier: &Tier, actor: &Actor, rules: &Rules) -
         reason_required: tier.reason_required,
         alert: tier.alert,
         alert_subscribers: None,
+        rendered: None,
+    }
+}
+
+/// The set in force, or why it cannot be used.
+pub(crate) fn tier_set(
+    digest: &TierSetDigest,
+    published: Option<&PublishedTiers>,
+    set: Result<TierSet, String>,
+) -> TierSetView {
+    let (set, unusable) = match set {
+        Ok(set) => (Some(set), None),
+        Err(why) => (None, Some(why)),
+    };
+    let (tiers, templates) = set.map(|set| (set.tiers, set.templates)).unzip();
+    TierSetView {
+        digest: digest.to_string(),
+        published_at: published.map(|published| published.published_at),
+        published_by: published.map(|published| published.published_by.clone()),
+        unusable,
+        tiers,
+        templates: templates.unwrap_or_default(),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Wires the step `provision` to AWS.
 
-use sorry_aws::{DynamoSessions, EventBridgeBus, IamPrincipals, SystemClock, function, settings};
-use sorry_policy::TierTable;
+use sorry_aws::{
+    DynamoRegistry, DynamoSessions, EventBridgeBus, IamPrincipals, SystemClock, function, settings,
+};
 use sorry_provision::{Input, Output};
 use sorry_session::{ports::Ports, provision::provision};
 
@@ -20,7 +21,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         events: EventBridgeBus::new(&sdk, settings::required(settings::EVENT_BUS)?),
         clock: SystemClock,
     };
-    let tiers = TierTable::built_in()?;
+    let tiers = DynamoRegistry::reader(&sdk, settings::required(settings::REGISTRY_TABLE)?);
     let place = settings::place()?;
     function::serve(async |input: Input| {
         let expires_at = provision(&ports, &input.session_id, &tiers, &place).await?;

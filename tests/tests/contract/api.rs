@@ -7,7 +7,7 @@ use sorry_session::{CallerRole, ErrorCode, Identity};
 use sorry_testkit::Role;
 
 use crate::{
-    harness::{Bench, administrator, sue},
+    harness::{Bench, administrator, edited_tiers, sue},
     project::{Template, each, fits, found, found_pairs, names, openapi, rendered, source},
     schema::{faults, named, resolved},
 };
@@ -396,6 +396,10 @@ fn every_operation_answers_as_it_is_described() {
     tour.ask(&sue, "GET", "/tiers/{tier}", "developer", &none);
     tour.ask(&sue, "GET", "/tiers/{tier}", "break-glass", &none);
     tour.ask(&sue, "GET", "/tiers/{tier}", "no-such", &none);
+    let mut dry = body.clone();
+    dry["dry_run"] = json!(true);
+    tour.ask(&sue, "POST", "/tiers/{tier}/sessions", "developer", &dry);
+    tour.ask(&sue, "POST", "/tiers/{tier}/sessions", "break-glass", &dry);
     let session = tour.ask(&sue, "POST", "/tiers/{tier}/sessions", "developer", &body);
     let id = session["session_id"].as_str().unwrap().to_owned();
     tour.bench.run_for(0);
@@ -436,6 +440,22 @@ fn every_operation_answers_as_it_is_described() {
     assert_eq!(confirmed["confirmed"], held["hold"]["roles"]);
     tour.ask(&stranger, "GET", "/admin/sweep", "", &none);
     tour.ask(&stranger, "PUT", "/admin/sweep/confirmation", "", &shown);
+
+    let set = edited_tiers();
+    let shown = tour.ask(&administrator, "GET", "/admin/tiers", "", &none);
+    let mut publication =
+        json!({"tiers": set.tiers, "templates": set.templates, "replaces": shown["digest"]});
+    let published = tour.ask(&administrator, "PUT", "/admin/tiers", "", &publication);
+    assert_eq!(published, tour.ask(&administrator, "GET", "/admin/tiers", "", &none));
+    tour.ask(&administrator, "PUT", "/admin/tiers", "", &publication);
+    publication["tiers"] = json!("version = 1");
+    tour.ask(&administrator, "PUT", "/admin/tiers", "", &publication);
+    tour.ask(&stranger, "PUT", "/admin/tiers", "", &publication);
+    tour.bench.world.damage_tier_sets(|_| None);
+    let unusable = tour.ask(&administrator, "GET", "/admin/tiers", "", &none);
+    assert!(unusable["unusable"].is_string(), "{unusable}");
+    tour.ask(&sue, "GET", "/tiers", "", &none);
+    tour.ask(&sue, "POST", "/tiers/{tier}/sessions", "developer", &body);
 
     for operation in operations() {
         let answered = tour.answered.get(&operation.name()).cloned().unwrap_or_default();

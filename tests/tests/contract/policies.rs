@@ -87,7 +87,8 @@ fn no_document_says_something_else_than_it_seems_to() {
     let known = catalogue();
     let mut findings = Vec::new();
     let mut look = |name: &str, document: &Value, kind| {
-        findings.extend(lint(document, kind, &known).iter().map(|finding| format!("{name}: {finding}")));
+        findings
+            .extend(lint(document, kind, Some(&known)).iter().map(|finding| format!("{name}: {finding}")));
     };
     let table = TierTable::built_in().unwrap();
     let (namespace, project_name) = ("n".repeat(20).parse().unwrap(), "p".repeat(32).parse().unwrap());

@@ -11,12 +11,13 @@ use regex::Regex;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use sorry_policy::{
-    AccountId, ExternalId, Namespace, PersonName, ProjectName, RoleName, SessionId, TierTable,
+    AccountId, ExternalId, Namespace, PersonName, PolicyDigest, ProjectName, RoleName, SessionId, TierSet,
+    TierTable,
 };
 use sorry_wire::{
-    Access, CallerList, CallerRemoved, CallerRole, CallerView, ConfirmSweep, EndCause, EndView, ErrorBody,
-    Failure, Grant, HoldView, PutCaller, RequestSession, SessionList, SessionView, State, SweepView,
-    TierList, TierView, WhoAmI,
+    Access, CallerList, CallerRemoved, CallerRole, CallerView, ConfirmSweep, DryRun, EndCause, EndView,
+    ErrorBody, Failure, Grant, HoldView, PlannedRole, PublishTiers, PutCaller, RenderedTier, RequestSession,
+    SessionList, SessionView, State, SweepView, TierList, TierSetView, TierView, Verdict, WhoAmI,
 };
 
 use crate::{
@@ -148,11 +149,106 @@ fn least_tier() -> TierView {
         reason_required: false,
         alert: false,
         alert_subscribers: None,
+        rendered: None,
     }
 }
 
 fn full_tier() -> TierView {
-    TierView { your_hours: Some(8), alert_subscribers: Some(2), ..least_tier() }
+    TierView {
+        your_hours: Some(8),
+        alert_subscribers: Some(2),
+        rendered: Some(full_rendered()),
+        ..least_tier()
+    }
+}
+
+fn least_dry_run() -> DryRun {
+    DryRun {
+        decision: Verdict::Grant,
+        rule: "you are registered for it".into(),
+        tier: "developer".parse().unwrap(),
+        grant: Grant::Role,
+        namespace: "sue".parse().unwrap(),
+        person: "sue".parse().unwrap(),
+        project: None,
+        reason: None,
+        caller: caller().arn,
+        duration_seconds: 3_600,
+        expires_at: at(),
+        mfa: true,
+        approvals: 0,
+        alert: true,
+        alert_subscribers: None,
+        policy_digest: digest(),
+        role: planned_role(),
+    }
+}
+
+fn full_dry_run() -> DryRun {
+    DryRun {
+        project: Some("atlas".parse().unwrap()),
+        reason: Some("to see what happens".into()),
+        alert_subscribers: Some(1),
+        ..least_dry_run()
+    }
+}
+
+fn least_rendered() -> RenderedTier {
+    RenderedTier {
+        namespace: "sue".parse().unwrap(),
+        project: None,
+        policy: json!({"Version": "2012-10-17", "Statement": []}),
+        boundary: planned_role().boundary,
+        policy_digest: digest(),
+    }
+}
+
+fn full_rendered() -> RenderedTier {
+    RenderedTier { project: Some("atlas".parse().unwrap()), ..least_rendered() }
+}
+
+fn least_tier_set() -> TierSetView {
+    TierSetView {
+        digest: TierSet::built_in().digest().to_string(),
+        published_at: None,
+        published_by: None,
+        unusable: None,
+        tiers: None,
+        templates: BTreeMap::new(),
+    }
+}
+
+fn full_tier_set() -> TierSetView {
+    let TierSet { tiers, templates } = TierSet::built_in();
+    TierSetView {
+        published_at: Some(at()),
+        published_by: Some(caller().registered_by),
+        unusable: Some("the stored tiers are not those of their digest".into()),
+        tiers: Some(tiers),
+        templates,
+        ..least_tier_set()
+    }
+}
+
+fn publish_tiers() -> PublishTiers {
+    let TierSet { tiers, templates } = TierSet::built_in();
+    PublishTiers { tiers, templates, replaces: least_tier_set().digest }
+}
+
+fn planned_role() -> PlannedRole {
+    PlannedRole {
+        name: "sorry-sue-developer-<first 8 of session>".into(),
+        path: "/sorry/session/sue/".into(),
+        boundary: "arn:aws:iam::123456789012:policy/sorry/service/sorry-boundary-developer".into(),
+        maximum_seconds: 3_600,
+        tags: [("sorry:tier".to_owned(), "developer".to_owned())].into(),
+        trust_policy: json!({"Version": "2012-10-17", "Statement": []}),
+        access_policy: json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny"}]}),
+    }
+}
+
+fn digest() -> PolicyDigest {
+    TierTable::built_in().unwrap().digest(&"developer".parse().unwrap()).unwrap().clone()
 }
 
 fn caller() -> CallerView {
@@ -207,6 +303,7 @@ fn pairs() -> Vec<Pair> {
         duration_seconds: 28_800,
         reason: Some("to see what happens".into()),
         project: Some("atlas".into()),
+        dry_run: true,
     };
     let put = PutCaller {
         arn: caller().arn,
@@ -222,6 +319,16 @@ fn pairs() -> Vec<Pair> {
         request("RequestSession", "RequestSession", &session_request, least_request),
         request("PutCaller", "PutCaller", &put, least_put),
         answer("Session", "SessionView", &full_session(), &least_session()),
+        answer("DryRun", "DryRun", &full_dry_run(), &least_dry_run()),
+        answer("RenderedTier", "RenderedTier", &full_rendered(), &least_rendered()),
+        answer("TierSet", "TierSetView", &full_tier_set(), &least_tier_set()),
+        request(
+            "PublishTiers",
+            "PublishTiers",
+            &publish_tiers(),
+            json!({"tiers": "", "templates": {}, "replaces": ""}),
+        ),
+        answer("PlannedRole", "PlannedRole", &planned_role(), &planned_role()),
         answer("Access", "Access", &access(), &access()),
         answer("SessionEnd", "EndView", &full_end(), &least_end()),
         answer("Failure", "Failure", &failure(), &failure()),
@@ -285,9 +392,10 @@ fn what_the_types_write_is_what_the_schemas_describe() {
 const CALLER_ROLES: [CallerRole; 3] = [CallerRole::Caller, CallerRole::Security, CallerRole::Admin];
 const END_CAUSES: [EndCause; 3] = [EndCause::Expired, EndCause::Revoked, EndCause::Failed];
 const GRANTS: [Grant; 1] = [Grant::Role];
+const VERDICTS: [Verdict; 1] = [Verdict::Grant];
 
 /// Does not compile when one of the lists above is not whole any more: complete it, and the enum in infrastructure/openapi.yaml.
-const fn _the_lists_are_whole(role: CallerRole, cause: EndCause, grant: Grant) {
+const fn _the_lists_are_whole(role: CallerRole, cause: EndCause, grant: Grant, verdict: Verdict) {
     match role {
         CallerRole::Caller | CallerRole::Security | CallerRole::Admin => {}
     }
@@ -296,6 +404,9 @@ const fn _the_lists_are_whole(role: CallerRole, cause: EndCause, grant: Grant) {
     }
     match grant {
         Grant::Role => {}
+    }
+    match verdict {
+        Verdict::Grant => {}
     }
 }
 
@@ -321,7 +432,10 @@ fn the_words_of_the_enums_are_the_same() {
     let grants = words(&GRANTS.map(|grant| serde_json::to_value(grant).unwrap()));
     let causes = words(&END_CAUSES.map(|cause| serde_json::to_value(cause).unwrap()));
     let roles = words(&CALLER_ROLES.map(|role| serde_json::to_value(role).unwrap()));
+    let verdicts = words(&VERDICTS.map(|verdict| serde_json::to_value(verdict).unwrap()));
     let expected = [
+        ("DryRun.properties.decision", verdicts),
+        ("DryRun.properties.grant", grants.clone()),
         ("Caller.properties.roles.items", roles.clone()),
         ("PutCaller.properties.roles.items", roles),
         ("Session.properties.grant", grants.clone()),

@@ -264,6 +264,7 @@ fn session(alert: bool) -> Session {
         state: State::Requested,
         role_name: RoleName::for_session(&namespace, &tier, &id()),
         policy_digest: TierTable::built_in().unwrap().digest(&tier).unwrap().clone(),
+        tiers_digest: None,
         tier,
         grant: Grant::Role,
         namespace,

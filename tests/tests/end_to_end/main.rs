@@ -22,6 +22,7 @@ mod permissions;
 mod refusals;
 mod secrets;
 mod sweep;
+mod tiers;
 mod vault;
 
 use std::time::Duration;

@@ -109,6 +109,10 @@ fn everything_once(aws: &LocalAws) {
     let administrator = aws.administrator_person();
     administrator.sorry(&["admin", "callers", "list"]).success();
     sue.sorry(&["doctor"]);
+    // From here on sessions are made from a published set.
+    let tiers = crate::tiers::folder_without_topics();
+    let folder = tiers.path().to_str().unwrap();
+    administrator.sorry(&["admin", "tiers", "publish", folder, "--yes"]).success();
     aws.sweep();
 
     // An alert before the grant and one at the end; a burdened role; lists; a caller who is removed while a session lives.

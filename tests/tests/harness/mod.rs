@@ -8,7 +8,7 @@ use jiff::{Timestamp, ToSpan};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use sorry_api::{Api, Request, Response};
-use sorry_policy::{SessionId, TierTable};
+use sorry_policy::{SessionId, TierSet};
 use sorry_session::{
     Administrators, CallerEntry, CallerRole, ErrorCode, Identity, Session, State, StepError,
     clean_up::{clean_up, give_up},
@@ -51,19 +51,23 @@ fn random() -> Result<[u8; 26], StepError> {
 pub(crate) struct Service {
     world: World,
     api: Rc<Api<World, World, World, World, World, World>>,
-    place: Rc<Place>,
 }
 
 impl Service {
     fn new(world: &World) -> Self {
         let ports =
             Ports { store: world.clone(), principals: (), events: world.clone(), clock: world.clone() };
+        let place = Place {
+            account: "123456789012".parse().unwrap(),
+            region: "eu-west-2".parse().unwrap(),
+            partition: "aws".parse().unwrap(),
+            boundary_arn_prefix: "arn:aws:iam::123456789012:policy/sorry/service/sorry-boundary-".into(),
+        };
         let api = Api {
             ports,
             registry: world.clone(),
             workflow: world.clone(),
             alerts: world.clone(),
-            tiers: TierTable::built_in().unwrap(),
             rules: Rules {
                 enabled_tiers: ["read-only", "developer", "admin", "break-glass"]
                     .map(|tier| tier.parse().unwrap())
@@ -72,16 +76,10 @@ impl Service {
                 mfa_required: false,
             },
             administrators: Administrators::new([administrator().arn]),
-            account: "123456789012".parse().unwrap(),
+            place,
             random,
         };
-        let place = Place {
-            account: "123456789012".parse().unwrap(),
-            region: "eu-west-2".parse().unwrap(),
-            partition: "aws".parse().unwrap(),
-            boundary_arn_prefix: "arn:aws:iam::123456789012:policy/sorry/service/sorry-boundary-".into(),
-        };
-        Self { world: world.clone(), api: Rc::new(api), place: Rc::new(place) }
+        Self { world: world.clone(), api: Rc::new(api) }
     }
 
     /// Sends a request; `None` when the function died before it could answer.
@@ -101,7 +99,7 @@ impl Service {
         self.send_with_query(&sue(), "GET", "/sessions", "", query, &Value::Null)
     }
 
-    fn send_with_query(
+    pub(crate) fn send_with_query(
         &self,
         who: &Identity,
         method: &str,
@@ -156,6 +154,13 @@ impl Service {
         self.send(&administrator(), "PUT", "/admin/sweep/confirmation", "", &json!({"digest": digest}))
     }
 
+    /// Publishes a set of tiers, whatever is in force.
+    pub(crate) fn publish(&self, set: &TierSet) -> Option<Response> {
+        let shown = self.send(&administrator(), "GET", "/admin/tiers", "", &Value::Null)?;
+        let body = json!({"tiers": set.tiers, "templates": set.templates, "replaces": shown.body["digest"]});
+        self.send(&administrator(), "PUT", "/admin/tiers", "", &body)
+    }
+
     /// Runs one sweep; `None` when the function died.
     pub(crate) fn sweep(&self) -> Option<Result<SweepReport, StepError>> {
         self.world.recover();
@@ -187,7 +192,7 @@ impl Service {
 
     async fn provision(&self, input: sorry_provision::Input) -> Result<sorry_provision::Output, StepError> {
         let ports = self.world.ports();
-        let expires_at = provision(&ports, &input.session_id, &self.api.tiers, &self.place).await?;
+        let expires_at = provision(&ports, &input.session_id, &self.world, &self.api.place).await?;
         Ok(sorry_provision::Output { expires_at: expires_at.to_string() })
     }
 }
@@ -252,6 +257,14 @@ impl Bench {
         let bench = Self::fresh();
         bench.world.aside(|_| bench.sweep());
         assert!(bench.world.has_canary());
+        bench
+    }
+
+    /// The same, whose tiers were published.
+    pub(crate) fn published() -> Self {
+        let bench = Self::new();
+        let published = bench.world.aside(|_| bench.service.publish(&edited_tiers()));
+        assert_eq!(published.map(|answer| answer.status), Some(200));
         bench
     }
 
@@ -403,6 +416,21 @@ impl Bench {
             assert!(told, "{label}: security never heard of the end");
         }
     }
+}
+
+/// A set of tiers in which `developer` is another than the built-in one.
+pub(crate) fn edited_tiers() -> TierSet {
+    let mut set = TierSet::built_in();
+    set.tiers = set.tiers.replace("and logs\"", "and logs, as published\"");
+    let template = set.templates.get_mut("developer.json").unwrap();
+    let mut document: Value = serde_json::from_str(template).unwrap();
+    let statement = json!({
+        "Sid": "Published", "Effect": "Allow", "Action": "sqs:ListQueues", "Resource": "*",
+        "Condition": {"StringEquals": {"aws:PrincipalTag/sorry:session": "${session}"}},
+    });
+    document["Statement"].as_array_mut().unwrap().push(statement);
+    *template = document.to_string();
+    set
 }
 
 pub(crate) fn after(moment: Timestamp, seconds: i64) -> Timestamp {

@@ -4,6 +4,7 @@ mod callers;
 mod mfa;
 mod principal;
 mod sweep;
+mod tiers;
 
 use crate::{
     app::App,
@@ -16,6 +17,7 @@ pub(crate) async fn run(app: &App, command: Admin) -> Result<u8> {
         Admin::Callers(Callers::Add(arguments)) => callers::add(app, *arguments).await,
         Admin::Callers(Callers::List(arguments)) => callers::list(app, &arguments).await,
         Admin::Callers(Callers::Remove(arguments)) => callers::remove(app, &arguments).await,
+        Admin::Tiers(command) => tiers::run(app, command).await,
         Admin::Sweep(arguments) => sweep::run(app, &arguments).await,
     }
 }

@@ -1,0 +1,266 @@
+//! A whole set of tiers, the table with its templates, as it is published: in one piece, and known by its digest.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{
+    DocumentKind, SessionId, TierName, TierTable, TierTableError, Variables, access_policy, lint, render,
+    tiers::{BUILT_IN_TABLE, BUILT_IN_TEMPLATES, sha256},
+};
+
+/// Most bytes of a set as it is stored. Source: a DynamoDB item holds 400 KB, names of attributes included.
+const LONGEST_SET: usize = 256 * 1024;
+
+/// SHA-256 of a set as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TierSetDigest(String);
+
+impl TierSetDigest {
+    /// Of a set as it is stored.
+    pub fn of(stored: &str) -> Self {
+        Self(sha256([stored.as_bytes()]))
+    }
+
+    /// The digest as it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TierSetDigest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// The table of tiers, and the templates that it names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TierSet {
+    /// The text of `tiers.toml`.
+    pub tiers: String,
+    /// The texts of the templates, by file name.
+    pub templates: BTreeMap<String, String>,
+}
+
+/// A stored set that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TierSetError {
+    /// It is not the one that was published.
+    #[error("the stored tiers are not those of digest `{0}`")]
+    Mismatch(TierSetDigest),
+    /// It is what was published, and this program does not understand it.
+    #[error("the stored tiers cannot be read")]
+    Unreadable(#[from] serde_json::Error),
+    /// Its table cannot be used.
+    #[error(transparent)]
+    Table(#[from] TierTableError),
+}
+
+impl TierSet {
+    /// The set that is built into this program.
+    pub fn built_in() -> Self {
+        let templates = BUILT_IN_TEMPLATES.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        Self { tiers: BUILT_IN_TABLE.to_owned(), templates: templates.into() }
+    }
+
+    /// Names of the templates that a table names, as far as it can be read: what is wrong with it, [`TierSet::faults`] says.
+    pub fn templates_of(table: &str) -> BTreeSet<String> {
+        let table = TierTable::parse(table, |_| Some(String::new()));
+        table.iter().flat_map(TierTable::iter).map(|(_, tier)| tier.template.clone()).collect()
+    }
+
+    /// The set as it is stored: the same set is the same text.
+    pub fn stored(&self) -> String {
+        // Members in their order, templates by their names.
+        json!({"templates": self.templates, "tiers": self.tiers}).to_string()
+    }
+
+    /// What the set is known by.
+    pub fn digest(&self) -> TierSetDigest {
+        TierSetDigest::of(&self.stored())
+    }
+
+    /// Reads what was stored under `digest`.
+    ///
+    /// # Errors
+    /// When it is not that, or cannot be read.
+    pub fn read(stored: &str, digest: &TierSetDigest) -> Result<Self, TierSetError> {
+        if TierSetDigest::of(stored) != *digest {
+            return Err(TierSetError::Mismatch(digest.clone()));
+        }
+        Ok(serde_json::from_str(stored)?)
+    }
+
+    /// The table, which remembers the digest of its set.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn table(&self) -> Result<TierTable, TierTableError> {
+        let table = TierTable::parse(&self.tiers, |name| self.templates.get(name).cloned())?;
+        Ok(table.published_as(self.digest()))
+    }
+
+    /// Everything for which the set is not to be published, one line each; nothing if it can be.
+    ///
+    /// Looks at every tier as it is rendered for the longest names that there can be. A tier's boundary must be one of the built-in
+    /// tiers': boundaries are managed policies of the stack, and are not published.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let size = self.stored().len();
+        if size > LONGEST_SET {
+            faults.push(format!("the set has {size} bytes, and {LONGEST_SET} can be stored"));
+        }
+        let table = match self.table() {
+            Ok(table) => table,
+            Err(error) => {
+                // The parser's own words, where there are some: they have line and column.
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+                faults.push(format!("{error}{}", cause.unwrap_or_default().trim_end()));
+                return faults;
+            }
+        };
+        if table.iter().next().is_none() {
+            faults.push("there is no tier".to_owned());
+        }
+        for name in self.templates.keys() {
+            if !table.iter().any(|(_, tier)| tier.template == *name) {
+                faults.push(format!("no tier names the template `{name}`"));
+            }
+        }
+        let boundaries = known_boundaries();
+        for (name, tier) in table.iter() {
+            if !boundaries.contains(&tier.boundary) {
+                let known: Vec<_> = boundaries.iter().map(|known| format!("`{known}`")).collect();
+                faults.push(format!(
+                    "tier `{name}` names the boundary `{}`, and there are {}",
+                    tier.boundary,
+                    known.join(", ")
+                ));
+            }
+            let template = table.template(name).unwrap_or_default();
+            faults.extend(template_faults(template).iter().map(|fault| format!("tier `{name}`: {fault}")));
+        }
+        faults
+    }
+}
+
+/// The boundaries of the stack: those of the built-in tiers, as `tests/tests/contract/deployment.rs` holds.
+fn known_boundaries() -> Vec<TierName> {
+    let table = TierTable::built_in();
+    table.iter().flat_map(TierTable::iter).map(|(_, tier)| tier.boundary.clone()).collect()
+}
+
+/// What is wrong with a template once it is filled with the longest values.
+fn template_faults(template: &str) -> Vec<String> {
+    let name = |text: &str, times: usize| text.repeat(times);
+    let (namespace, project) = (name("n", 20).parse(), name("p", 32).parse());
+    let (account, region, partition) = ("123456789012".parse(), name("r", 32).parse(), "aws-us-gov".parse());
+    let (Ok(namespace), Ok(project), Ok(account), Ok(region), Ok(partition)) =
+        (namespace, project, account, region, partition)
+    else {
+        return vec!["the longest names are not names".to_owned()];
+    };
+    let variables = Variables {
+        namespace: &namespace,
+        project: Some(&project),
+        session: &SessionId::from_random([255; 10]),
+        account: &account,
+        region: &region,
+        partition: &partition,
+    };
+    let statements = match render(template, &variables) {
+        Ok(statements) => statements,
+        Err(error) => return vec![error.to_string()],
+    };
+    let version = serde_json::from_str::<serde_json::Value>(template).ok();
+    let version = version.and_then(|document| document.get("Version").cloned()).unwrap_or_default();
+    let document = json!({"Version": version, "Statement": statements});
+    let mut faults: Vec<_> =
+        lint(&document, DocumentKind::Inline, None).iter().map(ToString::to_string).collect();
+    if let Err(error) = access_policy(statements, Timestamp::MAX) {
+        faults.push(error.to_string());
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn edited(edit: impl FnOnce(&mut TierSet)) -> TierSet {
+        let mut set = TierSet::built_in();
+        edit(&mut set);
+        set
+    }
+
+    fn with_statement(statement: &Value) -> TierSet {
+        let document = json!({"Version": "2012-10-17", "Statement": [statement]});
+        edited(|set| drop(set.templates.insert("developer.json".to_owned(), document.to_string())))
+    }
+
+    #[test]
+    fn the_built_in_set_is_the_built_in_table_and_has_no_faults() {
+        let (set, table) = (TierSet::built_in(), TierTable::built_in().unwrap());
+        assert_eq!(set.faults(), [""; 0]);
+        let published = set.table().unwrap();
+        for (name, tier) in table.iter() {
+            assert_eq!(published.tier(name), Some(tier));
+            assert_eq!(published.digest(name), table.digest(name));
+        }
+        assert_eq!(published.published(), Some(&set.digest()));
+        assert_eq!(table.published(), None);
+    }
+
+    #[test]
+    fn a_set_is_read_by_its_digest_and_no_other() {
+        let set = TierSet::built_in();
+        let stored = set.stored();
+        assert_eq!(TierSet::read(&stored, &set.digest()).unwrap(), set);
+        let other = edited(|set| set.tiers.push('\n'));
+        assert_ne!(other.digest(), set.digest());
+        for damaged in [stored.replace("s3", "s4"), String::new(), other.stored()] {
+            assert!(matches!(TierSet::read(&damaged, &set.digest()), Err(TierSetError::Mismatch(_))));
+        }
+    }
+
+    #[test]
+    fn each_fault_is_found() {
+        let developer = |from: &str, to: &str| edited(|set| set.tiers = set.tiers.replace(from, to));
+        let statement = |member: &str, value: Value| {
+            let mut statement =
+                json!({"Sid": "x", "Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"});
+            statement[member] = value;
+            with_statement(&statement)
+        };
+        for (set, said) in [
+            (developer("version = 1\n", "version = 2\n"), "version 2"),
+            (developer("grant = \"role\"", "grant = \"rule\""), "rule"),
+            (developer("boundary = \"developer\"", "boundary = \"nobody\""), "names the boundary `nobody`"),
+            (developer("template = \"developer.json\"", "template = \"other.json\""), "does not exist"),
+            (edited(|set| set.tiers = "version = 1\n[tiers]".to_owned()), "there is no tier"),
+            (edited(|set| drop(set.templates.insert("x.json".to_owned(), "{}".to_owned()))), "no tier names"),
+            (
+                edited(|set| drop(set.templates.insert("developer.json".to_owned(), "{".to_owned()))),
+                "is not JSON",
+            ),
+            (edited(|set| set.tiers.push_str(&"#".repeat(LONGEST_SET))), "can be stored"),
+            (statement("Resource", json!("arn:aws:s3:::${namespce}-*")), "unknown variable `${namespce}`"),
+            (statement("Principal", json!("*")), "Principal"),
+            (statement("Action", json!("everything")), "`everything` is no action"),
+            (statement("Resource", json!("x".repeat(10_000))), "AWS takes"),
+        ] {
+            let faults = set.faults();
+            assert!(faults.iter().any(|fault| fault.contains(said)), "{said}: {faults:?}");
+        }
+    }
+}
