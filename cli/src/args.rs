@@ -31,8 +31,8 @@ Examples:
 
 Settings: flag, else environment (SORRY_ENDPOINT, AWS_REGION, AWS_PROFILE), else
 `$XDG_CONFIG_HOME/sorry/config.toml` with the keys `endpoint` and `region`; for the vault also
-`ssh_key`, `mfa_process` (a command that prints an MFA code), `mfa_serial`, and `ssh_auth_sock`, which goes before
-SSH_AUTH_SOCK.
+`ssh_key`, `mfa_serial`, `mfa_process` (a command that prints an MFA code; SORRY_MFA_PROCESS goes
+before it), and `ssh_auth_sock`, which goes before SSH_AUTH_SOCK.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused by policy, 4 not found or expired,
 5 cannot reach AWS, 70 a bug, 130 interrupted."
@@ -529,6 +529,8 @@ Examples:
     Publish {
         #[command(flatten)]
         folder: TierFolder,
+        #[command(flatten)]
+        code: MfaCode,
         /// Do it without asking
         #[arg(long)]
         yes: bool,

@@ -190,11 +190,9 @@ async fn mend(app: &App, plan: &[Change], arguments: &MendProfiles, nothing: &st
     if arguments.dry_run {
         return Ok(0);
     }
-    if !arguments.yes {
-        if terminal::confirm("do this?").await != Some(true) {
-            return Err(CliError::failed("nothing was changed")
-                .hint("without a terminal, `--yes` agrees; `--dry-run` only shows"));
-        }
+    if !arguments.yes && terminal::confirm("do this?").await != Some(true) {
+        return Err(CliError::failed("nothing was changed")
+            .hint("without a terminal, `--yes` agrees; `--dry-run` only shows"));
     }
     let fixed =
         files::in_context(app, arguments.in_place, |context| app.settings.aws_files.apply(context, plan))?;

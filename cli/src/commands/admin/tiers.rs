@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use secrecy::ExposeSecret;
 use serde_json::json;
 use similar::TextDiff;
 use sorry_wire::{ErrorCode, PublishTiers, TierSet, TierSetView};
@@ -10,8 +9,9 @@ use sorry_wire::{ErrorCode, PublishTiers, TierSet, TierSetView};
 use crate::{
     api::Api,
     app::App,
-    args::{PublishedTiers, TextFormat, TierFolder},
+    args::{MfaCode, PublishedTiers, TextFormat, TierFolder},
     error::{CliError, Exit, Result, causes},
+    terminal,
     time::shown,
 };
 
@@ -22,7 +22,7 @@ pub(super) async fn run(app: &App, command: PublishedTiers) -> Result<u8> {
     match command {
         PublishedTiers::Validate(arguments) => validate(app, &arguments),
         PublishedTiers::Diff(arguments) => diff(app, &arguments).await,
-        PublishedTiers::Publish { folder, yes } => publish(app, &folder, yes).await,
+        PublishedTiers::Publish { folder, code, yes } => publish(app, &folder, &code, yes).await,
     }
 }
 
@@ -61,14 +61,14 @@ async fn diff(app: &App, arguments: &TierFolder) -> Result<u8> {
     Ok(0)
 }
 
-async fn publish(app: &App, arguments: &TierFolder, yes: bool) -> Result<u8> {
+async fn publish(app: &App, arguments: &TierFolder, code: &MfaCode, yes: bool) -> Result<u8> {
     let set = read(&arguments.folder)?;
     let faults = set.faults();
     if !faults.is_empty() {
         faults.iter().for_each(|fault| app.ui.say(fault));
         return Err(not_usable(&arguments.folder, &faults));
     }
-    let aws = app.aws().await?;
+    let aws = app.aws_with_mfa(code).await?;
     let api = aws.api(app)?;
     let before = in_force(&api).await?;
     let digest = set.digest();
@@ -80,8 +80,8 @@ async fn publish(app: &App, arguments: &TierFolder, yes: bool) -> Result<u8> {
         print(app, &before, &set, &changes(&before, &set))?;
     }
     if !yes {
-        let answer = app.ui.ask(&format!("publish the tiers of digest {digest}? [y/N]")).await;
-        if !answer.is_some_and(|answer| matches!(answer.expose_secret(), "y" | "Y" | "yes")) {
+        let question = format!("publish the tiers of digest {digest}?");
+        if terminal::confirm(&question).await != Some(true) {
             return Err(CliError::failed("nothing was published")
                 .hint("without a terminal, `--yes` agrees; `sorry admin tiers diff` only shows"));
         }
