@@ -317,9 +317,9 @@ fn invariant_7_a_publication_and_its_record_are_one_whatever_fails() {
     };
     let first = Bench::published().world.calls().len();
     assert!(calls[first..].iter().any(|call| call.port == "publish_tiers"));
-    for number in first..calls.len() {
+    for (number, call) in calls.iter().enumerate().skip(first) {
         for (fault, late) in harness::faults() {
-            let label = format!("call {number} `{}`: {fault:?}", calls[number].port);
+            let label = format!("call {number} `{}`: {fault:?}", call.port);
             let mut bench = Bench::published();
             bench.world.land_after(late);
             bench.world.fail_call(number, fault);
