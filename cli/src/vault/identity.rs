@@ -61,7 +61,8 @@ pub(crate) async fn of(
         if Instant::now() >= give_up {
             return Ok(None);
         }
-        app.ui.progress(&format!("waiting until AWS knows the new key (up to {} seconds)", patience.as_secs()));
+        app.ui
+            .progress(&format!("waiting until AWS knows the new key (up to {} seconds)", patience.as_secs()));
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
