@@ -186,6 +186,6 @@ deployed. On every machine that uses it, one of:
   endpoint = "$endpoint"                   in ~/.config/sorry/config.toml
 next:
   aws sns subscribe --topic-arn $topic --protocol email --notification-endpoint security@example.org
-  sorry admin callers add sue-mgr --tier developer=8 --tier read-only=36
+  sorry admin callers add sue-mgr --tier developer=8 --tier read-only=36 --mfa
   sorry doctor
 HINT

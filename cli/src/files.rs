@@ -63,6 +63,17 @@ impl Way {
         {
             refuse_taken(app, profile)?;
         }
+        let caller = app.settings.caller_profile.as_deref().filter(|_| deliver == Deliver::Process);
+        if let Some(profile) = caller {
+            return Err(CliError::usage(format!(
+                "`--deliver process` renews with the vault's key, and the session would be of profile `{profile}`"
+            ))
+            .hint("leave out `--caller-profile`, or use `--deliver file`"));
+        }
+        if deliver == Deliver::Env && app.ui.shows_data_to_people() {
+            return Err(CliError::usage("credentials are not shown on a terminal")
+                .hint("`eval \"$(sorry request … --deliver env)\"`; `--deliver file` writes a profile"));
+        }
         Ok(match deliver {
             Deliver::File => Self::File,
             Deliver::Process => Self::Process(Box::new(process::open(app).await?)),
@@ -202,8 +213,7 @@ pub(crate) fn session_keys(app: &App, name: &ProfileName) -> Result<Option<Sessi
 pub(crate) fn warn_of_batch(app: &App) {
     if let Some(variable) = app.settings.environment.batch() {
         app.ui.warn(&format!(
-            "`{variable}` is set: batch systems hand the environment on and store it, keys included; use `--deliver file` or \
-             `--deliver process` there"
+            "`{variable}` is set: batch systems hand the environment on and store it, keys included; use `--deliver file` there"
         ));
     }
 }

@@ -89,6 +89,8 @@ fn run() -> u8 {
         }
     };
     let app = Arc::new(App::new(settings, ui, now));
+    // Whatever the command: there may be secrets in memory from now on.
+    app.protect();
     // For programs: started often, and in their logs a failure is one line.
     if let Command::CredentialProcess(arguments) = &arguments.command {
         return commands::credential_process::run(&app, arguments).unwrap_or_else(|error| {

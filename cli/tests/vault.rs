@@ -62,7 +62,7 @@ impl Person {
     }
 }
 
-/// Somebody whose vault a key in a real agent opens; the key is nowhere else.
+/// Somebody whose vault a key opens that lies in a file, with a passphrase, and in a real agent.
 fn set_up() -> (Person, RealAgent) {
     let server = Server::start(setup_script());
     let mut sue = Person::new();
@@ -271,6 +271,12 @@ fn a_real_agent_that_is_locked_or_has_another_key_says_so_and_one_that_asks_is_h
     sue.run(&["vault", "export"]).refused(&["does not hold the key", "or is locked", "ssh-add "]);
     agent.add(&["-X"], "lock");
     sue.run(&["vault", "export"]).success();
+    // Also when the key is nowhere else.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = sue.path(".ssh/id_ed25519");
+    fs::rename(&file, elsewhere.path().join("key")).unwrap();
+    sue.run(&["vault", "export"]).success();
+    fs::rename(elsewhere.path().join("key"), &file).unwrap();
     let other = sue.key("other", &ED25519, PHRASE);
     let second = RealAgent::with(&other, PHRASE);
     sue.set("SSH_AUTH_SOCK", second.socket());

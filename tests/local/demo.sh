@@ -150,10 +150,9 @@ run sorry request --tier break-glass --hours 1 --reason "the queue ate the datab
 session=$(session_of)
 run aws --profile sue-break-glass iam list-users --query 'Users[].UserName' --output text
 note "what security received, and when; the role was made after that:"
+created=$(as_administrator iam list-roles --path-prefix /sorry/session/ --query 'Roles[0].CreateDate' --output text)
 as_administrator --endpoint-url "$AWS_ENDPOINT_URL" sqs receive-message --queue-url "$queue" --max-number-of-messages 10 --attribute-names SentTimestamp --output json |
-  python3 tests/local/show_alert.py "$session" || fail "security should have heard"
-role=$(as_administrator iam list-roles --path-prefix /sorry/session/ --query 'Roles[0].[CreateDate,RoleName]' --output text)
-printf '%s\n' "$role"
+  python3 tests/local/show_alert.py "$session" "$created" || fail "security should have heard before the role was made"
 run sorry revoke "$session"
 
 chapter "What is left"

@@ -138,6 +138,9 @@ fn environment<'a>(aws: &'a LocalAws, keys: &'a Keys) -> Vec<(&'a str, &'a str)>
     environment
 }
 
+/// MFA is required of everybody, the administrator included.
+const WITHOUT_EXEMPTION: [&str; 2] = ["RequireMfa=true", "IdentityProviderRoleArns="];
+
 /// `check.sh` as somebody whose keys are in the environment.
 fn check(aws: &LocalAws, programs: &Programs, keys: &Keys) -> Output {
     programs.run("check.sh", &[], &environment(aws, keys))
@@ -145,7 +148,7 @@ fn check(aws: &LocalAws, programs: &Programs, keys: &Keys) -> Output {
 
 #[test]
 fn a_gateway_that_refuses_passes_and_no_secret_is_an_argument() {
-    let aws = LocalAws::start_with(&["RequireMfa=true"]);
+    let aws = LocalAws::start_with(&WITHOUT_EXEMPTION);
     for cli in [Cli::Two, Cli::One] {
         let programs = programs(&aws, cli);
         let administrator = aws.administrator();
@@ -173,7 +176,7 @@ fn a_gateway_that_refuses_passes_and_no_secret_is_an_argument() {
 
 #[test]
 fn a_session_token_is_no_argument_either() {
-    let aws = LocalAws::start_with(&["RequireMfa=true"]);
+    let aws = LocalAws::start_with(&WITHOUT_EXEMPTION);
     let answer = aws.call("sts.get_session_token", json!({}));
     let text = |name: &str| answer["Credentials"][name].as_str().unwrap().to_owned();
     let (secret, token) = (text("SecretAccessKey"), text("SessionToken"));

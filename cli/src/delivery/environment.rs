@@ -46,8 +46,7 @@ pub(crate) enum Shell {
     Csh,
 }
 
-/// Lines for a shell to read.
-#[derive(Debug)]
+/// Lines for a shell to read. Holds secrets, so it cannot be printed by mistake.
 pub(crate) struct Lines {
     shell: Shell,
     text: Zeroizing<String>,

@@ -24,6 +24,9 @@ use crate::{
     time::shown,
 };
 
+/// How many deleted keys the vault remembers.
+const MOST_RETIRED: usize = 8;
+
 /// How to go about it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct How {
@@ -162,7 +165,12 @@ impl Work<'_> {
         self.app.ui.progress("deleting the old key");
         self.keys.delete(&old_key_id).await?;
         crash::point(self.app, "rotate-deleted");
-        self.write(None)?;
+        self.open = self.app.change_vault(&self.open, self.how.accept_older, |contents| {
+            contents.rotation = None;
+            contents.retired.push(old_key_id.clone());
+            let many = contents.retired.len().saturating_sub(MOST_RETIRED);
+            contents.retired.drain(..many);
+        })?;
         self.old = Some(old_key_id);
         Ok(())
     }

@@ -81,6 +81,11 @@ pub struct Hold {
     pub digest: String,
 }
 
+/// Whether so many orphans among so many principals cannot be an accident.
+pub(crate) fn are_many(orphans: usize, listed: usize) -> bool {
+    orphans > FEW_ORPHANS.max(listed / 10)
+}
+
 /// What an administrator let go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confirmation {
@@ -100,8 +105,8 @@ impl Hold {
         let because = match cause {
             HoldCause::CanaryLost => "the sessions table has lost its canary row".to_owned(),
             HoldCause::RegistryLost => {
-                "the registry has lost what the sweep remembers; restore it, or register its callers again, \
-                 before you confirm: then the sessions of callers that it does not know are ended"
+                "the registry has lost what the sweep remembers; restore it, or register its callers and publish its \
+                 tiers again, before you confirm: then the sessions of callers that it does not know are ended"
                     .to_owned()
             }
             HoldCause::OlderThanTheTables => {
@@ -204,7 +209,7 @@ impl SweepMemory {
             _ if !orphans.is_empty() && !canary && next.canary_placed_at.is_none() => {
                 Some(HoldCause::OlderThanTheTables)
             }
-            _ if orphans.len() > FEW_ORPHANS.max(listed / 10) => Some(HoldCause::ManyOrphans),
+            _ if are_many(orphans.len(), listed) => Some(HoldCause::ManyOrphans),
             _ => None,
         };
         let before = next.hold.take();

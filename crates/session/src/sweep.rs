@@ -20,7 +20,7 @@ use crate::{
     ErrorCode, Failure, Session, State, StepError,
     clean_up::{self, CleanUp, clean_up, remove_role},
     events::{ChangedBy, OutboxEntry, SWEEP_HELD_EVENT, sweep_audit},
-    hold::SweepMemory,
+    hold::{SweepMemory, are_many},
     lifecycle::EndCause,
     outbox,
     ports::{Clock, Committed, EventBus, Ports, Presence, PrincipalProvisioner, Registry, SessionStore},
@@ -241,10 +241,12 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
         let (mut orphans, mut left, removed_before) = (Vec::new(), false, self.report.orphans.len());
         for role in unowned {
             if self.out_of_time() {
-                if trust.is_whole() {
+                if trust.is_whole() && !are_many(orphans.len(), listed) {
                     // Half a look decides nothing, and what was confirmed stays so.
                     return Ok(());
                 }
+                // What is held may be said before all of it was seen.
+                left = true;
                 break;
             }
             let confirmed = trust.lets_go(&role);

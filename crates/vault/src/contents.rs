@@ -15,6 +15,9 @@ pub struct Contents {
     /// How far a rotation of that key has come, if one is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotation>,
+    /// Keys that were rotated away and deleted at AWS, newest last: what of them lies about in a file is worth nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "texts")]
+    pub retired: Vec<AccessKeyId>,
     /// Temporary credentials that carry MFA, made from that key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mfa_session: Option<TemporaryCredentials>,

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 use serde_json::{Value, json};
@@ -106,7 +106,10 @@ impl Vaulted {
 }
 
 fn finished(mut command: Command) -> Finished {
-    let done = command.output().unwrap();
+    ended(&command.output().unwrap())
+}
+
+fn ended(done: &Output) -> Finished {
     Finished {
         code: done.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&done.stdout).into_owned(),
@@ -145,44 +148,51 @@ fn holds(path: &Path, text: &str) -> bool {
     fs::read(path).is_ok_and(|bytes| bytes.windows(text.len()).any(|window| window == text.as_bytes()))
 }
 
+/// Runs a command and looks meanwhile at the arguments and the environment of every other process for the secret.
+fn watched(mut command: Command, secret: &str) -> Finished {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut looks = 0;
+    while child.try_wait().unwrap().is_none() {
+        for process in fs::read_dir("/proc").unwrap().flatten() {
+            let id = process.file_name();
+            if id.to_str().is_none_or(|id| id.parse::<u32>().is_err()) {
+                continue;
+            }
+            let files: &[&str] =
+                if id == *child.id().to_string() { &["cmdline"] } else { &["environ", "cmdline"] };
+            for file in files {
+                assert!(!holds(&process.path().join(file), secret), "in {file} of {id:?}");
+            }
+        }
+        looks += 1;
+    }
+    assert!(looks > 0);
+    ended(&child.wait_with_output().unwrap())
+}
+
 #[test]
 fn a_key_that_lies_in_the_vault_alone_does_everything_and_leaves_no_trace() {
     let aws = LocalAws::start();
     let sue = Vaulted::new(aws.register("sue-mgr"));
     let old = sue.person.keys().clone();
 
-    // While it runs, nobody else has the secret in its arguments or its environment.
+    // While anything runs, nobody else has the secret in its arguments or its environment.
+    let seen = |words: &[&str]| watched(sue.command(words), &old.secret_access_key).success();
     let mut command = sue.command(&SETUP);
     command.env("AWS_ACCESS_KEY_ID", &old.access_key_id).env("AWS_SECRET_ACCESS_KEY", &old.secret_access_key);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut looks = 0;
-    while child.try_wait().unwrap().is_none() {
-        for process in fs::read_dir("/proc").unwrap().flatten() {
-            let id = process.file_name();
-            if id == *child.id().to_string() || id.to_str().is_none_or(|id| id.parse::<u32>().is_err()) {
-                continue;
-            }
-            for file in ["environ", "cmdline"] {
-                assert!(!holds(&process.path().join(file), &old.secret_access_key), "in {file} of {id:?}");
-            }
-        }
-        looks += 1;
-    }
-    let done = child.wait_with_output().unwrap();
-    assert!(done.status.success() && looks > 0, "{done:?}");
-    assert!(!holds(Path::new(&format!("/proc/{}/cmdline", std::process::id())), &old.secret_access_key));
+    watched(command, &old.secret_access_key).success();
 
-    let asked = ["request", "--tier", "developer", "--for", "15m", "--output", "json"];
-    let view = sue.sorry(&asked).success().json();
+    let view = seen(&["request", "--tier", "developer", "--for", "15m", "--output", "json"]).json();
     let session = view["session_id"].as_str().unwrap().to_owned();
     assert!(!namespace_call(&aws, &sue.person.profile("sue-developer"), "sue").is_denied());
-    sue.sorry(&["renew", &session]).success();
+    seen(&["exec", "sue-developer", "--", "true"]);
+    seen(&["renew", &session]);
     let lent = sue.person.profile("sue-developer");
     assert!(!namespace_call(&aws, &lent, "sue").is_denied());
-    sue.sorry(&["revoke", &session]).success();
+    seen(&["revoke", &session]);
     assert!(namespace_call(&aws, &lent, "sue").is_denied());
 
-    sue.sorry(&["vault", "rotate"]).success();
+    seen(&["vault", "rotate"]);
     let new = sue.held();
     assert_ne!(new.access_key_id, old.access_key_id);
     assert!(!works(&aws, &old) && works(&aws, &new));

@@ -3,7 +3,7 @@
 
 mod stack;
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use secrecy::SecretString;
 use sorry_profiles::{AccessKeyId, ProfileName};
@@ -11,6 +11,7 @@ use sorry_vault::{
     Contents, Costs, Label, LongLivedKey, NewSlot, Open, RecoveryCode, Rotation, Signer, Vault,
 };
 use sorry_wire::WhoAmI;
+use tokio::time::Instant;
 
 use crate::{
     app::{App, Aws},
@@ -51,7 +52,7 @@ pub(crate) async fn run(app: &App, arguments: &Setup) -> Result<u8> {
     crash::point(app, "setup-rotated");
     plain_text(app, arguments, &ids).await?;
     crash::point(app, "setup-plain-text");
-    let me = prove(app).await?;
+    let me = prove_new(app).await?;
     app.ui.say(&format!(
         "everything works: the key of `{}` is in the vault, and the service {}",
         me.arn,
@@ -91,15 +92,16 @@ async fn create(app: &App, arguments: &Setup) -> Result<Open> {
     let sealed = Vault::create(&new, contents, (app.clock)(), &mut vault::random())?;
     app.write_vault(sealed, false)?;
     crash::point(app, "setup-vault-written");
+    // Before anything else may fail: without the code the slot would be there for nobody.
+    if let Some(code) = &code {
+        show_recovery_code(app, code)?;
+    }
     let open = reopened(app, &signer)?;
     app.ui.say(&format!(
         "the vault `{}` holds the key, and `{}` opens it",
         app.store().path().display(),
         chosen.key.name()
     ));
-    if let Some(code) = &code {
-        show_recovery_code(app, code)?;
-    }
     if let Some(weakness) = chosen.key.file.as_deref().and_then(slots::weakness) {
         app.ui.say(&weakness);
     }
@@ -158,9 +160,9 @@ async fn again(app: &App, arguments: &Setup) -> Result<(Open, Option<AccessKeyId
     if found.access_key_id == bootstrap.access_key_id || is_old {
         return Ok((open, None));
     }
-    // A rotation that is over leaves a key in the file that is none.
-    let aws = app.aws_with(Some(vault::provider(&open)?), "the vault".to_owned()).await?;
-    if identity::of(app, &aws.sdk, found.credentials(), Duration::ZERO).await?.is_none() {
+    // A rotation that is over leaves a key in the file that is none. Only the vault can say so: a key that AWS does not know may be
+    // very new, or inactive, and this its only copy.
+    if open.contents().retired.contains(&found.access_key_id) {
         return Ok((open, Some(found.access_key_id)));
     }
     Err(CliError::new(
@@ -202,7 +204,10 @@ async fn settings(app: &App, arguments: &Setup, aws: &Aws) -> Result<()> {
     let endpoint = app.settings.endpoint()?.url();
     let mut wanted = vec![("endpoint", endpoint), ("region", aws.region.as_str())];
     // A key by its path may lie where nobody would look for it.
-    if let Some(path) = arguments.key.key.as_deref().filter(|key| !key.starts_with("SHA256:")) {
+    let key = arguments.key.key.as_deref().filter(|key| !key.starts_with("SHA256:"));
+    let key = key.map(|path| app.settings.expand(path.strip_suffix(".pub").unwrap_or(path)));
+    let key = key.and_then(|path| std::path::absolute(path).ok());
+    if let Some(path) = key.as_deref().and_then(Path::to_str) {
         wanted.push(("ssh_key", path));
     }
     if config_file::write(app, &wanted)? {
@@ -222,6 +227,20 @@ async fn prove(app: &App) -> Result<WhoAmI> {
     }
     let aws = app.aws_with(Some(vault::provider(&open)?), "the vault".to_owned()).await?;
     aws.api(app)?.get(&["whoami"], &[]).await
+}
+
+/// As [`prove`], with a key that may be so new that API Gateway does not know it yet.
+async fn prove_new(app: &App) -> Result<WhoAmI> {
+    let give_up = Instant::now() + identity::NEW_KEY;
+    loop {
+        match prove(app).await {
+            Err(error) if error.exit == Exit::Refused as u8 && Instant::now() < give_up => {
+                app.ui.progress("waiting until all of AWS knows the new key (up to a minute)");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            proved => return proved,
+        }
+    }
 }
 
 async fn wants_rotation(app: &App, arguments: &Setup) -> bool {
