@@ -238,6 +238,20 @@ fn a_sweep_that_runs_out_of_time_goes_on_with_what_was_confirmed() {
 }
 
 #[test]
+fn many_orphans_are_held_also_when_there_is_no_time_to_look_at_all_of_them() {
+    let bench = Bench::new();
+    bench.sweep();
+    plant_orphans(&bench.world, 40);
+    // AWS is slow: the time is over after some of them.
+    let begins = bench.world.calls().len();
+    bench.world.before_call(begins + 20, |world| world.advance(200));
+    let report = bench.sweep();
+    assert!(report.unfinished && report.orphans.is_empty(), "{report:?}");
+    assert!((6..40).contains(&report.held.len()) && report.held_because.is_some(), "{report:?}");
+    assert_eq!(held_events(&bench.world), 1, "security hears of it");
+}
+
+#[test]
 fn what_a_hold_names_is_bounded_and_the_rest_is_held_again() {
     let bench = Bench::new();
     plant_orphans(&bench.world, MOST_NAMED + 7);
