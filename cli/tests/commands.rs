@@ -1021,6 +1021,39 @@ fn a_session_that_is_ended_before_it_was_active_says_why_that_takes_long() {
     );
 }
 
+/// Standard output may be a file while somebody watches: what is being waited for is shown on the terminal, and the data stays clean.
+#[test]
+fn progress_is_shown_on_the_terminal_and_never_in_the_data() {
+    let server = Server::start(vec![
+        answer(&format!("DELETE /v1/sessions/{ID}"), 202, session("REVOKING")),
+        answer(&get(), 200, session("REVOKED")),
+    ]);
+    let desk = Desk::facing(&server);
+    let out = desk.home.path().join("out");
+    let command = desk.command(&["revoke", ID]);
+    let mut python = Command::new("python3");
+    python
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/person/terminal.py"))
+        .args(["[]", "sh", "-c", "exec \"$0\" \"$@\" >\"$OUT\""])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear()
+        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("TERM", "xterm")
+        .env("OUT", &out);
+    let done = python.output().unwrap();
+    server.asked();
+    let seen: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let shown = seen["output"].as_str().unwrap();
+    assert_eq!(seen["exit"], 0, "{seen}");
+    assert!(
+        shown.contains("waiting: ") && shown.contains("credentials already issued are refused"),
+        "{shown}"
+    );
+    assert_eq!(fs::read_to_string(out).unwrap(), format!("{ID}  REVOKED\n"));
+}
+
 /// Answers of `callers add` for a caller that is there and gets another key, up to that key.
 fn new_key() -> Vec<Answer> {
     let identity = "<Arn>arn:aws:iam::123456789012:user/administrator</Arn><UserId>AIDAX</UserId><Account>123456789012</Account>";

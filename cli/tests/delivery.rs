@@ -209,6 +209,43 @@ fn credential_process_refuses_in_one_line_that_names_a_command() {
     run(&mut process(&desk, &sts)).refusal();
 }
 
+/// `credential-process` on a terminal of its own, in its foreground: what was to be seen there, and what went to standard output.
+fn process_at_terminal(desk: &Desk, agent: bool) -> (Value, String) {
+    let out = desk.home.path().join("out");
+    let mut command = Command::new("python3");
+    command
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/person/terminal.py"))
+        .args(["[]", "sh", "-c", "exec \"$0\" \"$@\" >\"$OUT\"", env!("CARGO_BIN_EXE_sorry")])
+        .args(PROCESS)
+        .env_clear()
+        .env("HOME", desk.home.path())
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("OUT", &out);
+    if agent {
+        command.env("SSH_AUTH_SOCK", desk.socket());
+    }
+    let done = command.output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    (serde_json::from_slice(&done.stdout).unwrap(), fs::read_to_string(out).unwrap())
+}
+
+/// An SDK may run in somebody's terminal, and nobody there expects a question.
+#[test]
+fn credential_process_asks_nothing_and_shows_nothing_at_a_terminal() {
+    let desk = Desk::new();
+    desk.cache(HOUR, 2 * HOUR, false);
+    let (seen, printed) = process_at_terminal(&desk, true);
+    assert_eq!((&seen["exit"], &seen["output"]), (&json!(0), &json!("")), "{seen}");
+    let object: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(object["AccessKeyId"], CACHED_ID);
+
+    let (seen, printed) = process_at_terminal(&desk, false);
+    let said = seen["output"].as_str().unwrap();
+    assert_ne!(seen["exit"], 0);
+    assert_eq!((said.lines().count(), printed.as_str()), (1, ""), "{said}");
+    assert!(said.starts_with("error: "), "an answer and no question: {said}");
+}
+
 #[test]
 fn what_is_still_good_is_printed_though_aws_is_away() {
     let (desk, sts) = (Desk::new(), Sts::start(Behaviour::Hang));
