@@ -9,7 +9,7 @@ NODE_TOOLS := tests/local/node/node_modules/.bin
 LOCAL_AWS := $(PYTHON) tests/local/local_aws.py
 BINARIES := target/debug
 
-.PHONY: help demo test lint audit format build package deploy destroy local-up local-down tools prerequisites
+.PHONY: help demo test lint audit format build package deploy destroy local-up local-down tools nextest prerequisites
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -17,7 +17,7 @@ help: ## lists the targets
 demo: tools build ## shows the main job on a local AWS that it installs itself
 	tests/local/demo.sh
 
-test: lint build ## everything: format, lints, unit, contract, unwinding, end to end on the local AWS, probes
+test: lint build nextest ## everything: format, lints, unit, contract, unwinding, end to end on the local AWS, probes
 	cargo nextest run --workspace --locked
 	cargo test --workspace --doc --locked --quiet
 	$(PYTHON) tests/local/probes.py
@@ -62,6 +62,8 @@ local-down: tools ## ends it
 
 # What the checks and the local AWS need, pinned, once for each set of pins.
 tools: prerequisites .local/venv/installed.txt tests/local/node/node_modules/installed.json
+
+nextest:
 	@command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest
 
 .local/venv/installed.txt: tests/local/requirements.txt

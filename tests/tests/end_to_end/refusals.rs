@@ -9,32 +9,40 @@ use crate::request;
 fn bad_input_is_refused_clearly_and_writes_nothing() {
     let aws = LocalAws::start();
     let sue = aws.register("sue-mgr");
-    for (arguments, code, said) in [
-        (vec!["request", "--tier", "wizard", "--hours", "1"], 4, "no tier `wizard`"),
-        (vec!["request", "--tier", "developer", "--hours", "0"], 2, "shorter than"),
-        (vec!["request", "--tier", "developer", "--hours", "9"], 3, "longer than tier `developer` allows"),
-        (vec!["request", "--tier", "developer", "--for", "5s"], 2, "shorter than"),
+    let ask = ["request", "--tier", "developer"];
+    // What the service refuses has its code; what `sorry` refuses by itself has none.
+    for (arguments, exit, said, code) in [
+        (vec!["request", "--tier", "wizard", "--hours", "1"], 4, "no tier `wizard`", "UnknownTier"),
+        ([&ask[..], &["--hours", "0"]].concat(), 2, "shorter than", "WindowTooShort"),
+        ([&ask[..], &["--hours", "9"]].concat(), 3, "longer than tier `developer` allows", "WindowTooLong"),
+        ([&ask[..], &["--for", "5s"]].concat(), 2, "shorter than", "WindowTooShort"),
         (
-            vec!["request", "--tier", "developer", "--hours", "1", "--reason", "short"],
+            [&ask[..], &["--hours", "1", "--reason", "short"]].concat(),
             2,
             "the reason has 5 characters",
+            "ReasonUnusable",
         ),
-        (vec!["request", "--tier", "break-glass", "--hours", "1"], 2, "asks for a reason"),
+        (vec!["request", "--tier", "break-glass", "--hours", "1"], 2, "asks for a reason", "ReasonRequired"),
         (
-            vec!["request", "--tier", "developer", "--hours", "1", "--project", "zeus"],
+            [&ask[..], &["--hours", "1", "--project", "zeus"]].concat(),
             3,
             "not registered for project `zeus`",
+            "ProjectNotAllowed",
         ),
-        (vec!["request", "--tier", "developer", "--for", "soon"], 2, "soon"),
-        (vec!["request", "--tier", "developer"], 2, "--hours"),
-        (vec!["status", "0123456789abcdef"], 4, "no session `0123456789abcdef`"),
-        (vec!["revoke", "zzzz"], 4, "zzzz"),
+        (vec!["status", "0123456789abcdef"], 4, "no session `0123456789abcdef`", "SessionNotFound"),
+        (vec!["revoke", "zzzz"], 4, "zzzz", "SessionNotFound"),
+        ([&ask[..], &["--for", "soon"]].concat(), 2, "soon", ""),
+        (ask.to_vec(), 2, "--hours", ""),
     ] {
         let refused = sue.sorry(&arguments);
-        assert_eq!(refused.code, code, "{arguments:?}: {refused:?}");
+        assert_eq!(refused.code, exit, "{arguments:?}: {refused:?}");
         assert!(refused.stderr.contains(said), "{arguments:?}: {refused:?}");
         assert!(refused.stderr.starts_with("error: "), "{arguments:?}: {refused:?}");
         assert!(refused.stdout.is_empty(), "{refused:?}");
+        if !code.is_empty() {
+            assert!(refused.stderr.contains(&format!("code: {code}")), "{arguments:?}: {refused:?}");
+            assert!(refused.stderr.contains("hint: "), "{arguments:?}: {refused:?}");
+        }
     }
     for (sent, code) in
         [("{", "InvalidInput"), ("", "InvalidInput"), ("[]", "InvalidInput"), ("\u{0}", "InvalidInput")]
