@@ -166,7 +166,7 @@ impl Ui {
     pub(crate) fn line(&self, error: &CliError) {
         self.done();
         let hint = error.hint.as_ref().map(|hint| format!(": {hint}")).unwrap_or_default();
-        to_stderr(&format!("error: {}{hint}", error.message).replace('\n', " "));
+        to_stderr(&printable(&format!("error: {}{hint}", error.message)).replace('\n', " "));
     }
 
     fn paint(&self, style: &str, word: &str) -> String {
