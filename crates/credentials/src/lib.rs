@@ -10,6 +10,11 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use aws_config::BehaviorVersion;
+//! use aws_smithy_http_client::{
+//!     Builder,
+//!     tls::{Provider, rustls_provider::CryptoMode},
+//! };
 //! use sorry_credentials::SessionCredentials;
 //!
 //! let home = std::path::Path::new("/home/sue");
@@ -18,13 +23,9 @@
 //!     .state_folder(home.join(".local/state/sorry"))
 //!     .agent_socket("/run/user/1000/ssh-agent.socket")
 //!     .clock(jiff::Timestamp::now)
-//!     .http_client(aws_smithy_http_client::Builder::new().build_https(
-//!         aws_smithy_http_client::tls::Provider::rustls(
-//!             aws_smithy_http_client::tls::rustls_provider::CryptoMode::Ring,
-//!         ),
-//!     ))
+//!     .http_client(Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https())
 //!     .build()?;
-//! let config = aws_config::from_env()
+//! let config = aws_config::defaults(BehaviorVersion::latest())
 //!     .region(provider.region().await?)
 //!     .credentials_provider(provider)
 //!     .load()
