@@ -1,7 +1,5 @@
 //! `sorry env`: lines for a shell to read.
 
-use std::io::{self, IsTerminal};
-
 use sorry_profiles::Form;
 
 use crate::{
@@ -23,7 +21,7 @@ pub(crate) async fn run(app: &App, arguments: &Env) -> Result<u8> {
         app.ui.secret(&lines.profile(&chosen.name).into_secret())?;
         return Ok(0);
     }
-    if !arguments.keys && io::stdout().is_terminal() {
+    if !arguments.keys && app.ui.shows_data_to_people() {
         return Err(CliError::usage("this would show keys on the terminal")
             .hint("`eval \"$(sorry env)\"` takes them into the shell, `--keys` shows them here"));
     }

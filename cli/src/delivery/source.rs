@@ -136,7 +136,6 @@ impl From<Lent> for Source {
 
 /// The provider over one session, from the settings. Without `online` it gives what is cached and sets up no TLS.
 pub(crate) fn provider(app: &App, session: &str, online: bool) -> Result<SessionCredentials> {
-    app.protect();
     let settings = &app.settings;
     let mut builder = SessionCredentials::builder(session)
         .config_folder(&settings.config_folder)

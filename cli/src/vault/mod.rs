@@ -80,7 +80,6 @@ impl App {
             return Ok(Some(open));
         }
         let Some(stored) = self.stored_vault()? else { return Ok(None) };
-        self.protect();
         let open = opening::open(self, &stored.vault).await?;
         self.ui.detail(&match open.vault().slot(open.opened_by()) {
             Some(slot) => format!("the vault was opened by `{}`", slot.label()),

@@ -51,7 +51,6 @@ impl Found {
 
 /// Looks where it is told to; else in the environment, in the profile that `AWS_PROFILE` names, and asks.
 pub(crate) async fn find(app: &App, profile: Option<&ProfileName>, stdin: bool) -> Result<Found> {
-    app.protect();
     if stdin {
         return from_standard_input();
     }

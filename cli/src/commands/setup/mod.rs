@@ -28,7 +28,6 @@ use crate::{
 };
 
 pub(crate) async fn run(app: &App, arguments: &Setup) -> Result<u8> {
-    app.protect();
     app.on_interrupt("nothing is lost: run `sorry setup` again");
     let (open, stale) = match app.stored_vault()? {
         None => (create(app, arguments).await?, None),

@@ -7,7 +7,6 @@ pub(crate) mod status;
 use crate::{app::App, args::Vault, error::Result};
 
 pub(crate) async fn run(app: &App, command: Vault) -> Result<u8> {
-    app.protect();
     match command {
         Vault::Status(arguments) => status::run(app, &arguments),
         Vault::AddKey(arguments) => slots::add_key(app, arguments).await,

@@ -113,7 +113,6 @@ fn status(app: &App) -> Result<Status> {
 }
 
 fn opened(app: &App, vault: &Vault) -> Result<Open> {
-    app.protect();
     match app.opened_vault() {
         Some(open) => Ok(open),
         None => opening::open_silently(app, vault),
