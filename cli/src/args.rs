@@ -711,6 +711,7 @@ impl FromStr for TierHours {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
     Caller,
+    Approver,
     Security,
     Admin,
 }
@@ -719,6 +720,7 @@ impl From<Role> for CallerRole {
     fn from(role: Role) -> Self {
         match role {
             Role::Caller => Self::Caller,
+            Role::Approver => Self::Approver,
             Role::Security => Self::Security,
             Role::Admin => Self::Admin,
         }

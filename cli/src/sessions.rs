@@ -142,6 +142,7 @@ pub(crate) fn not_active(session: &SessionView) -> CliError {
             let by = match end.cause {
                 EndCause::Expired => "its time was up".to_owned(),
                 EndCause::Revoked => format!("revoked by `{}`", end.by),
+                EndCause::Denied => format!("denied by `{}`", end.by),
                 EndCause::Failed => format!("it failed, as `{}` found", end.by),
             };
             let message = match (over, session.activated_at) {

@@ -104,7 +104,7 @@ fn key_name(key: &IdempotencyKey) -> String {
 
 fn row(session: &Session) -> Result<Item, PortError> {
     let mut item = to_item(session)?;
-    if let Some(due_at) = session.due_at() {
+    if let Some(due_at) = session.listed_at() {
         item.insert("due_shard".to_owned(), string(session.due_shard().to_string()));
         item.insert("due_at".to_owned(), number(due_at.as_second()));
     }
@@ -116,7 +116,7 @@ fn row(session: &Session) -> Result<Item, PortError> {
 
 fn session(item: Item) -> Result<Session, PortError> {
     let session: Session = from_item(item)?;
-    if session.version == ROW_VERSION {
+    if (1..=ROW_VERSION).contains(&session.version) {
         Ok(session)
     } else {
         let text = format!(

@@ -51,9 +51,11 @@ pub async fn clean_up<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: 
         } else {
             let now = ports.clock.now();
             let Some((cause, failure)) = due_end(&session, failure.as_ref(), now) else {
-                return Ok(CleanUp::NotDue(session.expires_at));
+                return Ok(CleanUp::NotDue(session.due_at().unwrap_or(session.expires_at)));
             };
             match outbox::commit(ports, session.ending(cause, failure, by, now)?).await? {
+                // It still waited for an approval: nothing was made.
+                Some(ended) if ended.state.is_over() => return Ok(CleanUp::Ended),
                 Some(ending) => ending,
                 None => continue,
             }
@@ -80,6 +82,11 @@ fn due_end(
         // Also when something was caught: all that failed then was the answer to the last write.
         State::Active if now < session.expires_at => None,
         State::Active => Some((EndCause::Expired, None)),
+        State::PendingApproval => {
+            let lapsed = session.approval.as_ref().is_none_or(|approval| approval.lapses_at <= now);
+            let failure = || Failure::new(ErrorCode::ApprovalLapsed, "it was not approved in time");
+            lapsed.then(|| (EndCause::Expired, Some(failure())))
+        }
         _ => {
             let unknown = || Failure::new(ErrorCode::Unavailable, "provisioning did not finish");
             Some((EndCause::Failed, Some(failure.cloned().unwrap_or_else(unknown))))

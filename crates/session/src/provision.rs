@@ -132,7 +132,7 @@ pub fn plan(session: &Session, tiers: &TierTable, place: &Place) -> Result<Provi
 
 /// The smallest maximum that fits the window. Source: IAM CreateRole, MaxSessionDuration, 1 to 12 hours.
 pub fn max_session_seconds(session: &Session) -> i32 {
-    let window = session.expires_at.duration_since(session.requested_at).as_secs();
+    let window = session.window().as_secs();
     i32::try_from(window.clamp(3_600, 43_200)).unwrap_or(3_600)
 }
 

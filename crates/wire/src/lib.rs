@@ -65,7 +65,7 @@ pub struct DryRun {
     pub expires_at: Timestamp,
     /// Whether using it would take an MFA code.
     pub mfa: bool,
-    /// How many others would have to approve. No tier asks for approvals yet: 0.
+    /// How many others would have to approve.
     pub approvals: u32,
     /// Whether security would be told before the grant and at its end.
     pub alert: bool,
@@ -84,6 +84,8 @@ pub struct DryRun {
 pub enum Verdict {
     /// It is granted.
     Grant,
+    /// It is granted if enough others approve.
+    AwaitApproval,
 }
 
 /// A role that would be made for a session.

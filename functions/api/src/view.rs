@@ -44,7 +44,7 @@ pub(crate) fn session(session: &Session, actor: &Actor) -> SessionView {
 pub(crate) fn dry_run(preview: Preview, alert_subscribers: Option<u64>) -> DryRun {
     let Preview { rule, session, role } = preview;
     DryRun {
-        decision: Verdict::Grant,
+        decision: if session.approval.is_some() { Verdict::AwaitApproval } else { Verdict::Grant },
         rule,
         duration_seconds: session.expires_at.duration_since(session.requested_at).unsigned_abs().as_secs(),
         tier: session.tier,
@@ -56,7 +56,7 @@ pub(crate) fn dry_run(preview: Preview, alert_subscribers: Option<u64>) -> DryRu
         caller: session.caller.arn,
         expires_at: session.expires_at,
         mfa: session.mfa,
-        approvals: 0,
+        approvals: session.approval.as_ref().map_or(0, |approval| approval.needed),
         alert: session.alert,
         alert_subscribers,
         policy_digest: session.policy_digest,

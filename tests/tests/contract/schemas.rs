@@ -389,24 +389,21 @@ fn what_the_types_write_is_what_the_schemas_describe() {
     }
 }
 
-const CALLER_ROLES: [CallerRole; 3] = [CallerRole::Caller, CallerRole::Security, CallerRole::Admin];
-const END_CAUSES: [EndCause; 3] = [EndCause::Expired, EndCause::Revoked, EndCause::Failed];
-const GRANTS: [Grant; 1] = [Grant::Role];
-const VERDICTS: [Verdict; 1] = [Verdict::Grant];
+const CALLER_ROLES: [CallerRole; 4] = CallerRole::ALL;
+const END_CAUSES: [EndCause; 4] = [EndCause::Expired, EndCause::Revoked, EndCause::Denied, EndCause::Failed];
+const GRANTS: [Grant; 3] = [Grant::Role, Grant::User, Grant::Standing];
+const VERDICTS: [Verdict; 2] = [Verdict::Grant, Verdict::AwaitApproval];
 
 /// Does not compile when one of the lists above is not whole any more: complete it, and the enum in infrastructure/openapi.yaml.
-const fn _the_lists_are_whole(role: CallerRole, cause: EndCause, grant: Grant, verdict: Verdict) {
-    match role {
-        CallerRole::Caller | CallerRole::Security | CallerRole::Admin => {}
-    }
+const fn _the_lists_are_whole(cause: EndCause, grant: Grant, verdict: Verdict) {
     match cause {
-        EndCause::Expired | EndCause::Revoked | EndCause::Failed => {}
+        EndCause::Expired | EndCause::Revoked | EndCause::Denied | EndCause::Failed => {}
     }
     match grant {
-        Grant::Role => {}
+        Grant::Role | Grant::User | Grant::Standing => {}
     }
     match verdict {
-        Verdict::Grant => {}
+        Verdict::Grant | Verdict::AwaitApproval => {}
     }
 }
 
