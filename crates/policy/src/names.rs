@@ -160,7 +160,7 @@ name!(
     |value| value.len() == 32 && value.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 );
 name!(
-    /// The name of a role. AWS compares role names without regard to case; these have none.
+    /// The name of a role, or of a session's user and its policy. AWS compares such names without regard to case; these have none.
     RoleName,
     "role name",
     "1 to 64 lower-case letters, digits and hyphens, a letter first",
@@ -198,6 +198,11 @@ impl RoleName {
     pub fn for_session(namespace: &Namespace, tier: &TierName, session: &SessionId) -> Self {
         // 6 + 20 + 1 + 20 + 1 + 8 = 56 of the 64 characters that IAM allows.
         Self(format!("sorry-{namespace}-{tier}-{}", session.short()))
+    }
+
+    /// The role that stands ready for a tier. Not one of a session: those end in eight characters of its id.
+    pub fn standing(tier: &TierName) -> Self {
+        Self(format!("sorry-standing-{tier}"))
     }
 }
 
