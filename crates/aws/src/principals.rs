@@ -13,9 +13,9 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use jiff::Timestamp;
 use sorry_policy::RoleName;
 use sorry_session::{
-    ports::{Clock, PortError, Presence, PrincipalProvisioner, RoleCreated, RoleDeleted, RoleSeen},
+    ports::{Clock, PortError, Presence, PrincipalProvisioner, PrincipalCreated, PrincipalDeleted, PrincipalSeen},
     provision::{RolePlan, SESSION_PATH, SESSION_TAG},
-    session::CreatedRole,
+    session::CreatedPrincipal,
 };
 
 use crate::{
@@ -99,12 +99,12 @@ fn is_fresh(created: &DateTime, now: Timestamp) -> bool {
     now.as_second().saturating_sub(created.secs()).unsigned_abs() < PROPAGATION.as_secs()
 }
 
-fn created(role: &Role) -> CreatedRole {
-    CreatedRole { arn: role.arn().to_owned(), unique_id: role.role_id().to_owned() }
+fn created(role: &Role) -> CreatedPrincipal {
+    CreatedPrincipal { arn: role.arn().to_owned(), unique_id: role.role_id().to_owned() }
 }
 
 impl PrincipalProvisioner for IamPrincipals {
-    async fn create_role(&self, plan: &RolePlan) -> Result<RoleCreated, PortError> {
+    async fn create_role(&self, plan: &RolePlan) -> Result<PrincipalCreated, PortError> {
         let tags: Result<Vec<_>, _> =
             plan.tags.iter().map(|(key, value)| Tag::builder().key(*key).value(value).build()).collect();
         let tags = tags.map_err(|error| PortError::Refused(format!("CreateRole: {error}")))?;
@@ -123,17 +123,17 @@ impl PrincipalProvisioner for IamPrincipals {
                 // Not `request_id`: that is the function's own, on every line.
                 tracing::info!(iam_request_id = answer.request_id(), role = %plan.name, "role created");
                 let role = answer.role().map(created);
-                role.map(RoleCreated::New)
+                role.map(PrincipalCreated::New)
                     .ok_or_else(|| PortError::Unreadable("CreateRole: no role".to_owned()))
             }
-            Err(error) if code(&error) == Some("EntityAlreadyExists") => Ok(RoleCreated::NameTaken),
+            Err(error) if code(&error) == Some("EntityAlreadyExists") => Ok(PrincipalCreated::NameTaken),
             Err(error) => Err(port_error("CreateRole", &error)),
         }
     }
 
-    async fn role(&self, name: &RoleName) -> Result<Option<RoleSeen>, PortError> {
+    async fn role(&self, name: &RoleName) -> Result<Option<PrincipalSeen>, PortError> {
         let seen = self.look(name).await?;
-        Ok(seen.map(|role| RoleSeen {
+        Ok(seen.map(|role| PrincipalSeen {
             role: created(&role),
             session: role
                 .tags()
@@ -194,10 +194,10 @@ impl PrincipalProvisioner for IamPrincipals {
         Ok(())
     }
 
-    async fn delete_role(&self, role: &RoleName) -> Result<RoleDeleted, PortError> {
+    async fn delete_role(&self, role: &RoleName) -> Result<PrincipalDeleted, PortError> {
         match self.client.delete_role().role_name(role.as_str()).send().await {
-            Err(error) if code(&error) == Some("DeleteConflict") => Ok(RoleDeleted::NotEmpty),
-            answer => self.unless_gone("DeleteRole", role, answer).await.map(|_| RoleDeleted::Gone),
+            Err(error) if code(&error) == Some("DeleteConflict") => Ok(PrincipalDeleted::NotEmpty),
+            answer => self.unless_gone("DeleteRole", role, answer).await.map(|_| PrincipalDeleted::Gone),
         }
     }
 

@@ -253,7 +253,9 @@ mod tests {
     fn each_document_is_held_to_the_limit_of_its_place() {
         let expires_at = Timestamp::MAX;
         let of = |length: usize| vec![json!({"Effect": "Allow", "Resource": "x".repeat(length)})];
-        assert!(session_policy(of(1_700), expires_at).is_ok() && session_policy(of(2_000), expires_at).is_err());
+        assert!(
+            session_policy(of(1_700), expires_at).is_ok() && session_policy(of(2_000), expires_at).is_err()
+        );
         assert!(managed_policy(&of(6_000)).is_ok() && managed_policy(&of(6_100)).is_err());
         // Source: IAM and STS quotas, "User inline policies": 2,048 characters together.
         assert!(expiry_policy(expires_at).len() + revoked_policy().len() < 2_048);

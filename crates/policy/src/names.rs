@@ -167,6 +167,18 @@ name!(
     |value| word(value, 1..=64, lower_digit_or_hyphen)
 );
 
+name!(
+    /// ARN of a managed policy that was made for a session.
+    PolicyArn,
+    "policy of a session",
+    "an ARN with the path `/sorry/session/`",
+    |value| {
+        value.starts_with("arn:")
+            && value.contains(":policy/sorry/session/")
+            && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+=,.@_-/:".contains(&byte))
+    }
+);
+
 impl SessionId {
     /// Makes an id from 80 random bits.
     pub fn from_random(random: [u8; 10]) -> Self {

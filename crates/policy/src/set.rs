@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    DocumentKind, Grant, RoleName, SessionId, Tier, TierName, TierTable, TierTableError, Variables, access_policy,
-    lint, managed_policy, render, session_policy,
+    DocumentKind, Grant, RoleName, SessionId, Tier, TierName, TierTable, TierTableError, Variables,
+    access_policy, lint, managed_policy, render, session_policy,
     tiers::{BUILT_IN_TABLE, BUILT_IN_TEMPLATES, sha256},
 };
 
@@ -147,9 +147,14 @@ impl TierSet {
                 ));
             }
             let template = table.template(name).unwrap_or_default();
-            faults.extend(template_faults(template, tier).iter().map(|fault| format!("tier `{name}`: {fault}")));
+            faults.extend(
+                template_faults(template, tier).iter().map(|fault| format!("tier `{name}`: {fault}")),
+            );
             if tier.grants().any(|grant| grant == Grant::Standing) && !known_standing().contains(name) {
-                faults.push(format!("tier `{name}` has no standing role: there is no `{}`", RoleName::standing(name)));
+                faults.push(format!(
+                    "tier `{name}` has no standing role: there is no `{}`",
+                    RoleName::standing(name)
+                ));
             }
         }
         faults
@@ -253,10 +258,9 @@ mod tests {
 
     /// The tier `developer` for users, too; it is longer than a managed policy.
     fn for_users(set: &mut TierSet) {
-        set.tiers = set.tiers.replace(
-            "boundary = \"developer\"",
-            "boundary = \"developer\"\nother_grants = [\"user\"]",
-        );
+        set.tiers = set
+            .tiers
+            .replace("boundary = \"developer\"", "boundary = \"developer\"\nother_grants = [\"user\"]");
     }
 
     fn standing(set: &mut TierSet, hours: u32) {

@@ -152,7 +152,8 @@ impl fmt::Display for Grant {
 impl Tier {
     /// All ways in which a session of this tier can give access, its own first.
     pub fn grants(&self) -> impl Iterator<Item = Grant> {
-        std::iter::once(self.grant).chain(self.other_grants.iter().copied().filter(|other| *other != self.grant))
+        std::iter::once(self.grant)
+            .chain(self.other_grants.iter().copied().filter(|other| *other != self.grant))
     }
 
     /// The longest window.

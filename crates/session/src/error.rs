@@ -22,6 +22,8 @@ pub enum ErrorCode {
     WindowTooShort,
     /// The window was over before the role could be made.
     WindowOver,
+    /// Sessions of the tier do not give access in the way that was asked for.
+    GrantNotOffered,
     /// The tier asks for a reason.
     ReasonRequired,
     /// The reason says too little, or too much, or holds characters that are not to be read.
@@ -34,6 +36,10 @@ pub enum ErrorCode {
     NotAllowed,
     /// There is no such session, or none that the caller may see.
     SessionNotFound,
+    /// The session gives no credentials: not yet, or no longer.
+    SessionNotActive,
+    /// Credentials of the session are being made at this moment.
+    IssueUnderWay,
     /// There is no such thing.
     NotFound,
     /// The session waits for nobody's word.
@@ -72,7 +78,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes, for the documents and the tests that hold them to each other.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 33] = [
         Self::InvalidInput,
         Self::UnknownTier,
         Self::TierDisabled,
@@ -80,12 +86,15 @@ impl ErrorCode {
         Self::WindowTooLong,
         Self::WindowTooShort,
         Self::WindowOver,
+        Self::GrantNotOffered,
         Self::ReasonRequired,
         Self::ReasonUnusable,
         Self::ProjectNotAllowed,
         Self::UnknownCaller,
         Self::NotAllowed,
         Self::SessionNotFound,
+        Self::SessionNotActive,
+        Self::IssueUnderWay,
         Self::NotFound,
         Self::NotAwaiting,
         Self::SelfApproval,
@@ -122,7 +131,7 @@ impl ErrorCode {
 
     /// Whether the same step may succeed a little later, with nothing done about it.
     pub const fn may_pass(self) -> bool {
-        matches!(self, Self::Throttled | Self::Unavailable | Self::CallerUnknownToIam)
+        matches!(self, Self::Throttled | Self::Unavailable | Self::CallerUnknownToIam | Self::IssueUnderWay)
     }
 
     const fn parts(self) -> (&'static str, u16, u8) {
@@ -134,12 +143,15 @@ impl ErrorCode {
             Self::WindowTooLong => ("WindowTooLong", 403, 3),
             Self::WindowTooShort => ("WindowTooShort", 400, 2),
             Self::WindowOver => ("WindowOver", 409, 4),
+            Self::GrantNotOffered => ("GrantNotOffered", 403, 3),
             Self::ReasonRequired => ("ReasonRequired", 400, 2),
             Self::ReasonUnusable => ("ReasonUnusable", 400, 2),
             Self::ProjectNotAllowed => ("ProjectNotAllowed", 403, 3),
             Self::UnknownCaller => ("UnknownCaller", 403, 3),
             Self::NotAllowed => ("NotAllowed", 403, 3),
             Self::SessionNotFound => ("SessionNotFound", 404, 4),
+            Self::SessionNotActive => ("SessionNotActive", 409, 4),
+            Self::IssueUnderWay => ("IssueUnderWay", 409, 5),
             Self::NotFound => ("NotFound", 404, 4),
             Self::NotAwaiting => ("NotAwaiting", 409, 3),
             Self::SelfApproval => ("SelfApproval", 403, 3),

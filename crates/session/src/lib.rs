@@ -1,7 +1,7 @@
 //! The life of a session: who may have one, what becomes of it, and how it ends. No AWS in here: what the service touches in the
 //! world stands behind the traits in [`ports`], the time and random numbers are arguments.
 //!
-//! Decisions ([`decision`], [`approval`], [`lifecycle`], [`expiry`], [`provision::plan`], [`preview`]) are pure. Steps ([`provision`], [`clean_up`], [`sweep`],
+//! Decisions ([`decision`], [`approval`], [`lifecycle`], [`expiry`], [`provision::plan`], [`preview`]) are pure. Steps ([`provision`], [`clean_up`], [`issue`], [`sweep`],
 //! [`outbox`]) act on them and make no choice of their own.
 //!
 //! ```text
@@ -25,10 +25,12 @@ pub mod error;
 pub mod events;
 pub mod expiry;
 pub mod hold;
+pub mod issue;
 pub mod lifecycle;
 pub mod outbox;
 pub mod ports;
 pub mod preview;
+pub mod principal;
 pub mod provision;
 pub mod session;
 pub mod sweep;
@@ -37,4 +39,5 @@ pub mod tiers;
 pub use caller::{Actor, Administrators, CallerEntry, CallerRole, Identity};
 pub use error::{ErrorCode, Refusal, StepError};
 pub use lifecycle::{Change, EndCause, Failure, State};
+pub use principal::Principal;
 pub use session::Session;

@@ -6,9 +6,9 @@ use jiff::{Timestamp, ToSpan};
 use serde_json::Value;
 use sorry_policy::{RoleName, SessionId};
 use sorry_session::{
-    ports::{PortError, Presence, PrincipalProvisioner, RoleCreated, RoleDeleted, RoleSeen},
+    ports::{PortError, Presence, PrincipalProvisioner, PrincipalCreated, PrincipalDeleted, PrincipalSeen},
     provision::{RolePlan, SESSION_PATH, SESSION_TAG},
-    session::CreatedRole,
+    session::CreatedPrincipal,
 };
 
 use crate::{World, world::Inner};
@@ -90,8 +90,8 @@ impl Role {
         format!("arn:aws:iam::{}:role{}{}", crate::world::ACCOUNT, self.path, self.name)
     }
 
-    fn seen(&self) -> CreatedRole {
-        CreatedRole { arn: self.arn(), unique_id: self.unique_id.clone() }
+    fn seen(&self) -> CreatedPrincipal {
+        CreatedPrincipal { arn: self.arn(), unique_id: self.unique_id.clone() }
     }
 
     fn put(&mut self, name: &str, document: &str) -> Result<(), PortError> {
@@ -171,7 +171,7 @@ impl Inner {
         self.roles.get_mut(name).filter(|role| role.visible_from <= now)
     }
 
-    fn create_role(&mut self, plan: &RolePlan) -> Result<RoleCreated, PortError> {
+    fn create_role(&mut self, plan: &RolePlan) -> Result<PrincipalCreated, PortError> {
         let boundary = format!("{}sorry-boundary-", crate::world::SERVICE_POLICY_PREFIX);
         // What the function's own IAM policy and IAM's limits would refuse.
         if !plan.path.starts_with(SESSION_PATH)
@@ -187,7 +187,7 @@ impl Inner {
             return Err(PortError::UnknownPrincipal("CreateRole: Invalid principal in policy".to_owned()));
         }
         if self.roles.contains_key(plan.name.as_str()) {
-            return Ok(RoleCreated::NameTaken);
+            return Ok(PrincipalCreated::NameTaken);
         }
         self.roles_made += 1;
         let role = Role {
@@ -198,31 +198,31 @@ impl Inner {
             visible_from: self.now.checked_add(self.iam_lag_seconds.seconds()).unwrap(),
             ..Role::new(&plan.path, plan.name.as_str())
         };
-        let created = RoleCreated::New(role.seen());
+        let created = PrincipalCreated::New(role.seen());
         self.judge_new_role(&role);
         self.roles.insert(role.name.clone(), role);
         Ok(created)
     }
 
-    fn delete_role(&mut self, name: &str) -> RoleDeleted {
+    fn delete_role(&mut self, name: &str) -> PrincipalDeleted {
         match self.role_mut(name) {
-            Some(role) if !role.inline.is_empty() || !role.attached.is_empty() => RoleDeleted::NotEmpty,
+            Some(role) if !role.inline.is_empty() || !role.attached.is_empty() => PrincipalDeleted::NotEmpty,
             Some(_) => {
                 self.roles.remove(name);
-                RoleDeleted::Gone
+                PrincipalDeleted::Gone
             }
-            None => RoleDeleted::Gone,
+            None => PrincipalDeleted::Gone,
         }
     }
 }
 
 impl PrincipalProvisioner for World {
-    async fn create_role(&self, plan: &RolePlan) -> Result<RoleCreated, PortError> {
+    async fn create_role(&self, plan: &RolePlan) -> Result<PrincipalCreated, PortError> {
         let (about, plan) = (plan.name.to_string(), plan.clone());
         self.call("create_role", about, move |inner| inner.create_role(&plan)).await
     }
 
-    async fn role(&self, name: &RoleName) -> Result<Option<RoleSeen>, PortError> {
+    async fn role(&self, name: &RoleName) -> Result<Option<PrincipalSeen>, PortError> {
         let name = name.to_string();
         self.call("role", name.clone(), move |inner| {
             if inner.stale_reads > 0 {
@@ -231,7 +231,7 @@ impl PrincipalProvisioner for World {
             }
             Ok(inner
                 .role_mut(&name)
-                .map(|role| RoleSeen { role: role.seen(), session: role.session().map(str::to_owned) }))
+                .map(|role| PrincipalSeen { role: role.seen(), session: role.session().map(str::to_owned) }))
         })
         .await
     }
@@ -280,7 +280,7 @@ impl PrincipalProvisioner for World {
         .await
     }
 
-    async fn delete_role(&self, role: &RoleName) -> Result<RoleDeleted, PortError> {
+    async fn delete_role(&self, role: &RoleName) -> Result<PrincipalDeleted, PortError> {
         let name = role.to_string();
         self.call("delete_role", name.clone(), move |inner| Ok(inner.delete_role(&name))).await
     }
