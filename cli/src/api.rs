@@ -229,10 +229,11 @@ impl<'a> Api<'a> {
 }
 
 /// Which sessions to list.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     Mine,
     Namespace,
+    AwaitingMe,
 }
 
 impl Scope {
@@ -240,6 +241,7 @@ impl Scope {
         match self {
             Self::Mine => "mine",
             Self::Namespace => "namespace",
+            Self::AwaitingMe => "awaiting-me",
         }
     }
 }

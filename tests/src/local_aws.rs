@@ -102,7 +102,13 @@ impl LocalAws {
     /// Registers a caller for all tiers, with `sorry` itself, and gives them a shell.
     #[track_caller]
     pub fn register(&self, user_name: &str) -> Person {
-        let keys = serde_json::from_value(self.add_caller(user_name, &[])).expect("the answer has a key");
+        self.register_with(user_name, &[])
+    }
+
+    /// As [`Self::register`], with more words of `sorry admin callers add`.
+    #[track_caller]
+    pub fn register_with(&self, user_name: &str, flags: &[&str]) -> Person {
+        let keys = serde_json::from_value(self.add_caller(user_name, flags)).expect("the answer has a key");
         Person::new(self, user_name, &keys)
     }
 

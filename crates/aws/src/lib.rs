@@ -3,16 +3,19 @@
 //! Not for: decisions. An adapter says what happened, by [`PortError`](sorry_session::ports::PortError) or by the port's own answer.
 
 mod alerts;
+mod belongings;
 mod clock;
 mod errors;
 mod events;
 pub mod function;
 mod item;
+mod listing;
 mod principals;
 mod registry;
 mod sessions;
 pub mod settings;
 mod tiers;
+mod tokens;
 mod workflow;
 
 pub use alerts::SnsAlerts;
@@ -21,6 +24,7 @@ pub use events::EventBridgeBus;
 pub use principals::IamPrincipals;
 pub use registry::DynamoRegistry;
 pub use sessions::DynamoSessions;
+pub use tokens::StsTokens;
 pub use workflow::StepFunctionsWorkflow;
 
 /// Random bytes from the operating system.

@@ -124,11 +124,13 @@ pub async fn issue<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clo
             Ok(credentials)
         }
         Err(error) => {
-            // If even that cannot be written, the next one waits until this one is surely over.
-            if let Ok(change) = issuing.not_issued(settled, by, now) {
-                let _ = outbox::commit(ports, change).await;
+            let change = issuing.not_issued(settled, by, now).map_err(StepError::from)?;
+            match outbox::commit(ports, change).await {
+                // That it ended meanwhile says more than what its end made of AWS's answer.
+                Ok(None) => Err(moved_on(session).into()),
+                // If it cannot be written, the next one waits until this one is surely over.
+                Ok(Some(_)) | Err(_) => Err(error),
             }
-            Err(error)
         }
     }
 }

@@ -6,7 +6,7 @@ use jiff::{Timestamp, ToSpan};
 use serde_json::Value;
 use sorry_policy::{RoleName, SessionId};
 use sorry_session::{
-    ports::{PortError, Presence, PrincipalProvisioner, PrincipalCreated, PrincipalDeleted, PrincipalSeen},
+    ports::{PortError, Presence, PrincipalCreated, PrincipalDeleted, PrincipalProvisioner, PrincipalSeen},
     provision::{RolePlan, SESSION_PATH, SESSION_TAG},
     session::CreatedPrincipal,
 };

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use lambda_http::{Error, Request, service_fn};
-use sorry_api::{Api, http};
+use sorry_api::Api;
 use sorry_aws::{
     DynamoRegistry, DynamoSessions, EventBridgeBus, SnsAlerts, StepFunctionsWorkflow, SystemClock, function,
     settings,
 };
+use sorry_gateway::http;
 use sorry_session::{Administrators, decision::Rules, ports::Ports};
 use tracing::Instrument;
 

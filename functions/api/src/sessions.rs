@@ -7,7 +7,8 @@ use sorry_session::{
     clean_up::revoke,
     decision::{Decision, NewSession, SessionRequest, Terms, decide, registered, unregistered},
     events::ChangedBy,
-    ports::{Alerts, Clock, Created, EventBus, Registry, SessionScope, SessionStore, Workflow},
+    outbox,
+    ports::{Alerts, Clock, Created, EventBus, Registry, SessionPage, SessionScope, SessionStore, Workflow},
     preview::preview,
     tiers::in_force,
 };
@@ -31,6 +32,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             duration_seconds: asked.duration_seconds,
             reason: asked.reason,
             project: asked.project,
+            grant: asked.grant,
         };
         let tiers = in_force(&self.registry).await?;
         let terms = match decide(&wanted, actor, &tiers, &self.rules) {
@@ -44,6 +46,10 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         let NewSession { session, audit, key } =
             terms.session(session_id, external_id, self.ports.clock.now());
         let session = match self.ports.store.create(&session, &audit, &key).await? {
+            // Approvers are told at once; what fails here the sweep makes up for.
+            Created::New if session.state == State::PendingApproval => {
+                outbox::flush(&self.ports, &session).await.unwrap_or(session)
+            }
             Created::New => session,
             Created::Before(id) => self.load(&id).await?,
             Created::CallerGone => return Err(unregistered(actor).into()),
@@ -98,9 +104,10 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             return Err(unusable(unknown, "`scope`, `status`, `project` and `cursor` are known").into());
         }
         let scope = match query("scope") {
-            None | Some("mine") => SessionScope::Person(entry.person.to_string()),
-            Some("namespace") => SessionScope::Namespace(entry.namespace.to_string()),
-            Some(_) => return Err(unusable("scope", "`mine` or `namespace`").into()),
+            None | Some("mine") => Some(SessionScope::Person(entry.person.to_string())),
+            Some("namespace") => Some(SessionScope::Namespace(entry.namespace.to_string())),
+            Some("awaiting-me") => None,
+            Some(_) => return Err(unusable("scope", "`mine`, `namespace` or `awaiting-me`").into()),
         };
         let status = match query("status") {
             None => None,
@@ -111,7 +118,10 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             }
         };
         let cursor = query("cursor").map(str::parse).transpose()?;
-        let page = self.ports.store.list(&scope, cursor.as_ref()).await?;
+        let page = match scope {
+            Some(scope) => self.ports.store.list(&scope, cursor.as_ref()).await?,
+            None => SessionPage { sessions: self.awaiting(actor).await?, cursor: None },
+        };
         let sessions = page
             .sessions
             .iter()
@@ -159,7 +169,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
     }
 
     /// A session that the actor may see. One that may not be seen is answered like one that does not exist.
-    async fn visible(&self, id: &str, actor: &Actor) -> Result<Session, ApiError> {
+    pub(crate) async fn visible(&self, id: &str, actor: &Actor) -> Result<Session, ApiError> {
         let session = self.load(&id.parse()?).await?;
         if actor.may(Operation::View, &session) { Ok(session) } else { Err(unknown_session(id).into()) }
     }

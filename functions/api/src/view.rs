@@ -1,13 +1,20 @@
 //! From the domain's rows to what a caller is shown of them.
 
-use sorry_policy::{Tier, TierName, TierSet, TierSetDigest};
+use sorry_policy::{Grant, Tier, TierName, TierSet, TierSetDigest};
 use sorry_session::{
-    Actor, CallerEntry, Session, State, caller::Operation, decision::Rules, hold::SweepMemory,
-    preview::Preview, provision::max_session_seconds, session::End, tiers::PublishedTiers,
+    Actor, CallerEntry, Session, State,
+    approval::{Approval, CastVote, Review},
+    caller::Operation,
+    decision::Rules,
+    hold::SweepMemory,
+    preview::Preview,
+    provision::max_session_seconds,
+    session::End,
+    tiers::PublishedTiers,
 };
 use sorry_wire::{
-    Access, CallerView, DryRun, EndView, HoldView, PlannedRole, SessionView, SweepView, TierSetView,
-    TierView, Verdict,
+    Access, ApprovalView, CallerView, ClosedReviewView, DryRun, EndView, HoldView, PlannedRole, ReviewView,
+    SessionView, SweepView, TierSetView, TierView, Verdict, VoteView,
 };
 
 /// A session, with how to use it for the one who can.
@@ -25,12 +32,14 @@ pub(crate) fn session(session: &Session, actor: &Actor) -> SessionView {
         caller: session.caller.arn.clone(),
         mfa: session.mfa,
         requested_at: session.requested_at,
+        approval: session.approval.as_ref().map(approval),
+        review: session.review.as_ref().map(review),
         activated_at: session.activated_at,
         expires_at: session.expires_at,
         end: session.end.clone().map(end),
         ended_at: session.ended_at,
         role_name: session.role_name.clone(),
-        access: session.role.as_ref().filter(|_| usable).map(|role| Access {
+        access: session.role.as_ref().filter(|_| usable && session.grant == Grant::Role).map(|role| Access {
             role_arn: role.arn.clone(),
             external_id: session.external_id.clone(),
             source_identity: session.session_id.clone(),
@@ -38,6 +47,32 @@ pub(crate) fn session(session: &Session, actor: &Actor) -> SessionView {
             maximum_seconds: max_session_seconds(session).unsigned_abs(),
         }),
     }
+}
+
+fn approval(approval: &Approval) -> ApprovalView {
+    let vote = |cast: &CastVote| VoteView {
+        decision: cast.vote,
+        person: cast.person.clone(),
+        by: cast.by.arn.clone(),
+        at: cast.at,
+        comment: cast.comment.clone(),
+    };
+    ApprovalView {
+        needed: approval.needed,
+        approvers: approval.approvers.clone(),
+        lapses_at: approval.lapses_at,
+        votes: approval.votes.iter().map(vote).collect(),
+    }
+}
+
+fn review(review: &Review) -> ReviewView {
+    let closed = review.closed.as_ref().map(|closed| ClosedReviewView {
+        person: closed.person.clone(),
+        by: closed.by.clone(),
+        at: closed.at,
+        comment: closed.comment.clone(),
+    });
+    ReviewView { opened_at: review.opened_at, closed }
 }
 
 /// What a request would come to.
@@ -83,12 +118,15 @@ pub(crate) fn tier(name: &TierName, tier: &Tier, actor: &Actor, rules: &Rules) -
         name: name.clone(),
         description: tier.description.clone(),
         grant: tier.grant,
+        other_grants: tier.grants().skip(1).collect(),
         maximum_hours: tier.maximum_hours,
         your_hours: hours.map(|hours| hours.min(tier.maximum_hours)),
         enabled: rules.enabled_tiers.contains(name),
         mfa: tier.mfa && rules.mfa_required,
         reason_required: tier.reason_required,
         alert: tier.alert,
+        approvals: tier.approvals.as_ref().map_or(0, |approvals| approvals.count),
+        review: tier.review,
         alert_subscribers: None,
         rendered: None,
     }

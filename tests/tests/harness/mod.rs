@@ -108,25 +108,23 @@ impl Service {
         query: &[(&str, &str)],
         body: &Value,
     ) -> Option<Response> {
-        let name = resource.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(name, _)| name);
-        let request = Request {
-            identity: who.clone(),
-            method: method.to_owned(),
-            resource: resource.to_owned(),
-            path: name.map_or_else(
-                || resource.to_owned(),
-                |name| resource.replace(&format!("{{{name}}}"), parameter),
-            ),
-            path_parameters: name.map(|name| (name.to_owned(), parameter.to_owned())).into_iter().collect(),
-            query: query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-            body: body.to_string(),
-            request_id: "request".to_owned(),
-        };
         self.world.recover();
-        let response = block_on(self.api.answer(&request));
+        let response = block_on(self.api.answer(&request(who, method, resource, parameter, query, body)));
         let died = self.world.death().is_some();
         self.world.recover();
         (!died).then_some(response)
+    }
+
+    /// The answer to a request, for tests that run it beside others.
+    pub(crate) async fn answer(
+        &self,
+        who: &Identity,
+        method: &str,
+        resource: &str,
+        parameter: &str,
+        body: &Value,
+    ) -> Response {
+        self.api.answer(&request(who, method, resource, parameter, &[], body)).await
     }
 
     /// Asks for a session of an hour.
@@ -194,6 +192,29 @@ impl Service {
         let ports = self.world.ports();
         let expires_at = provision(&ports, &input.session_id, &self.world, &self.api.place).await?;
         Ok(sorry_provision::Output { expires_at: expires_at.to_string() })
+    }
+}
+
+/// A request as the gateway passes it on.
+fn request(
+    who: &Identity,
+    method: &str,
+    resource: &str,
+    parameter: &str,
+    query: &[(&str, &str)],
+    body: &Value,
+) -> Request {
+    let name = resource.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(name, _)| name);
+    Request {
+        identity: who.clone(),
+        method: method.to_owned(),
+        resource: resource.to_owned(),
+        path: name
+            .map_or_else(|| resource.to_owned(), |name| resource.replace(&format!("{{{name}}}"), parameter)),
+        path_parameters: name.map(|name| (name.to_owned(), parameter.to_owned())).into_iter().collect(),
+        query: query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        body: body.to_string(),
+        request_id: "request".to_owned(),
     }
 }
 
@@ -356,7 +377,7 @@ impl Bench {
                     assert!(now < row.expires_at, "{label}: ACTIVE past its end");
                     assert!(world.usable(id, now), "{label}: ACTIVE, and not usable");
                 }
-                State::Revoked | State::Expired | State::Failed => {}
+                State::Revoked | State::Expired | State::Denied | State::Failed => {}
                 state => panic!("{label}: still {state} ({:?})", row.end),
             }
             assert!(!world.access(id, row.expires_at), "{label}: access past the end");
