@@ -54,7 +54,7 @@ pub async fn clean_up<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: 
         } else {
             let now = ports.clock.now();
             let Some((cause, failure)) = due_end(&session, failure.as_ref(), now) else {
-                return Ok(CleanUp::NotDue(session.due_at().unwrap_or(session.expires_at)));
+                return Ok(CleanUp::NotDue(goes_on_until(&session)));
             };
             match outbox::commit(ports, session.ending(cause, failure, by, now)?).await? {
                 // It still waited for an approval: nothing was made.
@@ -73,6 +73,14 @@ pub async fn clean_up<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: 
         }
     }
     Err(StepError::new(ErrorCode::Unavailable, format!("session `{id}` keeps changing")))
+}
+
+/// When a session that is not due is looked at again. Never in the past, as what else of it is due may be: the workflow waits for it.
+fn goes_on_until(session: &Session) -> Timestamp {
+    match (session.state, &session.approval) {
+        (State::PendingApproval, Some(approval)) => approval.lapses_at,
+        _ => session.expires_at,
+    }
 }
 
 /// How a session whose end is not decided yet has to end at `now`, if it has to. `failure` is what was caught on the way.
