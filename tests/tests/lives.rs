@@ -14,13 +14,13 @@ mod harness;
 
 use std::{collections::BTreeMap, fmt};
 
-use harness::{Bench, GRACE};
+use harness::{Bench, GRACE, sue};
 use proptest::{
     prelude::*,
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use serde_json::Value;
-use sorry_policy::SessionId;
+use sorry_policy::{Grant, SessionId};
 use sorry_session::State;
 use sorry_testkit::{Fault, Role};
 
@@ -33,6 +33,10 @@ enum Event {
     /// The same request once more.
     Repeat,
     Revoke {
+        which: usize,
+    },
+    /// Asks for credentials that the service hands out.
+    Issue {
         which: usize,
     },
     Sweep,
@@ -49,7 +53,7 @@ enum Event {
     LoseWorkflow {
         which: usize,
     },
-    /// A person deletes the role of a session.
+    /// A person deletes the role or user of a session.
     DeleteRole {
         which: usize,
     },
@@ -58,12 +62,13 @@ enum Event {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let tier = prop::sample::select(vec!["developer", "read-only", "break-glass"]);
+    let tier = prop::sample::select(vec!["developer", "read-only", "read-only+user", "break-glass"]);
     let fault = prop::sample::select(Fault::ALL.to_vec());
     prop_oneof![
         4 => tier.prop_map(|tier| Event::Request { tier }),
         1 => Just(Event::Repeat),
         3 => (0..4_usize).prop_map(|which| Event::Revoke { which }),
+        3 => (0..4_usize).prop_map(|which| Event::Issue { which }),
         3 => Just(Event::Sweep),
         3 => (0..40_i64).prop_map(|seconds| Event::Wait { seconds }),
         2 => (40..400_i64).prop_map(|seconds| Event::Wait { seconds }),
@@ -125,6 +130,13 @@ impl Life {
                     *self.promised.entry(id).or_default() |= revoking;
                 }
             }
+            Event::Issue { which } => {
+                let Some(id) = self.which(*which) else { return };
+                let promised = self.promised.get(&id).copied().unwrap_or_default();
+                let answer = self.bench.service.issue(&sue(), &id);
+                let lent = answer.is_some_and(|answer| answer.status == 200);
+                assert!(!(lent && promised), "credentials of a session that is revoked");
+            }
             Event::Sweep => drop(self.bench.service.sweep()),
             Event::Wait { seconds } => self.bench.run_for(*seconds),
             Event::Fault { ahead, fault, lasting } => {
@@ -156,7 +168,12 @@ impl Life {
             Event::DeleteRole { .. } if world.has_late_writes() => {}
             Event::DeleteRole { which } => {
                 if let Some(row) = self.which(*which).and_then(|id| world.row(&id)) {
-                    world.remove_role(row.role_name.as_str());
+                    match row.grant {
+                        Grant::User => world.remove_user(row.role_name.as_str()),
+                        Grant::Role => world.remove_role(row.role_name.as_str()),
+                        // Nobody deletes what stands: it is the deployment's.
+                        Grant::Standing => {}
+                    }
                 }
             }
             Event::MakeRole => {

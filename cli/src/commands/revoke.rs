@@ -1,6 +1,6 @@
 //! `sorry revoke`: says "revoked" when nothing of the session is left, and not before.
 
-use sorry_wire::{SessionId, SessionView, State};
+use sorry_wire::{Grant, SessionId, SessionView, State};
 
 use crate::{
     api::{Api, Scope},
@@ -72,9 +72,14 @@ fn said(app: &App, session: &SessionView) -> Result<()> {
     let id = &session.session_id;
     app.ui.data(&format!("{id}  {}", session.state))?;
     match session.state {
-        State::Revoked => app
-            .ui
-            .say(&format!("revoked `{id}`: its role is gone, and credentials already issued are refused")),
+        State::Revoked => {
+            let how = match session.grant {
+                Grant::Role => "its role is gone",
+                Grant::User => "its user is gone",
+                Grant::Standing => "the standing role is closed to it",
+            };
+            app.ui.say(&format!("revoked `{id}`: {how}, and credentials already issued are refused"));
+        }
         state => app.ui.say(&format!("`{id}` had ended before: {state}")),
     }
     Ok(())

@@ -30,6 +30,7 @@ from . import (
     subscriptions,
     tags_on_creation,
     trust_principals,
+    user_belongings,
 )
 
 # In reading order. `authorization` comes first: others take part in decisions through it.
@@ -51,6 +52,7 @@ PATCHES = (
     iam_names,
     iam_lists,
     own_user,
+    user_belongings,
     cloudformation_iam,
     api_gateway,
     subscriptions,
