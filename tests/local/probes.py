@@ -869,6 +869,19 @@ def a_user_is_deleted_bare_and_not_before(aws: LocalAws) -> None:
     assert not allowed(aws.iam.list_service_specific_credentials, UserName=user)["ServiceSpecificCredentials"]
 
 
+@probe
+def session_tags_need_a_permission_of_their_own(aws: LocalAws) -> None:
+    """AssumeRole with tags needs sts:TagSession in the caller's own policy, besides the role's trust policy."""
+    tags = [{"Key": "sorry:session", "Value": "x"}]
+    for actions in (["sts:AssumeRole"], ["sts:AssumeRole", "sts:TagSession"]):
+        caller = aws.user(allow(*actions))
+        role = aws.role(trust(caller.arn, "sts:AssumeRole", "sts:TagSession"), allow("sqs:ListQueues"))
+        if len(actions) == 1:
+            refused("AccessDenied", caller.assume, role_arn=role, Tags=tags)
+        else:
+            allowed(caller.assume, role_arn=role, Tags=tags)
+
+
 @fact
 def functions_have_their_role_only(aws: LocalAws) -> None:
     """What a function calls is decided on its role's policies."""

@@ -327,14 +327,14 @@ fn pairs() -> Vec<Pair> {
     let hold = HoldView {
         since: at(),
         because: "6 of 7 principals have no session".into(),
-        roles: vec![full_session().role_name],
+        roles: vec![full_session().role_name.into()],
         count: 6,
         digest: "0123456789abcdef".into(),
     };
     let sweep = SweepView {
         hold: Some(hold.clone()),
         confirmed_at: Some(at()),
-        confirmed: vec![full_session().role_name],
+        confirmed: vec![full_session().role_name.into()],
     };
     let confirm = ConfirmSweep { digest: hold.digest.clone() };
     let error = ErrorBody {
