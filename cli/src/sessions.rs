@@ -141,7 +141,7 @@ async fn until_decided(app: &App, api: &Api<'_>, session: SessionView) -> Result
     // The service's word on the lapse comes with its next look.
     let patience = Duration::from_secs(remaining).saturating_add(PATIENCE);
     let waited = wait(app, api, patience, session, |session| {
-        (session.state == State::PendingApproval).then(|| awaited(session))
+        (session.state == State::PendingApproval).then(|| format!("waiting: {}", awaited(session)))
     });
     Ok(waited.await?.unwrap_or_else(|session| session))
 }
@@ -149,10 +149,10 @@ async fn until_decided(app: &App, api: &Api<'_>, session: SessionView) -> Result
 /// What a session in PENDING_APPROVAL waits for.
 pub(crate) fn awaited(session: &SessionView) -> String {
     let id = &session.session_id;
-    let Some(approval) = &session.approval else { return format!("waiting: `{id}` needs an approval") };
+    let Some(approval) = &session.approval else { return format!("`{id}` needs an approval") };
     let given = approval.votes.iter().filter(|vote| vote.decision == Vote::Approve).count();
     format!(
-        "waiting: `{id}` has {given} of {} approvals, until {}; others give them with `sorry approve {id}`",
+        "`{id}` has {given} of {} approvals, until {}; others give them with `sorry approve {id}`",
         approval.needed,
         shown(approval.lapses_at)
     )
@@ -161,6 +161,9 @@ pub(crate) fn awaited(session: &SessionView) -> String {
 /// Why a session that was meant to become or be ACTIVE is not.
 pub(crate) fn not_active(session: &SessionView) -> CliError {
     let (id, state) = (&session.session_id, session.state);
+    if state == State::PendingApproval {
+        return CliError::failed(format!("session `{id}` is not approved yet")).hint(awaited(session));
+    }
     let failure = session.end.as_ref().and_then(|end| end.failure.as_ref());
     match (failure, &session.end) {
         (Some(failure), _) => CliError::failed(format!("session `{id}` failed: {}", failure.message))

@@ -112,10 +112,27 @@ impl LocalAws {
         Person::new(self, user_name, &keys)
     }
 
+    /// Somebody who approves and reviews what others ask for.
+    #[track_caller]
+    pub fn register_approver(&self, user_name: &str) -> Person {
+        self.register_with(user_name, &["--role", "caller", "--role", "approver"])
+    }
+
     /// As [`Self::register`], with a device for MFA codes.
     #[track_caller]
     pub fn register_with_mfa(&self, user_name: &str) -> Person {
-        let answer = self.add_caller(user_name, &["--mfa"]);
+        self.add_with_mfa(user_name, &["--mfa"])
+    }
+
+    /// As [`Self::register_approver`], with a device for MFA codes.
+    #[track_caller]
+    pub fn register_approver_with_mfa(&self, user_name: &str) -> Person {
+        self.add_with_mfa(user_name, &["--mfa", "--role", "caller", "--role", "approver"])
+    }
+
+    #[track_caller]
+    fn add_with_mfa(&self, user_name: &str, flags: &[&str]) -> Person {
+        let answer = self.add_caller(user_name, flags);
         let seed = answer["mfa_device"]["secret"].as_str().expect("the answer has a seed").to_owned();
         let keys = serde_json::from_value(answer).expect("the answer has a key");
         Person::new(self, user_name, &keys).with_mfa(&seed)

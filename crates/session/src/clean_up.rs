@@ -51,7 +51,7 @@ pub async fn clean_up<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: 
         } else {
             let now = ports.clock.now();
             let Some((cause, failure)) = due_end(&session, failure.as_ref(), now) else {
-                return Ok(CleanUp::NotDue(session.due_at().unwrap_or(session.expires_at)));
+                return Ok(CleanUp::NotDue(session.expires_at));
             };
             match outbox::commit(ports, session.ending(cause, failure, by, now)?).await? {
                 // It still waited for an approval: nothing was made.

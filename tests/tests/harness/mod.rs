@@ -311,6 +311,28 @@ impl Bench {
         Self { world, service, workflows }
     }
 
+    /// Registers somebody whose word counts.
+    pub(crate) fn approver(&self, person: &str) -> Identity {
+        let identity = Identity {
+            unique_id: format!("AIDA{}", person.to_uppercase()),
+            arn: format!("arn:aws:iam::123456789012:user/sorry/caller/{person}-mgr"),
+            ..sue()
+        };
+        self.world.plant_caller(CallerEntry {
+            unique_id: identity.unique_id.clone(),
+            account: identity.account.clone(),
+            arn: identity.arn.clone(),
+            person: person.parse().unwrap(),
+            namespace: person.parse().unwrap(),
+            tiers: [].into(),
+            projects: [].into(),
+            roles: [CallerRole::Approver].into(),
+            registered_at: self.world.now(),
+            registered_by: administrator().arn,
+        });
+        identity
+    }
+
     /// The only session there is, if there is one.
     pub(crate) fn session(&self) -> Option<Session> {
         let rows = self.world.rows();
@@ -323,6 +345,11 @@ impl Bench {
         let response = self.service.request(tier, client_request_id).unwrap();
         assert_eq!(response.status, 202, "{}", response.body);
         let id: SessionId = serde_json::from_value(response.body["session_id"].clone()).unwrap();
+        if self.world.row(&id).unwrap().state == State::PendingApproval {
+            let ann = self.approver("ann");
+            let word = json!({"decision": "approve"});
+            self.service.send(&ann, "POST", "/sessions/{id}/decision", id.as_str(), &word).unwrap();
+        }
         self.run_for(0);
         assert_eq!(self.world.row(&id).unwrap().state, State::Active);
         assert!(self.world.usable(&id, self.world.now()));
