@@ -234,6 +234,7 @@ pub(crate) enum Scope {
     Mine,
     Namespace,
     AwaitingMe,
+    Everybody,
 }
 
 impl Scope {
@@ -242,6 +243,7 @@ impl Scope {
             Self::Mine => "mine",
             Self::Namespace => "namespace",
             Self::AwaitingMe => "awaiting-me",
+            Self::Everybody => "everybody",
         }
     }
 }

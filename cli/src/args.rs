@@ -328,6 +328,7 @@ Examples:
   sorry list
   sorry list --status active
   sorry list --awaiting-me
+  sorry list --everybody --status clean-up-failed
   sorry list --namespace --output json")]
 pub(crate) struct List {
     /// Everybody's sessions in your namespace, not yours alone
@@ -336,6 +337,9 @@ pub(crate) struct List {
     /// Other people's sessions whose approval or review waits for you
     #[arg(long, conflicts_with = "namespace")]
     pub(crate) awaiting_me: bool,
+    /// Everybody's sessions that are not over, if you oversee them
+    #[arg(long, conflicts_with_all = ["namespace", "awaiting_me"])]
+    pub(crate) everybody: bool,
     /// Only those in this state, or `live`
     #[arg(long, value_name = "STATE")]
     pub(crate) status: Option<StateFilter>,

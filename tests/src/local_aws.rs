@@ -115,7 +115,7 @@ impl LocalAws {
     /// Somebody who approves and reviews what others ask for.
     #[track_caller]
     pub fn register_approver(&self, user_name: &str) -> Person {
-        self.register_with(user_name, &["--role", "caller", "--role", "approver"])
+        self.register_with(user_name, &["--role", "approver"])
     }
 
     /// As [`Self::register`], with a device for MFA codes.
@@ -127,7 +127,7 @@ impl LocalAws {
     /// As [`Self::register_approver`], with a device for MFA codes.
     #[track_caller]
     pub fn register_approver_with_mfa(&self, user_name: &str) -> Person {
-        self.add_with_mfa(user_name, &["--mfa", "--role", "caller", "--role", "approver"])
+        self.add_with_mfa(user_name, &["--mfa", "--role", "approver"])
     }
 
     #[track_caller]

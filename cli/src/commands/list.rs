@@ -15,9 +15,10 @@ use crate::{
 pub(crate) async fn run(app: &App, arguments: &List) -> Result<u8> {
     let aws = app.aws().await?;
     let api = aws.api(app)?;
-    let scope = match (arguments.namespace, arguments.awaiting_me) {
-        (true, _) => Scope::Namespace,
-        (_, true) => Scope::AwaitingMe,
+    let scope = match arguments {
+        List { namespace: true, .. } => Scope::Namespace,
+        List { awaiting_me: true, .. } => Scope::AwaitingMe,
+        List { everybody: true, .. } => Scope::Everybody,
         _ => Scope::Mine,
     };
     let of_others = scope != Scope::Mine;
@@ -33,6 +34,7 @@ pub(crate) async fn run(app: &App, arguments: &List) -> Result<u8> {
     if sessions.is_empty() {
         app.ui.say(match scope {
             Scope::AwaitingMe => "nothing waits for your approval or review",
+            Scope::Everybody => "nobody has a session",
             _ => "no sessions; `sorry request --tier developer --hours 8` asks for one",
         });
         return Ok(0);
