@@ -124,7 +124,7 @@ pub fn awaits(actor: &Actor, session: &Session, now: Timestamp) -> bool {
         && session.approval.as_ref().is_some_and(|approval| {
             now < approval.lapses_at && approval.votes.iter().all(|cast| Some(&cast.person) != person)
         });
-    let unreviewed = session.review.as_ref().is_some_and(|review| review.closed.is_none());
+    let unreviewed = session.open_or_closed_review().is_some_and(|review| review.closed.is_none());
     (undecided && is_approver(actor, session)) || (unreviewed && may_review(actor, session).is_ok())
 }
 
@@ -232,11 +232,11 @@ pub fn review(session: &Session, comment: &str, actor: &Actor, now: Timestamp) -
     let person = may_review(actor, session)?;
     let comment = cleaned_text(comment)?;
     let id = &session.session_id;
-    match &session.review {
+    match session.open_or_closed_review() {
         None => Err(Refusal::new(
             ErrorCode::NotAwaiting,
             format!("session `{id}` has no review"),
-            "tiers with `review` open one when a session begins",
+            "tiers with `review` open one when a session becomes usable",
         )),
         Some(Review { closed: Some(closed), .. }) if closed.person == person && closed.comment == comment => {
             Ok(Outcome::Before)
@@ -367,7 +367,9 @@ mod tests {
 
     #[test]
     fn a_review_is_closed_once_by_somebody_else_with_words() {
-        let open = Session { review: Some(Review { opened_at: at(0), closed: None }), ..requested() };
+        let activated_at = Some(at(0));
+        let open =
+            Session { review: Some(Review { opened_at: at(0), closed: None }), activated_at, ..requested() };
         let said = "looked at CloudTrail, all in order";
         let closed = |who: &Actor, session: &Session, words: &str| review(session, words, who, at(9));
         let code = |result: Result<Outcome, Refusal>| result.map(|_| ()).unwrap_err().code;

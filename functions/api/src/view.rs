@@ -33,7 +33,7 @@ pub(crate) fn session(session: &Session, actor: &Actor) -> SessionView {
         mfa: session.mfa,
         requested_at: session.requested_at,
         approval: session.approval.as_ref().map(approval),
-        review: session.review.as_ref().map(review),
+        review: session.open_or_closed_review().map(review),
         activated_at: session.activated_at,
         expires_at: session.expires_at,
         end: session.end.clone().map(end),
