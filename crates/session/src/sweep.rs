@@ -14,7 +14,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sorry_policy::{RoleName, SessionId};
+use sorry_policy::{RoleName, SessionId, TierName};
 
 use crate::{
     ErrorCode, Failure, Session, State, StepError,
@@ -51,8 +51,39 @@ pub struct SweepReport {
     pub held_because: Option<String>,
     /// What did not succeed; the next sweep tries again.
     pub failed: Vec<String>,
+    /// Clean-ups that were given up now.
+    #[serde(default)]
+    pub given_up: usize,
     /// Whether the time was not enough for everything.
     pub unfinished: bool,
+    /// What there was when it began.
+    #[serde(default)]
+    pub seen: Seen,
+}
+
+/// What a sweep saw when it began; lists lag by seconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Sessions that are ACTIVE, by tier.
+    pub live: BTreeMap<TierName, usize>,
+    /// Sessions that are CLEAN_UP_FAILED.
+    pub clean_up_failed: usize,
+    /// Principals under `/sorry/session/`.
+    pub principals: usize,
+}
+
+impl Seen {
+    fn of(sessions: &[Session], principals: usize) -> Self {
+        let mut seen = Self { principals, ..Self::default() };
+        for session in sessions {
+            match session.state {
+                State::Active => *seen.live.entry(session.tier.clone()).or_default() += 1,
+                State::CleanUpFailed => seen.clean_up_failed += 1,
+                _ => {}
+            }
+        }
+        seen
+    }
 }
 
 /// Runs one sweep. One item that fails never stops the rest.
@@ -72,6 +103,7 @@ pub async fn sweep<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clo
     // Roles before rows: a role is made after its row, so one that is listed here has a row that is found below.
     let roles = ports.principals.session_roles().await;
     let sessions = ports.store.unfinished().await?;
+    run.report.seen = Seen::of(&sessions, roles.as_ref().map_or(0, Vec::len));
     run.due(&sessions).await;
     run.without_caller(&sessions, registry).await;
     let roles = roles?;
@@ -134,6 +166,7 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
                 Err(error) if error.code.may_pass() => return Err(error),
                 Err(error) => {
                     clean_up::give_up(self.ports, id, error.clone().into(), &self.by).await?;
+                    self.report.given_up += usize::from(session.state != State::CleanUpFailed);
                     return Err(error);
                 }
             }

@@ -6,7 +6,7 @@ use lambda_http::{Error, Request, service_fn};
 use sorry_api::{Api, http};
 use sorry_aws::{
     DynamoRegistry, DynamoSessions, EventBridgeBus, SnsAlerts, StepFunctionsWorkflow, SystemClock, function,
-    settings,
+    metrics, settings,
 };
 use sorry_session::{Administrators, decision::Rules, ports::Ports};
 use tracing::Instrument;
@@ -45,6 +45,7 @@ async fn main() -> Result<(), Error> {
                 Ok(request) => api.answer(&request).await,
                 Err(refusal) => http::unreadable(refusal, &http::request_id(&event)),
             };
+            metrics::emit(&metrics::answered(response.status, response.body["code"].as_str()));
             http::response(&response).map_err(Error::from)
         }
         .instrument(span)

@@ -1,7 +1,9 @@
 //! The scheduled reconciler, wired to AWS. The step itself is [`sorry_session::sweep`].
 
+use std::time::Instant;
+
 use sorry_aws::{
-    DynamoRegistry, DynamoSessions, EventBridgeBus, IamPrincipals, SystemClock, function, settings,
+    DynamoRegistry, DynamoSessions, EventBridgeBus, IamPrincipals, SystemClock, function, metrics, settings,
 };
 use sorry_session::{ports::Ports, sweep::sweep};
 
@@ -17,6 +19,13 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         events: EventBridgeBus::new(&sdk, settings::required(settings::EVENT_BUS)?),
         clock: SystemClock,
     };
+    let role_quota = settings::parsed(settings::ROLE_QUOTA)?;
     // The schedule sends nothing that matters.
-    function::serve(async |_: serde_json::Value| sweep(&ports, &registry).await).await
+    function::serve(async |_: serde_json::Value| {
+        let begun = Instant::now();
+        let report = sweep(&ports, &registry).await?;
+        metrics::emit(&metrics::swept(&report, begun.elapsed().as_secs_f64() * 1000.0, role_quota));
+        Ok(report)
+    })
+    .await
 }

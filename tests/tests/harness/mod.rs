@@ -192,8 +192,8 @@ impl Service {
 
     async fn provision(&self, input: sorry_provision::Input) -> Result<sorry_provision::Output, StepError> {
         let ports = self.world.ports();
-        let expires_at = provision(&ports, &input.session_id, &self.world, &self.api.place).await?;
-        Ok(sorry_provision::Output { expires_at: expires_at.to_string() })
+        let granted = provision(&ports, &input.session_id, &self.world, &self.api.place).await?;
+        Ok(sorry_provision::Output { expires_at: granted.expires_at.to_string() })
     }
 }
 
