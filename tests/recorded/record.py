@@ -36,7 +36,15 @@ class Deployment:
     def __init__(self, folder: Path, binaries: Path) -> None:
         self.instance = local_aws.Instance(folder)
         self.sorry_path = binaries / "sorry"
-        command = [sys.executable, str(PROJECT / "tests/local/local_aws.py"), "up", "--state", str(folder), "--binaries", str(binaries)]
+        command = [
+            sys.executable,
+            str(PROJECT / "tests/local/local_aws.py"),
+            "up",
+            "--state",
+            str(folder),
+            "--binaries",
+            str(binaries),
+        ]
         subprocess.run([*command, "--watch-parent", str(os.getpid()), "--set", "RequireMfa=false"], check=True)
         self.outputs = self.instance.outputs()
         self.home = folder / "home"
@@ -68,7 +76,9 @@ class Deployment:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not ask():
             if time.monotonic() > deadline:
-                raise SystemExit(f"{what}: not within {PATIENCE_SECONDS} s; the rows: {[row['state']['S'] for row in self.rows().values()]}")
+                raise SystemExit(
+                    f"{what}: not within {PATIENCE_SECONDS} s; the rows: {[row['state']['S'] for row in self.rows().values()]}"
+                )
             time.sleep(0.2)
 
     def has_state(self, state: str) -> bool:

@@ -10,7 +10,9 @@
 use std::{collections::BTreeMap, io::Write};
 
 use serde_json::{Map, Value, json};
-use sorry_session::{ErrorCode, sweep::SweepReport};
+use sorry_session::{ErrorCode,
+    sweep::{Seen, SweepReport},
+};
 
 /// What all metrics stand under.
 pub const NAMESPACE: &str = "sorry";
@@ -164,7 +166,7 @@ pub fn answered(status: u16, refused: Option<&str>) -> Vec<Reading> {
 }
 
 /// What a sweep found and did. `role_quota` is the number of roles that sessions may have.
-pub fn swept(report: &SweepReport, milliseconds: f64, role_quota: u32) -> Vec<Reading> {
+pub fn swept(report: &SweepReport, seen: &Seen, milliseconds: f64, role_quota: u32) -> Vec<Reading> {
     let mut readings = vec![
         Reading::new(Metric::Sweeps, 1.0),
         Reading::new(Metric::SweepDuration, milliseconds),
@@ -175,15 +177,15 @@ pub fn swept(report: &SweepReport, milliseconds: f64, role_quota: u32) -> Vec<Re
         Reading::new(Metric::SweepHeld, count(report.held.len())),
         Reading::new(Metric::SweepHolds, count(usize::from(report.held_because.is_some()))),
         Reading::new(Metric::SweepFailed, count(report.failed.len())),
-        Reading::new(Metric::CleanUpFailed, count(report.seen.clean_up_failed)),
+        Reading::new(Metric::CleanUpFailed, count(seen.clean_up_failed)),
         Reading::new(Metric::CleanUpFailures, count(report.given_up)),
-        Reading::new(Metric::SessionPrincipals, count(report.seen.principals)),
+        Reading::new(Metric::SessionPrincipals, count(seen.principals)),
         Reading::new(
             Metric::RoleQuotaUsed,
-            100.0 * count(report.seen.principals) / f64::from(role_quota.max(1)),
+            100.0 * count(seen.principals) / f64::from(role_quota.max(1)),
         ),
     ];
-    let live = &report.seen.live;
+    let live = &seen.live;
     readings.extend(
         live.iter().map(|(tier, live)| Reading::of(Metric::LiveSessions, tier.as_str(), count(*live))),
     );
@@ -238,7 +240,6 @@ pub fn emit(readings: &[Reading]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sorry_session::sweep::Seen;
 
     fn names(document: &Value) -> Vec<&str> {
         let definitions = document["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
@@ -306,8 +307,8 @@ mod tests {
     fn a_sweep_is_one_document_and_one_for_each_tier() {
         let live = [("admin", 1), ("developer", 7)].map(|(tier, live)| (tier.parse().unwrap(), live));
         let seen = Seen { live: live.into(), principals: 40, clean_up_failed: 2 };
-        let report = SweepReport { found: 3, given_up: 1, seen, ..SweepReport::default() };
-        let documents = documents(&swept(&report, 12.5, 50), 1_767_225_600_000);
+        let report = SweepReport { found: 3, given_up: 1, ..SweepReport::default() };
+        let documents = documents(&swept(&report, &seen, 12.5, 50), 1_767_225_600_000);
         documents.iter().for_each(assert_is_embedded_metric_format);
         assert_eq!(documents.len(), 3);
         assert_eq!(documents[0]["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([["Service"]]));

@@ -56,13 +56,10 @@ pub struct SweepReport {
     pub given_up: usize,
     /// Whether the time was not enough for everything.
     pub unfinished: bool,
-    /// What there was when it began.
-    #[serde(default)]
-    pub seen: Seen,
 }
 
 /// What a sweep saw when it began; lists lag by seconds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// Sessions that are ACTIVE, by tier.
     pub live: BTreeMap<TierName, usize>,
@@ -94,6 +91,17 @@ pub async fn sweep<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clo
     ports: &Ports<S, P, E, C>,
     registry: &impl Registry,
 ) -> Result<SweepReport, StepError> {
+    sweep_measured(ports, registry).await.map(|(report, _)| report)
+}
+
+/// Runs one sweep, and tells what there was when it began.
+///
+/// # Errors
+/// As [`sweep`].
+pub async fn sweep_measured<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock>(
+    ports: &Ports<S, P, E, C>,
+    registry: &impl Registry,
+) -> Result<(SweepReport, Seen), StepError> {
     let mut run = Sweep {
         ports,
         by: ChangedBy::service("sweep"),
@@ -103,13 +111,13 @@ pub async fn sweep<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clo
     // Roles before rows: a role is made after its row, so one that is listed here has a row that is found below.
     let roles = ports.principals.session_roles().await;
     let sessions = ports.store.unfinished().await?;
-    run.report.seen = Seen::of(&sessions, roles.as_ref().map_or(0, Vec::len));
     run.due(&sessions).await;
     run.without_caller(&sessions, registry).await;
     let roles = roles?;
+    let seen = Seen::of(&sessions, roles.len());
     run.without_principal(&sessions, &roles).await;
     run.orphans(&sessions, roles, registry).await?;
-    Ok(run.report)
+    Ok((run.report, seen))
 }
 
 struct Sweep<'a, S, P, E, C> {

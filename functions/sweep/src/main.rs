@@ -5,7 +5,7 @@ use std::time::Instant;
 use sorry_aws::{
     DynamoRegistry, DynamoSessions, EventBridgeBus, IamPrincipals, SystemClock, function, metrics, settings,
 };
-use sorry_session::{ports::Ports, sweep::sweep};
+use sorry_session::{ports::Ports, sweep::sweep_measured};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
@@ -23,8 +23,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     // The schedule sends nothing that matters.
     function::serve(async |_: serde_json::Value| {
         let begun = Instant::now();
-        let report = sweep(&ports, &registry).await?;
-        metrics::emit(&metrics::swept(&report, begun.elapsed().as_secs_f64() * 1000.0, role_quota));
+        let (report, seen) = sweep_measured(&ports, &registry).await?;
+        metrics::emit(&metrics::swept(&report, &seen, begun.elapsed().as_secs_f64() * 1000.0, role_quota));
         Ok(report)
     })
     .await
