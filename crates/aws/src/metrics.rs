@@ -10,7 +10,8 @@
 use std::{collections::BTreeMap, io::Write};
 
 use serde_json::{Map, Value, json};
-use sorry_session::{ErrorCode,
+use sorry_session::{
+    ErrorCode,
     sweep::{Seen, SweepReport},
 };
 
@@ -180,10 +181,7 @@ pub fn swept(report: &SweepReport, seen: &Seen, milliseconds: f64, role_quota: u
         Reading::new(Metric::CleanUpFailed, count(seen.clean_up_failed)),
         Reading::new(Metric::CleanUpFailures, count(report.given_up)),
         Reading::new(Metric::SessionPrincipals, count(seen.principals)),
-        Reading::new(
-            Metric::RoleQuotaUsed,
-            100.0 * count(seen.principals) / f64::from(role_quota.max(1)),
-        ),
+        Reading::new(Metric::RoleQuotaUsed, 100.0 * count(seen.principals) / f64::from(role_quota.max(1))),
     ];
     let live = &seen.live;
     readings.extend(

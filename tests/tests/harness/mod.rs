@@ -21,7 +21,7 @@ use sorry_session::{
 use sorry_testkit::{Fault, FunctionError, Functions, Simulation, StateMachine, World, block_on};
 
 /// The workflow that is deployed.
-const DEFINITION: &str = include_str!("../../../infrastructure/session.asl.json");
+pub(crate) const DEFINITION: &str = include_str!("../../../infrastructure/session.asl.json");
 
 /// Longest that a workflow takes to grant or to give up, whatever fails.
 pub(crate) const LONGEST_WORKFLOW: i64 = 900;
