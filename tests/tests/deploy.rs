@@ -562,6 +562,13 @@ fn all_sessions_are_ended_first_and_that_nothing_is_left_is_shown() {
     }
 
     let (programs, administrator) = (programs(&aws, Cli::Two), aws.administrator());
+    // The local AWS has no such things, and no lists of them.
+    let unknown = ["list-ssh-public-keys", "list-signing-certificates", "list-service-specific-credentials"];
+    let real = sorry_tests::python().with_file_name("aws");
+    programs.add(
+        "aws",
+        &format!("case \"$2\" in {}) exit 0 ;; esac\nexec '{}' \"$@\"", unknown.join(" | "), real.display()),
+    );
     let output = programs.run("destroy.sh", &["--yes", "--sessions-only"], &at_once(&aws, &administrator));
     let told = said(&output);
     assert!(output.status.success(), "{told}\n{}", programs.calls());
@@ -592,6 +599,9 @@ fn all_sessions_are_ended_first_and_that_nothing_is_left_is_shown() {
     }
     assert!(!works(&aws, &third));
     assert!(aws.roles("/sorry/").is_empty());
+    for call in unknown {
+        assert!(programs.calls().contains(call), "not asked for: {call}");
+    }
 }
 
 /// A call that says that it was done and was not: what is left is seen, and the stack that could still end it stays.
