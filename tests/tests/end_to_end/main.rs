@@ -18,6 +18,7 @@ mod desk;
 mod gateway;
 mod main_job;
 mod mfa;
+mod operations;
 mod permissions;
 mod refusals;
 mod secrets;
