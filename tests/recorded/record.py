@@ -3,8 +3,9 @@ workflow was given.
 
     record.py --binaries target/debug --output tests/recorded/v1
 
-It deploys to a local AWS of its own, lends sessions with the `sorry` command, and makes some of them fail. Rows come from a stream
-of the table, so passing states are seen, too. To be run once for a version, before the next one is begun; README.md says when.
+It deploys to a local AWS of its own, lends sessions with the `sorry` command, and makes some of them fail. Rows come from a
+stream of the table, so passing states are seen, too. To be run once for a version, before the next one is begun:
+README.md says when.
 """
 
 import argparse

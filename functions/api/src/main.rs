@@ -45,7 +45,8 @@ async fn main() -> Result<(), Error> {
                 Ok(request) => api.answer(&request).await,
                 Err(refusal) => http::unreadable(refusal, &http::request_id(&event)),
             };
-            metrics::emit(&metrics::answered(response.status, response.body["code"].as_str()));
+            let code = response.body.get("code").and_then(|code| code.as_str());
+            metrics::emit(&metrics::answered(response.status, code));
             http::response(&response).map_err(Error::from)
         }
         .instrument(span)

@@ -167,6 +167,18 @@ fn every_alarm_reaches_security_and_names_its_section() {
     );
 }
 
+/// Whoever can write a log in the account can add values to a metric of ours, and must not be able to silence an alarm by it.
+#[test]
+fn no_alarm_is_silenced_by_values_that_somebody_adds() {
+    for (id, alarm) in alarms() {
+        if alarm["Namespace"] == NAMESPACE {
+            assert_eq!(alarm["Statistic"], "Maximum", "{id}");
+            let comparison = rendered(&alarm["ComparisonOperator"]);
+            assert!(comparison.starts_with("GreaterThan"), "{id}: {comparison}");
+        }
+    }
+}
+
 fn sections() -> BTreeSet<String> {
     let found = found(r"(?m)^### (\S+)$", &text(RUNBOOK));
     let sections: BTreeSet<_> = found.iter().cloned().collect();
