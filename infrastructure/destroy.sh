@@ -23,6 +23,8 @@ set -euo pipefail
 export AWS_PAGER=""
 
 readonly tables=(sorry-sessions sorry-registry sorry-audit)
+# The functions that give access, or start what does.
+readonly granting=(sorry-api sorry-provision)
 readonly session_path=/sorry/session/
 readonly deny_all='{"Version":"2012-10-17","Statement":[{"Sid":"SorryRevoked","Effect":"Deny","Action":"*","Resource":"*"}]}'
 # The longest that a function that makes or repairs roles may run (the sweep's time-out), and a little.
@@ -160,7 +162,7 @@ fi
 
 # ── 1. No new sessions ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 if [[ -n $status ]]; then
-  for function in sorry-api sorry-provision; do
+  for function in "${granting[@]}"; do
     if aws lambda get-function-configuration --function-name "$function" >/dev/null 2>&1; then
       aws lambda put-function-concurrency --function-name "$function" --reserved-concurrent-executions 0 >/dev/null
       say "stopped $function"

@@ -178,7 +178,7 @@ pub fn swept(report: &SweepReport, seen: &Seen, milliseconds: f64, role_quota: u
         Reading::new(Metric::SweepHeld, count(report.held.len())),
         Reading::new(Metric::SweepHolds, count(usize::from(report.held_because.is_some()))),
         Reading::new(Metric::SweepFailed, count(report.failed.len())),
-        Reading::new(Metric::CleanUpFailed, count(seen.clean_up_failed)),
+        Reading::new(Metric::CleanUpFailed, count(seen.clean_up_failed.len())),
         Reading::new(Metric::CleanUpFailures, count(report.given_up)),
         Reading::new(Metric::SessionPrincipals, count(seen.principals)),
         Reading::new(Metric::RoleQuotaUsed, 100.0 * count(seen.principals) / f64::from(role_quota.max(1))),
@@ -304,7 +304,8 @@ mod tests {
     #[test]
     fn a_sweep_is_one_document_and_one_for_each_tier() {
         let live = [("admin", 1), ("developer", 7)].map(|(tier, live)| (tier.parse().unwrap(), live));
-        let seen = Seen { live: live.into(), principals: 40, clean_up_failed: 2 };
+        let failed = [3, 4].map(|byte| sorry_policy::SessionId::from_random([byte; 10]));
+        let seen = Seen { live: live.into(), principals: 40, clean_up_failed: failed.into() };
         let report = SweepReport { found: 3, given_up: 1, ..SweepReport::default() };
         let documents = documents(&swept(&report, &seen, 12.5, 50), 1_767_225_600_000);
         documents.iter().for_each(assert_is_embedded_metric_format);

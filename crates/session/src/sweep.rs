@@ -64,7 +64,7 @@ pub struct Seen {
     /// Sessions that are ACTIVE, by tier.
     pub live: BTreeMap<TierName, usize>,
     /// Sessions that are CLEAN_UP_FAILED.
-    pub clean_up_failed: usize,
+    pub clean_up_failed: Vec<SessionId>,
     /// Principals under `/sorry/session/`.
     pub principals: usize,
 }
@@ -75,7 +75,7 @@ impl Seen {
         for session in sessions {
             match session.state {
                 State::Active => *seen.live.entry(session.tier.clone()).or_default() += 1,
-                State::CleanUpFailed => seen.clean_up_failed += 1,
+                State::CleanUpFailed => seen.clean_up_failed.push(session.session_id.clone()),
                 _ => {}
             }
         }

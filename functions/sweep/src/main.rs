@@ -24,6 +24,9 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     function::serve(async |_: serde_json::Value| {
         let begun = Instant::now();
         let (report, seen) = sweep_measured(&ports, &registry).await?;
+        for session_id in &seen.clean_up_failed {
+            tracing::warn!(failed_session = %session_id, "CLEAN_UP_FAILED: something of it is left");
+        }
         metrics::emit(&metrics::swept(&report, &seen, begun.elapsed().as_secs_f64() * 1000.0, role_quota));
         Ok(report)
     })

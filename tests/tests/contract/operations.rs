@@ -7,7 +7,7 @@ use serde_json::Value;
 use sorry_aws::metrics::{Metric, NAMESPACE, SERVICE};
 use sorry_session::State;
 
-use crate::project::{Template, each, found, found_pairs, functions, rendered, source, text};
+use crate::project::{Template, each, found, found_pairs, functions, rendered, source, text, the_only};
 
 const RUNBOOK: &str = "docs/runbook.md";
 /// The rule that is no alarm, and is handled as one.
@@ -269,6 +269,28 @@ fn everything_is_traced() {
     }
     assert_eq!(template.resource("StateMachine")["TracingConfiguration"]["Enabled"], true);
     assert_eq!(template.resource("ApiStage")["TracingEnabled"], true);
+}
+
+/// Whatever can make a principal, a key or a workflow must not run any more when the sessions are ended.
+#[test]
+fn destroying_stops_every_function_that_gives_access() {
+    let template = Template::deployed();
+    let gives = |function: &str| {
+        let (id, _) = template.function(function);
+        let role = template.resource(&id.replace("Function", "Role"))["Policies"].to_string();
+        let actions = found(r#""((?:iam|states|sts):[A-Za-z]+)""#, &role);
+        let giving = ["iam:Create", "states:StartExecution", "sts:"];
+        actions.iter().any(|action| giving.iter().any(|giving| action.starts_with(giving)))
+    };
+    let giving: BTreeSet<_> =
+        functions().iter().filter(|name| gives(name)).map(|name| format!("sorry-{name}")).collect();
+    let destroy = text("infrastructure/destroy.sh");
+    let list = the_only(r"(?m)^readonly granting=\(([^)]*)\)", &destroy, "infrastructure/destroy.sh");
+    let stopped: BTreeSet<_> = list.split_whitespace().map(str::to_owned).collect();
+    assert_eq!(
+        stopped, giving,
+        "left: stopped by infrastructure/destroy.sh; right: functions that give access"
+    );
 }
 
 /// CloudFormation takes a template of 51,200 bytes in the request, and one of a megabyte from S3. Source: CloudFormation quotas.
