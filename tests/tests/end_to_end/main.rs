@@ -19,6 +19,7 @@ mod desk;
 mod gateway;
 mod main_job;
 mod mfa;
+mod operations;
 mod permissions;
 mod refusals;
 mod secrets;

@@ -21,7 +21,7 @@ use sorry_session::{
 use sorry_testkit::{Fault, FunctionError, Functions, Simulation, StateMachine, World, block_on};
 
 /// The workflow that is deployed.
-const DEFINITION: &str = include_str!("../../../infrastructure/session.asl.json");
+pub(crate) const DEFINITION: &str = include_str!("../../../infrastructure/session.asl.json");
 
 /// Longest that a workflow takes to grant or to give up, whatever fails.
 pub(crate) const LONGEST_WORKFLOW: i64 = 900;
@@ -190,8 +190,8 @@ impl Service {
 
     async fn provision(&self, input: sorry_provision::Input) -> Result<sorry_provision::Output, StepError> {
         let ports = self.world.ports();
-        let expires_at = provision(&ports, &input.session_id, &self.world, &self.api.place).await?;
-        Ok(sorry_provision::Output { expires_at: expires_at.to_string() })
+        let granted = provision(&ports, &input.session_id, &self.world, &self.api.place).await?;
+        Ok(sorry_provision::Output { expires_at: granted.expires_at.to_string() })
     }
 }
 
