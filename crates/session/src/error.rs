@@ -24,6 +24,10 @@ pub enum ErrorCode {
     WindowOver,
     /// The tier asks for a reason.
     ReasonRequired,
+    /// The tier is lent to other addresses than the one that asks.
+    AddressNotAllowed,
+    /// The tier asks for a device's code, and the caller is a role, which cannot show one.
+    MfaImpossible,
     /// The reason says too little, or too much, or holds characters that are not to be read.
     ReasonUnusable,
     /// The caller is not registered for the project.
@@ -64,7 +68,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes, for the documents and the tests that hold them to each other.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::InvalidInput,
         Self::UnknownTier,
         Self::TierDisabled,
@@ -73,6 +77,8 @@ impl ErrorCode {
         Self::WindowTooShort,
         Self::WindowOver,
         Self::ReasonRequired,
+        Self::AddressNotAllowed,
+        Self::MfaImpossible,
         Self::ReasonUnusable,
         Self::ProjectNotAllowed,
         Self::UnknownCaller,
@@ -123,6 +129,8 @@ impl ErrorCode {
             Self::WindowTooShort => ("WindowTooShort", 400, 2),
             Self::WindowOver => ("WindowOver", 409, 4),
             Self::ReasonRequired => ("ReasonRequired", 400, 2),
+            Self::AddressNotAllowed => ("AddressNotAllowed", 403, 3),
+            Self::MfaImpossible => ("MfaImpossible", 403, 3),
             Self::ReasonUnusable => ("ReasonUnusable", 400, 2),
             Self::ProjectNotAllowed => ("ProjectNotAllowed", 403, 3),
             Self::UnknownCaller => ("UnknownCaller", 403, 3),

@@ -88,6 +88,7 @@ pub(crate) fn session_audit(session: &Session, by: &ChangedBy, failure: Option<&
             "role_name": session.role_name,
             "policy_digest": session.policy_digest,
             "tiers_digest": session.tiers_digest,
+            "carried_identity": session.carried_identity,
             "failure": failure,
         }),
     }
