@@ -540,6 +540,21 @@ def source_identity_stays(aws: LocalAws) -> None:
 
 
 @probe
+def source_identity_carried_is_not_being_set(aws: LocalAws) -> None:
+    """A source identity that is carried on is `aws:SourceIdentity` to a trust policy, and not `sts:SourceIdentity`."""
+    setting = ("sts:AssumeRole", "sts:SetSourceIdentity")
+    caller = aws.user(allow(*setting))
+    first = aws.role(trust(caller.arn, *setting), allow(*setting))
+    carried = aws.role(trust(first, *setting, condition={"StringEquals": {"aws:SourceIdentity": "s1"}}))
+    being_set = aws.role(trust(first, *setting, condition={"StringEquals": {"sts:SourceIdentity": "s1"}}))
+    with_it = caller.assume(first, SourceIdentity="s1")
+    allowed(with_it.assume, role_arn=carried)
+    refused("AccessDenied", with_it.assume, role_arn=being_set)
+    refused("AccessDenied", caller.assume(first, SourceIdentity="s2").assume, role_arn=carried)
+    refused("AccessDenied", caller.assume(first).assume, role_arn=carried)
+
+
+@probe
 def durations(aws: LocalAws) -> None:
     """AssumeRole refuses under 900 s, over the role's maximum, and over an hour when chained."""
     caller = aws.user(allow("sts:AssumeRole"))
@@ -885,6 +900,18 @@ def roles_in_use_cannot_be_deleted(aws: LocalAws) -> None:
     refused("DeleteConflict", aws.iam.delete_role, RoleName=role)
     aws.iam.remove_role_from_instance_profile(InstanceProfileName=profile, RoleName=role)
     allowed(aws.iam.delete_role, RoleName=role)
+
+
+@fact
+def trust_can_ask_for_addresses(aws: LocalAws) -> None:
+    """A trust policy can ask for addresses (`aws:SourceIp`)."""
+    caller = aws.user(allow("sts:AssumeRole"))
+    inside, outside = (
+        aws.role(trust(caller.arn, condition={"IpAddress": {"aws:SourceIp": ["2001:db8::/32", addresses]}}))
+        for addresses in ("127.0.0.0/8", "192.0.2.0/24")
+    )
+    allowed(caller.assume, role_arn=inside)
+    refused("AccessDenied", caller.assume, role_arn=outside)
 
 
 @fact

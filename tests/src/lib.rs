@@ -22,7 +22,7 @@ use std::{
 };
 
 pub use judge::{Judge, Keys, Verdict};
-pub use local_aws::LocalAws;
+pub use local_aws::{LocalAws, keys_of};
 pub use person::{Finished, Person};
 
 /// The project's folder.

@@ -77,6 +77,18 @@ impl LocalAws {
         self.judge.call(&self.administrator(), call, parameters)
     }
 
+    /// Somebody at a shell with these keys, registered or not.
+    pub fn person(&self, name: &str, keys: &Keys) -> Person {
+        Person::new(self, name, keys)
+    }
+
+    /// Keys of a session of a role, which the administrator assumes with `parameters` beside `RoleArn`.
+    #[track_caller]
+    pub fn role_session(&self, role_arn: &str, mut parameters: Value) -> Keys {
+        parameters["RoleArn"] = role_arn.into();
+        keys_of(&self.call("sts.assume_role", parameters))
+    }
+
     /// The administrator at a shell.
     pub fn administrator_person(&self) -> Person {
         Person::new(self, "administrator", &self.administrator())
@@ -196,6 +208,17 @@ impl LocalAws {
             json!({"QueueUrl": url, "Attributes": {"Policy": policy.to_string()}}),
         );
         Queue { aws: self, url, arn }
+    }
+}
+
+/// Keys in an answer of STS.
+#[track_caller]
+pub fn keys_of(answer: &Value) -> Keys {
+    let text = |name: &str| answer["Credentials"][name].as_str().expect("a text").to_owned();
+    Keys {
+        access_key_id: text("AccessKeyId"),
+        secret_access_key: text("SecretAccessKey"),
+        session_token: Some(text("SessionToken")),
     }
 }
 

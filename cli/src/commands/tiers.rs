@@ -62,7 +62,12 @@ fn yours(tier: &TierView) -> String {
 }
 
 fn asks_for(tier: &TierView) -> String {
-    let asked = [(tier.mfa, "MFA"), (tier.reason_required, "a reason"), (tier.alert, "an alert")];
+    let asked = [
+        (tier.mfa, "MFA"),
+        (tier.reason_required, "a reason"),
+        (tier.alert, "an alert"),
+        (!tier.addresses.is_empty(), "an address"),
+    ];
     let asked: Vec<&str> = asked.into_iter().filter_map(|(asked, what)| asked.then_some(what)).collect();
     if asked.is_empty() { "–".to_owned() } else { asked.join(", ") }
 }
@@ -75,6 +80,7 @@ fn pairs(tier: &TierView) -> Vec<(&'static str, String)> {
         ("yours", yours(tier)),
         ("most", format!("{}h", tier.maximum_hours)),
         ("asks for", asks_for(tier)),
+        ("addresses", dry_run::addresses(&tier.addresses)),
         ("told", tier.alert_subscribers.map(|count| format!("{count} subscribers")).unwrap_or_default()),
         ("namespace", of(|rendered| rendered.namespace.to_string())),
         ("project", of(|rendered| rendered.project.as_ref().map(ToString::to_string).unwrap_or_default())),

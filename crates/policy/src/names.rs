@@ -163,11 +163,10 @@ name!(
     /// Who is behind a role's session, as STS carries it on. Source: STS AssumeRole, `SourceIdentity`.
     SourceIdentity,
     "source identity",
-    "2 to 64 letters, digits and `+ = , . @ _ -`, and does not begin with `aws`",
+    "2 to 64 letters, digits and `+ = , . @ _ -`",
     |value| {
         (2..=64).contains(&value.len())
             && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+=,.@_-".contains(&byte))
-            && !value.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("aws"))
     }
 );
 name!(

@@ -8,7 +8,7 @@ use sorry_aws::{
     DynamoRegistry, DynamoSessions, EventBridgeBus, SnsAlerts, StepFunctionsWorkflow, SystemClock, function,
     settings,
 };
-use sorry_session::{Administrators, decision::Rules, ports::Ports};
+use sorry_session::{NamedPrincipals, decision::Rules, ports::Ports};
 use tracing::Instrument;
 
 #[tokio::main(flavor = "current_thread")]
@@ -33,7 +33,10 @@ async fn main() -> Result<(), Error> {
             minimum_window: Duration::from_secs(settings::parsed(settings::MINIMUM_WINDOW_SECONDS)?),
             mfa_required: settings::parsed(settings::MFA_REQUIRED)?,
         },
-        administrators: Administrators::new(settings::list::<String>(settings::ADMINISTRATORS)?),
+        administrators: NamedPrincipals::new(settings::list::<String>(settings::ADMINISTRATORS)?),
+        identity_provider_roles: NamedPrincipals::new(settings::list::<String>(
+            settings::IDENTITY_PROVIDER_ROLES,
+        )?),
         place: settings::place()?,
         random: sorry_aws::random,
     };

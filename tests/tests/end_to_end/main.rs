@@ -11,7 +11,9 @@
     reason = "helpers of tests: what should not happen ends the test"
 )]
 
+mod addresses;
 mod break_glass;
+mod callers;
 mod delivery;
 #[path = "../../../crates/credentials/tests/desk/mod.rs"]
 mod desk;
