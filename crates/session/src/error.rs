@@ -22,12 +22,12 @@ pub enum ErrorCode {
     WindowTooShort,
     /// The window was over before the role could be made.
     WindowOver,
-    /// The tier asks for a reason.
-    ReasonRequired,
     /// The tier is lent to other addresses than the one that asks.
     AddressNotAllowed,
     /// The tier asks for a device's code, and the caller is a role, which cannot show one.
     MfaImpossible,
+    /// The tier asks for a reason.
+    ReasonRequired,
     /// The reason says too little, or too much, or holds characters that are not to be read.
     ReasonUnusable,
     /// The caller is not registered for the project.
@@ -76,9 +76,9 @@ impl ErrorCode {
         Self::WindowTooLong,
         Self::WindowTooShort,
         Self::WindowOver,
-        Self::ReasonRequired,
         Self::AddressNotAllowed,
         Self::MfaImpossible,
+        Self::ReasonRequired,
         Self::ReasonUnusable,
         Self::ProjectNotAllowed,
         Self::UnknownCaller,
@@ -128,9 +128,9 @@ impl ErrorCode {
             Self::WindowTooLong => ("WindowTooLong", 403, 3),
             Self::WindowTooShort => ("WindowTooShort", 400, 2),
             Self::WindowOver => ("WindowOver", 409, 4),
-            Self::ReasonRequired => ("ReasonRequired", 400, 2),
             Self::AddressNotAllowed => ("AddressNotAllowed", 403, 3),
             Self::MfaImpossible => ("MfaImpossible", 403, 3),
+            Self::ReasonRequired => ("ReasonRequired", 400, 2),
             Self::ReasonUnusable => ("ReasonUnusable", 400, 2),
             Self::ProjectNotAllowed => ("ProjectNotAllowed", 403, 3),
             Self::UnknownCaller => ("UnknownCaller", 403, 3),

@@ -289,11 +289,16 @@ pub struct PutCaller {
     #[serde(default = "caller_only")]
     pub roles: BTreeSet<CallerRole>,
     /// Who asks the caller for MFA; `device` if left out. `idp` only of roles that the deployment names (`IdentityProviderRoleArns`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub mfa: MfaBy,
     /// The source identity that the role's sessions carry, if they carry one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_identity: Option<String>,
+}
+
+/// Left out, so that a service of before takes what it knows.
+fn is_default(mfa: &MfaBy) -> bool {
+    *mfa == MfaBy::default()
 }
 
 fn caller_only() -> BTreeSet<CallerRole> {

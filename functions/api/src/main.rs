@@ -18,6 +18,7 @@ async fn main() -> Result<(), Error> {
     let sessions = settings::required(settings::SESSIONS_TABLE)?;
     let audit = settings::required(settings::AUDIT_TABLE)?;
     let registry = settings::required(settings::REGISTRY_TABLE)?;
+    let by_idp: Vec<String> = settings::list(settings::IDENTITY_PROVIDER_ROLES)?;
     let api = Api {
         ports: Ports {
             store: DynamoSessions::new(&sdk, sessions, audit.clone(), Some(registry.clone())),
@@ -34,9 +35,7 @@ async fn main() -> Result<(), Error> {
             mfa_required: settings::parsed(settings::MFA_REQUIRED)?,
         },
         administrators: NamedPrincipals::new(settings::list::<String>(settings::ADMINISTRATORS)?),
-        identity_provider_roles: NamedPrincipals::new(settings::list::<String>(
-            settings::IDENTITY_PROVIDER_ROLES,
-        )?),
+        identity_provider_roles: NamedPrincipals::new(by_idp),
         place: settings::place()?,
         random: sorry_aws::random,
     };
