@@ -809,6 +809,37 @@ def stacks_obey_sizes(aws: LocalAws) -> None:
 
 
 @probe
+def tables_have_policies(aws: LocalAws) -> None:
+    """A table's own policy, from a call or from a stack, is asked for the table and its indexes; a deny in it wins."""
+
+    def deny(*arns: str) -> dict[str, Any]:
+        statement = {"Effect": "Deny", "Principal": "*", "Action": "dynamodb:Query", "Resource": list(arns)}
+        return {"Version": "2012-10-17", "Statement": [statement]}
+
+    caller = aws.user(allow("dynamodb:*")).client("dynamodb")
+    called, stacked = name("table"), name("table")
+    schema: dict[str, Any] = {
+        "AttributeDefinitions": [{"AttributeName": "k", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "k", "KeyType": "HASH"}],
+        "BillingMode": "PAY_PER_REQUEST",
+    }
+    arn = aws.client("dynamodb").create_table(TableName=called, **schema)["TableDescription"]["TableArn"]
+    query = {"KeyConditionExpression": "k = :k", "ExpressionAttributeValues": {":k": {"S": "x"}}}
+    allowed(caller.query, TableName=called, **query)
+    aws.client("dynamodb").put_resource_policy(ResourceArn=arn, Policy=json.dumps(deny(arn)))
+    refused("AccessDeniedException", caller.query, TableName=called, **query)
+    allowed(caller.get_item, TableName=called, Key={"k": {"S": "x"}})
+
+    index = {"IndexName": "by-k", "KeySchema": schema["KeySchema"], "Projection": {"ProjectionType": "ALL"}}
+    of_index = deny(arn.replace(called, stacked) + "/index/*")
+    properties = {**schema, "TableName": stacked, "GlobalSecondaryIndexes": [index]}
+    properties["ResourcePolicy"] = {"PolicyDocument": of_index}
+    aws.deploy({"Table": {"Type": "AWS::DynamoDB::Table", "Properties": properties}})
+    allowed(caller.query, TableName=stacked, **query)
+    refused("AccessDeniedException", caller.query, TableName=stacked, IndexName="by-k", **query)
+
+
+@probe
 def resource_policy_in_open_api(aws: LocalAws) -> None:
     """`x-amazon-apigateway-policy` is the API's resource policy: a Deny in it refuses."""
     deny = {

@@ -28,6 +28,7 @@ from . import (
     session_tokens,
     source_identity,
     subscriptions,
+    table_policies,
     tags_on_creation,
     trust_principals,
 )
@@ -52,6 +53,7 @@ PATCHES = (
     iam_lists,
     own_user,
     cloudformation_iam,
+    table_policies,
     api_gateway,
     subscriptions,
 )

@@ -23,6 +23,7 @@ mod mfa;
 mod permissions;
 mod refusals;
 mod secrets;
+mod stores;
 mod sweep;
 mod tiers;
 mod vault;
