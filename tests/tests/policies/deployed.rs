@@ -30,7 +30,7 @@ pub(crate) struct Caller {
 }
 
 /// The deployment, its callers, one session of each tier, and their documents: `access:TIER`, `trust:TIER`, `boundary:TIER`,
-/// `caller`, `gateway`.
+/// `caller`, `gateway`, `table:NAME`, `key:data`, `function:NAME`.
 pub(crate) struct Deployed {
     pub(crate) documents: Documents,
     pub(crate) sessions: BTreeMap<String, Session>,
@@ -58,6 +58,7 @@ impl Deployed {
         documents.insert("caller".to_owned(), managed(&aws, aws.output("CallerPolicyArn")));
         let api = aws.call("apigateway.get_rest_api", json!({"restApiId": aws.output("ApiId")}));
         documents.insert("gateway".to_owned(), with_its_id(&json_text(&api["policy"]), aws.output("ApiId")));
+        stores(&aws, &mut documents);
         Self {
             documents,
             sessions,
@@ -82,6 +83,23 @@ impl Deployed {
             ("tier_bucket", &self.tier_bucket),
             ("role", role),
         ]
+    }
+}
+
+/// The policies of tables and key, and what the functions' roles allow.
+fn stores(aws: &LocalAws, documents: &mut Documents) {
+    let account = aws.output("account_id");
+    for table in ["audit", "registry", "sessions"] {
+        let arn = format!("arn:aws:dynamodb:us-east-1:{account}:table/sorry-{table}");
+        let policy = aws.call("dynamodb.get_resource_policy", json!({"ResourceArn": arn}));
+        documents.insert(format!("table:{table}"), json_text(&policy["Policy"]));
+    }
+    let key = json!({"KeyId": aws.output("DataKeyArn"), "PolicyName": "default"});
+    documents.insert("key:data".to_owned(), json_text(&aws.call("kms.get_key_policy", key)["Policy"]));
+    for function in ["alert", "api", "clean-up", "provision", "sweep"] {
+        let name = format!("sorry-function-{function}");
+        let policy = aws.call("iam.get_role_policy", json!({"RoleName": name, "PolicyName": "calls"}));
+        documents.insert(format!("function:{function}"), policy["PolicyDocument"].clone());
     }
 }
 

@@ -237,7 +237,7 @@ fn typeless(document: &Value) -> Value {
 }
 
 /// A second earlier.
-fn before(moment: &str) -> String {
+pub(crate) fn before(moment: &str) -> String {
     let moment: jiff::Timestamp = moment.parse().expect("a date");
     (moment - jiff::SignedDuration::from_secs(1)).to_string()
 }

@@ -62,6 +62,7 @@ fn invariant_8_the_tiers_hold_over_what_is_deployed() {
     every_case_holds(&deployed);
     no_published_way_up_is_open_that_is_not_listed(&deployed);
     every_denial_of_every_boundary_is_needed(&deployed);
+    crate::resources::every_store_keeps_its_own(&deployed);
 }
 
 fn every_case_holds(deployed: &Deployed) {
