@@ -82,6 +82,28 @@ impl LocalAws {
         Person::new(self, name, keys)
     }
 
+    /// A role of people or of a robot, of a namespace, with what IAM must allow to a caller; the administrator can assume it. Its ARN.
+    #[track_caller]
+    pub fn caller_role(&self, name: &str, namespace: &str) -> String {
+        let statement = json!({
+            "Effect": "Allow", "Principal": {"AWS": self.output_of("administrator", "arn")},
+            "Action": ["sts:AssumeRole", "sts:SetSourceIdentity"],
+        });
+        let trust = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+        let tags = json!([{"Key": "sorry:namespace", "Value": namespace}]);
+        let role =
+            json!({"RoleName": name, "Path": "/people/", "AssumeRolePolicyDocument": trust, "Tags": tags});
+        let made = self.call("iam.create_role", role);
+        let policy = self.output("CallerPolicyArn");
+        self.call("iam.attach_role_policy", json!({"RoleName": name, "PolicyArn": policy}));
+        made["Role"]["Arn"].as_str().expect("an ARN").to_owned()
+    }
+
+    #[track_caller]
+    fn output_of(&self, name: &str, member: &str) -> &str {
+        self.outputs[name][member].as_str().unwrap_or_else(|| panic!("there is no {member} of {name}"))
+    }
+
     /// Keys of a session of a role, which the administrator assumes with `parameters` beside `RoleArn`.
     #[track_caller]
     pub fn role_session(&self, role_arn: &str, mut parameters: Value) -> Keys {

@@ -7,23 +7,6 @@ use crate::{PATIENCE, namespace_call, request, row};
 
 const ADMINISTRATOR: &str = "arn:aws:iam::123456789012:user/local-administrator";
 
-/// A role of the account that its people can ask `sorry` with, of the namespace `lab`.
-fn role(aws: &LocalAws, name: &str) -> String {
-    let trust = json!({"Version": "2012-10-17", "Statement": [{
-        "Effect": "Allow", "Principal": {"AWS": ADMINISTRATOR}, "Action": ["sts:AssumeRole", "sts:SetSourceIdentity"],
-    }]});
-    let made = aws.call(
-        "iam.create_role",
-        json!({
-            "RoleName": name, "Path": "/people/", "AssumeRolePolicyDocument": trust.to_string(),
-            "Tags": [{"Key": "sorry:namespace", "Value": "lab"}],
-        }),
-    );
-    let policy = aws.output("CallerPolicyArn");
-    aws.call("iam.attach_role_policy", json!({"RoleName": name, "PolicyArn": policy}));
-    made["Role"]["Arn"].as_str().expect("an ARN").to_owned()
-}
-
 fn session(aws: &LocalAws, role_arn: &str, name: &str) -> Person {
     aws.person(name, &aws.role_session(role_arn, json!({"RoleSessionName": name})))
 }
@@ -67,7 +50,7 @@ fn a_whole_role_is_a_caller_and_each_of_its_sessions_has_its_own() {
     let exempt =
         format!("IdentityProviderRoleArns={ADMINISTRATOR},arn:aws:iam::123456789012:role/people/Research");
     let aws = LocalAws::start_with(&["RequireMfa=true", &exempt]);
-    let (research, other) = (role(&aws, "Research"), role(&aws, "Other"));
+    let (research, other) = (aws.caller_role("Research", "lab"), aws.caller_role("Other", "lab"));
 
     // MFA by an identity provider is the deployment's word, and not the administrator's.
     let refused = add(&aws, &other, &["--mfa-by", "idp"]);
@@ -147,7 +130,7 @@ fn a_whole_role_is_a_caller_and_each_of_its_sessions_has_its_own() {
 #[test]
 fn a_session_with_an_entry_of_its_own_is_its_own_person() {
     let aws = LocalAws::start();
-    let research = role(&aws, "Research");
+    let research = aws.caller_role("Research", "lab");
     add(&aws, &research, &[]).success();
     let pinned = "arn:aws:sts::123456789012:assumed-role/Research/ann";
     let words = ["admin", "callers", "add", "--existing", pinned, "--namespace", "ann", "--person", "ann"];
@@ -168,7 +151,7 @@ fn a_session_with_an_entry_of_its_own_is_its_own_person() {
 #[test]
 fn a_source_identity_that_is_carried_stays_and_the_session_name_joins() {
     let aws = LocalAws::start();
-    let pipeline = role(&aws, "Pipeline");
+    let pipeline = aws.caller_role("Pipeline", "lab");
     let carrying = |identity: Option<&str>| {
         let mut parameters = json!({"RoleSessionName": "main"});
         if let Some(identity) = identity {

@@ -24,6 +24,10 @@ pub(crate) enum Asker {
     Other,
     /// A principal of the account whom nobody has given anything.
     Stranger,
+    /// Another session of the owner's role.
+    Colleague,
+    /// A session of the same name, of a role of another name.
+    Namesake,
     /// A role that the session made.
     Made,
     /// The same, with a session tag of another namespace.
