@@ -1,6 +1,6 @@
 //! A local AWS with the real deployment on it, for one test.
 
-use std::{path::Path, process::Command};
+use std::{path::Path, process::Command, time::Duration};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -124,12 +124,16 @@ impl LocalAws {
         let device = &made["VirtualMFADevice"];
         let seed = device["Base32StringSeed"].as_str().expect("a seed").to_owned();
         let person = self.administrator_person().with_mfa(&seed);
-        let (first, second) = (person.mfa_code_of_step(-1), person.mfa_code_of_step(0));
-        let enable = json!({
-            "UserName": USER, "SerialNumber": device["SerialNumber"],
-            "AuthenticationCode1": first, "AuthenticationCode2": second,
+        // Half a minute may end between the two, and then they do not belong together.
+        let patience = Duration::from_secs(60);
+        crate::eventually("the device is enabled", patience, || {
+            let (first, second) = (person.mfa_code_of_step(-1), person.mfa_code_of_step(0));
+            let enable = json!({
+                "UserName": USER, "SerialNumber": device["SerialNumber"],
+                "AuthenticationCode1": first, "AuthenticationCode2": second,
+            });
+            matches!(self.try_call("iam.enable_mfa_device", enable), Verdict::Allowed(_)).then_some(())
         });
-        self.call("iam.enable_mfa_device", enable);
         person
     }
 
