@@ -1,29 +1,12 @@
 //! Tiers that are lent to some addresses: elsewhere nobody gets credentials, by the service's word and by AWS's.
 
-use std::fs;
-
 use serde_json::json;
-use sorry_tests::{LocalAws, Person, project};
-use tempfile::TempDir;
+use sorry_tests::{LocalAws, Person, tiers_with_addresses};
 
 use crate::{namespace_call, request};
 
-/// The tiers of the project, with developer lent to `addresses` alone.
-fn folder(addresses: &[&str]) -> TempDir {
-    let folder = TempDir::with_prefix("sorry-tiers-").expect("a folder can be made");
-    for name in ["read-only.json", "developer.json", "admin.json", "break-glass.json"] {
-        fs::copy(project().join("policy_templates").join(name), folder.path().join(name)).unwrap();
-    }
-    let table = fs::read_to_string(project().join("policy_templates/tiers.toml")).unwrap();
-    let developer = "[tiers.developer]\n";
-    assert!(table.contains(developer));
-    let lent = table.replace(developer, &format!("{developer}addresses = {}\n", json!(addresses)));
-    fs::write(folder.path().join("tiers.toml"), lent).unwrap();
-    folder
-}
-
 fn publish(administrator: &Person, addresses: &[&str]) {
-    let folder = folder(addresses);
+    let folder = tiers_with_addresses("developer", addresses);
     let path = folder.path().to_str().unwrap();
     administrator.sorry(&["admin", "tiers", "publish", path, "--yes"]).success();
 }
@@ -34,7 +17,7 @@ fn nobody_gets_credentials_from_outside_the_addresses() {
     let (sue, administrator) = (aws.register("sue-mgr"), aws.administrator_person());
 
     // What cannot be published is said.
-    let wrong = folder(&["192.0.2.1/24"]);
+    let wrong = tiers_with_addresses("developer", &["192.0.2.1/24"]);
     let refused = administrator.sorry(&["admin", "tiers", "validate", wrong.path().to_str().unwrap()]);
     assert!(refused.code != 0 && format!("{refused:?}").contains("192.0.2.0/24"), "{refused:?}");
 

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use sorry_tests::{LocalAws, Person, eventually, project};
-use tempfile::TempDir;
+use sorry_tests::{LocalAws, Person, eventually, tiers_with_addresses};
 
 use crate::{PATIENCE, TIERS, simulator::Documents};
 
@@ -124,7 +123,9 @@ fn others(aws: &LocalAws, sue: &Person, documents: &mut Documents) -> Vec<(Strin
     let role_id = add(&arn, &[])["caller"]["unique_id"].as_str().expect("an id").to_owned();
     let session_arn = |name: &str| format!("arn:aws:sts::123456789012:assumed-role/Research/{name}");
     add(&session_arn("pipeline"), &["--source-identity", "robot"]);
-    publish_with_addresses(&administrator);
+    let lent = tiers_with_addresses("read-only", &ADDRESSES);
+    let folder = lent.path().to_str().expect("a path");
+    administrator.sorry(&["admin", "tiers", "publish", folder, "--yes"]).success();
 
     let of_role = |name: &str, source_identity: Option<&'static str>| {
         let mut parameters = json!({"RoleSessionName": name});
@@ -152,21 +153,6 @@ fn others(aws: &LocalAws, sue: &Person, documents: &mut Documents) -> Vec<(Strin
         found.push((called.to_owned(), session(aws, &person, called, &id, &owner, documents)));
     }
     found
-}
-
-fn publish_with_addresses(administrator: &Person) {
-    let folder = TempDir::with_prefix("sorry-tiers-").expect("a folder can be made");
-    let templates = project().join("policy_templates");
-    for name in ["read-only.json", "developer.json", "admin.json", "break-glass.json"] {
-        std::fs::copy(templates.join(name), folder.path().join(name)).expect("a template");
-    }
-    let table = std::fs::read_to_string(templates.join("tiers.toml")).expect("the table");
-    let tier = "[tiers.read-only]\n";
-    assert!(table.contains(tier), "the tier is written otherwise now");
-    let lent = table.replace(tier, &format!("{tier}addresses = {}\n", json!(ADDRESSES)));
-    std::fs::write(folder.path().join("tiers.toml"), lent).expect("the folder is ours");
-    let path = folder.path().to_str().expect("a path");
-    administrator.sorry(&["admin", "tiers", "publish", path, "--yes"]).success();
 }
 
 /// The policies of tables and key, and what the functions' roles allow.
