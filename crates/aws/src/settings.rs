@@ -30,6 +30,8 @@ pub const MINIMUM_WINDOW_SECONDS: &str = "SORRY_MINIMUM_WINDOW_SECONDS";
 pub const MFA_REQUIRED: &str = "SORRY_MFA_REQUIRED";
 /// ARNs of the deployment's administrators, separated by commas.
 pub const ADMINISTRATORS: &str = "SORRY_ADMINISTRATORS";
+/// ARNs of roles that people get only after their identity provider asked for MFA, separated by commas.
+pub const IDENTITY_PROVIDER_ROLES: &str = "SORRY_IDENTITY_PROVIDER_ROLES";
 /// The service's account.
 pub const ACCOUNT_ID: &str = "SORRY_ACCOUNT_ID";
 /// ARN of the boundaries up to the tier's name.

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{TierName, TierSetDigest};
+use crate::{AddressRange, TierName, TierSetDigest};
 
 pub(crate) const BUILT_IN_TABLE: &str = include_str!("../../../policy_templates/tiers.toml");
 
@@ -123,6 +123,10 @@ pub struct Tier {
     /// Whether somebody else has to look at each session afterwards, and say so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub review: bool,
+    /// From where alone a session can be asked for and its role assumed; from anywhere if empty.
+    // Left out where there are none, so that tiers without any keep their digests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<AddressRange>,
     /// File with the policy template.
     pub template: String,
     /// Name of the permissions boundary, after the deployment's prefix.
@@ -338,6 +342,8 @@ mod tests {
             Err(TierTableError::Version(2))
         ));
         assert!(parse(format!("{}\nsurprise = 1", table(1)), Some("{}")).is_err());
+        assert!(parse(format!("{}\naddresses = ['192.0.2.0/24']", table(1)), Some("{}")).is_ok());
+        assert!(parse(format!("{}\naddresses = ['192.0.2.1/24']", table(1)), Some("{}")).is_err());
     }
 
     #[test]

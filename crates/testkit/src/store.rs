@@ -86,7 +86,7 @@ impl Inner {
                 Created::OtherRequest
             });
         }
-        if !self.callers.contains_key(&session.caller.unique_id) {
+        if !self.callers.contains_key(session.registration()) {
             return Ok(Created::CallerGone);
         }
         if self.rows.contains_key(&session.session_id) {
