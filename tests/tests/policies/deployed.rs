@@ -72,7 +72,7 @@ impl Deployed {
         let bob = aws.register("bob-mgr");
         let ann = aws.register_approver_with_mfa("ann-mgr");
         let mut documents = Documents::new();
-        let requested: Vec<_> = TIERS.iter().map(|tier| (*tier, ask_for(&sue, &ann, tier))).collect();
+        let requested: Vec<_> = TIERS.iter().map(|tier| (*tier, approved(&sue, &ann, tier))).collect();
         let mut sessions: BTreeMap<_, _> = requested
             .into_iter()
             .map(|(tier, id)| {
@@ -184,7 +184,17 @@ fn with_its_id(policy: &Value, id: &str) -> Value {
     serde_json::from_str(&after).expect("it was JSON before")
 }
 
-fn ask_for(person: &Person, approver: &Person, tier: &str) -> String {
+/// A session that somebody else has approved, if it waits for that.
+fn approved(person: &Person, approver: &Person, tier: &str) -> String {
+    let session = ask_for(person, tier);
+    let view = person.sorry(&["status", &session, "--output", "json"]).success().json();
+    if view["state"] == "PENDING_APPROVAL" {
+        approver.sorry(&["approve", &session]).success();
+    }
+    session
+}
+
+fn ask_for(person: &Person, tier: &str) -> String {
     let arguments = [
         "request",
         "--tier",
@@ -198,11 +208,7 @@ fn ask_for(person: &Person, approver: &Person, tier: &str) -> String {
         "json",
     ];
     let view = person.sorry(&arguments).success().json();
-    let session = view["session_id"].as_str().expect("an id");
-    if view["state"] == "PENDING_APPROVAL" {
-        approver.sorry(&["approve", session]).success();
-    }
-    session.to_owned()
+    view["session_id"].as_str().expect("an id").to_owned()
 }
 
 fn session(
