@@ -53,6 +53,18 @@ pub struct CallerEntry {
     pub registered_at: Timestamp,
     /// ARN of the administrator who wrote it.
     pub registered_by: String,
+    /// Since when nothing is answered to it; nothing if it is not suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<Suspension>,
+}
+
+/// An entry that stays and opens nothing, until an administrator says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// Since when.
+    pub at: Timestamp,
+    /// ARN of the administrator who suspended it.
+    pub by: String,
 }
 
 /// The principals that the deployment itself names as administrators, so that there is a first one.
@@ -102,6 +114,8 @@ pub enum Operation {
     View,
     /// Be shown the external id and assume the role.
     Use,
+    /// Have it end later.
+    Extend,
     /// End it before its time.
     Revoke,
 }
@@ -128,7 +142,8 @@ impl Actor {
                 }
             }
             // Only the principal that the trust policy names can assume the role, whoever else the person is.
-            Operation::Use => self.entry.is_some() && self.identity.unique_id == session.caller.unique_id,
+            // What it may have at most stands in that principal's entry.
+            Operation::Use | Operation::Extend => self.entry.is_some() && self.identity.unique_id == session.caller.unique_id,
             Operation::Revoke => same_person || overseer,
         }
     }
@@ -176,7 +191,7 @@ mod tests {
     #[test]
     fn the_matrix_of_who_may_do_what() {
         use CallerRole::{Admin, Caller, Security};
-        use Operation::{Revoke, Use, View};
+        use Operation::{Extend, Revoke, Use, View};
         let session = crate::lifecycle::tests::requested();
         let actor = |unique_id: &str, person: &str, namespace: &str, role, administrator| Actor {
             identity: Identity { unique_id: unique_id.into(), ..session.caller.clone() },
@@ -191,6 +206,7 @@ mod tests {
                 roles: [role].into(),
                 registered_at: session.requested_at,
                 registered_by: "test".into(),
+                suspended: None,
             }),
             administrator,
         };
@@ -208,6 +224,7 @@ mod tests {
             (unregistered, [true, false, true], true),
         ] {
             assert_eq!([View, Use, Revoke].map(|operation| who.may(operation, &session)), may, "{who:?}");
+            assert_eq!(who.may(Extend, &session), who.may(Use, &session), "{who:?}");
             assert_eq!(who.is_administrator(), administers, "{who:?}");
         }
     }

@@ -13,13 +13,14 @@ use crate::{
     Identity, State,
     approval::{Approval, Review},
     events::OutboxEntry,
+    extension::Extension,
     lifecycle::{EndCause, Failure},
 };
 
 /// The layout of a row that this program writes. It reads this and all before it, back to 1: what a session made by an earlier
 /// program does not say has a default that is true of it. A row of a later version is refused, never guessed at.
 ///
-/// 1: the first. 2: approvals, reviews, grants that are not roles.
+/// 1: the first. 2: approvals, reviews, grants that are not roles, extensions.
 pub const ROW_VERSION: u32 = 2;
 
 /// One loan. All fields are plain data: [`crate::lifecycle`] alone changes them.
@@ -71,6 +72,12 @@ pub struct Session {
     pub review: Option<Review>,
     /// When AWS stops honouring it. While it waits for an approval: when it would, had the window begun with the request.
     pub expires_at: Timestamp,
+    /// When it would have been over if it had never been extended; nothing if it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_expires_at: Option<Timestamp>,
+    /// The last extension that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension: Option<Extension>,
     /// The role that is, or would be, made for it.
     pub role_name: RoleName,
     /// What its owner must present to assume the role.
@@ -106,6 +113,12 @@ impl Session {
     /// The length of its window.
     pub fn window(&self) -> Duration {
         self.expires_at.duration_since(self.begins_at()).unsigned_abs()
+    }
+
+    /// The length that its window had when its principal was made.
+    pub fn first_window(&self) -> Duration {
+        let end = self.first_expires_at.unwrap_or(self.expires_at);
+        end.duration_since(self.begins_at()).unsigned_abs()
     }
 }
 

@@ -2,11 +2,11 @@
 
 use sorry_policy::{Tier, TierName, TierSet, TierSetDigest};
 use sorry_session::{
-    Actor, CallerEntry, Session, State, caller::Operation, decision::Rules, hold::SweepMemory,
+    Actor, CallerEntry, Session, State, caller::Operation, decision::Rules, extension::{Extension, ExtensionOutcome}, hold::SweepMemory,
     preview::Preview, provision::max_session_seconds, session::End, tiers::PublishedTiers,
 };
 use sorry_wire::{
-    Access, CallerView, DryRun, EndView, HoldView, PlannedRole, SessionView, SweepView, TierSetView,
+    Access, CallerView, DryRun, EndView, ExtensionStatus, ExtensionView, HoldView, PlannedRole, SessionView, SweepView, TierSetView,
     TierView, Verdict,
 };
 
@@ -27,6 +27,7 @@ pub(crate) fn session(session: &Session, actor: &Actor) -> SessionView {
         requested_at: session.requested_at,
         activated_at: session.activated_at,
         expires_at: session.expires_at,
+        extension: session.extension.as_ref().map(|asked| extension(asked, session)),
         end: session.end.clone().map(end),
         ended_at: session.ended_at,
         role_name: session.role_name.clone(),
@@ -69,6 +70,29 @@ pub(crate) fn dry_run(preview: Preview, alert_subscribers: Option<u64>) -> DryRu
             trust_policy: role.trust_policy,
             access_policy: role.access_policy,
         },
+    }
+}
+
+/// An extension, as far as it has come. What is open in the row is overtaken by an end that is decided.
+fn extension(extension: &Extension, session: &Session) -> ExtensionView {
+    let status = match &extension.settled {
+        Some(settled) => match settled.outcome {
+            ExtensionOutcome::Done => ExtensionStatus::Done,
+            ExtensionOutcome::Denied => ExtensionStatus::Denied,
+            ExtensionOutcome::Lapsed => ExtensionStatus::Lapsed,
+            ExtensionOutcome::Failed => ExtensionStatus::Failed,
+        },
+        None if session.extension_awaiting().is_some() => ExtensionStatus::AwaitingApproval,
+        None if session.extension_under_way().is_some() => ExtensionStatus::UnderWay,
+        None => ExtensionStatus::Overtaken,
+    };
+    let awaited = extension.approval.as_ref().filter(|_| status == ExtensionStatus::AwaitingApproval);
+    ExtensionView {
+        extending_to: extension.extending_to,
+        requested_at: extension.requested_at,
+        status,
+        lapses_at: awaited.map(|approval| approval.lapses_at),
+        failure: extension.settled.as_ref().and_then(|settled| settled.failure.clone()),
     }
 }
 
@@ -127,6 +151,8 @@ pub(crate) fn caller(entry: &CallerEntry) -> CallerView {
         roles: entry.roles.clone(),
         registered_at: entry.registered_at,
         registered_by: entry.registered_by.clone(),
+        suspended_at: entry.suspended.as_ref().map(|suspension| suspension.at),
+        suspended_by: entry.suspended.as_ref().map(|suspension| suspension.by.clone()),
     }
 }
 

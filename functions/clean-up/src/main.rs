@@ -1,8 +1,9 @@
 //! Wires the steps of the clean-up to AWS.
 
 use sorry_aws::{DynamoSessions, EventBridgeBus, IamPrincipals, SystemClock, function, settings};
-use sorry_clean_up::{Input, Output, readable};
+use sorry_clean_up::{Input, Output};
 use sorry_session::{
+    Failure,
     clean_up::{clean_up, give_up},
     events::ChangedBy,
     ports::Ports,
@@ -17,7 +18,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
             &sdk,
             settings::required(settings::SESSIONS_TABLE)?,
             settings::required(settings::AUDIT_TABLE)?,
-            None,
+            Some(settings::required(settings::REGISTRY_TABLE)?),
         ),
         principals: IamPrincipals::new(&sdk),
         events: EventBridgeBus::new(&sdk, settings::required(settings::EVENT_BUS)?),
@@ -26,11 +27,11 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let by = ChangedBy::service("clean-up");
     function::serve(async |input: Input| match input.give_up {
         Some(failure) => {
-            give_up(&ports, &input.session_id, readable(failure), &by).await?;
+            give_up(&ports, &input.session_id, failure.readable(), &by).await?;
             Ok(Output::GivenUp)
         }
         None => {
-            let outcome = clean_up(&ports, &input.session_id, input.failure.map(readable), &by).await?;
+            let outcome = clean_up(&ports, &input.session_id, input.failure.map(Failure::readable), &by).await?;
             Ok(Output::from(outcome))
         }
     })
