@@ -52,6 +52,8 @@ pub(crate) struct Inner {
     pub(crate) requests: BTreeMap<(String, Timestamp), BTreeSet<String>>,
     pub(crate) live: BTreeMap<(String, TierName), BTreeSet<SessionId>>,
     pub(crate) session_principals: Option<u64>,
+    /// Whether callers may have as many sessions as they like.
+    pub(crate) limits_lifted: bool,
     pub(crate) canary: bool,
     pub(crate) callers: BTreeMap<String, CallerEntry>,
     pub(crate) namespaces: BTreeMap<Namespace, PersonName>,
@@ -98,6 +100,7 @@ impl World {
             requests: BTreeMap::new(),
             live: BTreeMap::new(),
             session_principals: None,
+            limits_lifted: false,
             canary: false,
             callers: BTreeMap::new(),
             namespaces: BTreeMap::new(),
