@@ -519,7 +519,8 @@ fn invariant_5_a_stale_look_at_a_role_is_no_revocation() {
 fn invariant_4_two_late_writes_restore_nothing() {
     let mut bench = Bench::new();
     bench.world.land_after(60);
-    let create = calls_of_granting("developer", false).iter().position(|call| call.port == "create_role").unwrap();
+    let create =
+        calls_of_granting("developer", false).iter().position(|call| call.port == "create_role").unwrap();
     // The first creation is late; the retry makes the role; its permissions are late too, then refused.
     bench.world.fail_call(create, Fault::AppliedLate);
     let mut first = true;
@@ -645,7 +646,10 @@ fn extending_unwinds_whatever_fails() {
             (first, bench.world.calls())
         };
         let writes = |port: &str| calls.iter().skip(first).filter(|call| call.port == port).count();
-        assert_eq!((writes("put_trust_policy"), writes("put_inline_policy"), writes("start_extension")), (1, 1, 1));
+        assert_eq!(
+            (writes("put_trust_policy"), writes("put_inline_policy"), writes("start_extension")),
+            (1, 1, 1)
+        );
         let began = calls.iter().position(|call| call.port == "start_extension").unwrap();
         count += for_each_case(
             tier,

@@ -8,7 +8,7 @@ use crate::{
     app::App,
     args::{List, TableFormat},
     error::Result,
-    files,
+    files, sessions,
     time::with_distance,
 };
 
@@ -16,16 +16,16 @@ pub(crate) async fn run(app: &App, arguments: &List) -> Result<u8> {
     let aws = app.aws().await?;
     let api = aws.api(app)?;
     let scope = if arguments.namespace { Scope::Namespace } else { Scope::Mine };
-    let mut sessions = api.sessions(scope).await?;
-    sessions.retain(|session| arguments.status.is_none_or(|status| status.fits(session.state)));
+    let mut listed = api.sessions(scope).await?;
+    listed.retain(|session| arguments.status.is_none_or(|status| status.fits(session.state)));
     if arguments.output.format == TableFormat::Json {
-        for session in &mut sessions {
+        for session in &mut listed {
             session.access = None;
         }
-        app.ui.json(&SessionList { sessions, cursor: None })?;
+        app.ui.json(&SessionList { sessions: listed, cursor: None })?;
         return Ok(0);
     }
-    if sessions.is_empty() {
+    if listed.is_empty() {
         app.ui.say("no sessions; `sorry request --tier developer --hours 8` asks for one");
         return Ok(0);
     }
@@ -40,7 +40,11 @@ pub(crate) async fn run(app: &App, arguments: &List) -> Result<u8> {
         if arguments.namespace {
             row.push(session.person.to_string());
         }
-        row.extend([with_distance(end(session), now), names.join(", ")]);
+        let mut ends = with_distance(end(session), now);
+        if sessions::is_being_extended(session) {
+            ends.push_str(", being extended");
+        }
+        row.extend([ends, names.join(", ")]);
         row
     };
     let heading: &[&str] = if arguments.namespace {
@@ -48,7 +52,7 @@ pub(crate) async fn run(app: &App, arguments: &List) -> Result<u8> {
     } else {
         &["session", "state", "tier", "ends", "profile"]
     };
-    app.ui.table(heading, &sessions.iter().map(row).collect::<Vec<_>>())?;
+    app.ui.table(heading, &listed.iter().map(row).collect::<Vec<_>>())?;
     Ok(0)
 }
 

@@ -8,6 +8,7 @@ mod doctor;
 mod dry_run;
 mod env;
 mod exec;
+mod extend;
 mod list;
 mod profiles;
 mod renew;
@@ -30,6 +31,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<u8> {
         Command::List(arguments) => list::run(app, &arguments).await,
         Command::Status(arguments) => status::run(app, &arguments).await,
         Command::Renew(arguments) => renew::run(app, &arguments).await,
+        Command::Extend(arguments) => extend::run(app, &arguments).await,
         Command::Revoke(arguments) => revoke::run(app, &arguments).await,
         Command::Exec(arguments) => exec::run(app, &arguments).await,
         Command::Env(arguments) => env::run(app, &arguments).await,

@@ -39,7 +39,11 @@ fn names(names: impl IntoIterator<Item = impl ToString>) -> AttributeValue {
 }
 
 /// Puts a new session among the live ones of its caller and tier, if there is room.
-pub(crate) fn count_live(registry: &str, session: &Session, most: u32) -> Result<TransactWriteItem, PortError> {
+pub(crate) fn count_live(
+    registry: &str,
+    session: &Session,
+    most: u32,
+) -> Result<TransactWriteItem, PortError> {
     let update = Update::builder()
         .table_name(registry)
         .key(KEY, string(live_key(&session.caller.unique_id, &session.tier)))

@@ -160,8 +160,7 @@ impl PrincipalProvisioner for IamPrincipals {
     }
 
     async fn put_trust_policy(&self, role: &RoleName, document: &str) -> Result<Presence, PortError> {
-        let call =
-            self.client.update_assume_role_policy().role_name(role.as_str()).policy_document(document);
+        let call = self.client.update_assume_role_policy().role_name(role.as_str()).policy_document(document);
         let answer = self.unless_gone("UpdateAssumeRolePolicy", role, call.send().await).await?;
         Ok(if answer.is_some() { Presence::There } else { Presence::Gone })
     }

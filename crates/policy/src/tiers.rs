@@ -191,7 +191,9 @@ pub enum TierTableError {
         hours: u32,
     },
     /// A tier lends no session at all, or more at once than are counted.
-    #[error("tier `{tier}` allows {sessions} sessions at once; a tier allows 1 to {MOST_CONCURRENT_SESSIONS}")]
+    #[error(
+        "tier `{tier}` allows {sessions} sessions at once; a tier allows 1 to {MOST_CONCURRENT_SESSIONS}"
+    )]
     ConcurrentSessions {
         /// The tier.
         tier: TierName,
@@ -367,7 +369,8 @@ mod tests {
             parse(table(1).replace("= 1\n", "= 2\n"), Some("")),
             Err(TierTableError::Version(2))
         ));
-        let concurrent = |sessions: u32| parse(format!("{}\nconcurrent_sessions = {sessions}", table(1)), Some("{}"));
+        let concurrent =
+            |sessions: u32| parse(format!("{}\nconcurrent_sessions = {sessions}", table(1)), Some("{}"));
         assert!(concurrent(1).is_ok() && concurrent(1_000).is_ok());
         for sessions in [0, 1_001] {
             assert!(matches!(concurrent(sessions), Err(TierTableError::ConcurrentSessions { .. })));

@@ -143,7 +143,9 @@ impl Actor {
             }
             // Only the principal that the trust policy names can assume the role, whoever else the person is.
             // What it may have at most stands in that principal's entry.
-            Operation::Use | Operation::Extend => self.entry.is_some() && self.identity.unique_id == session.caller.unique_id,
+            Operation::Use | Operation::Extend => {
+                self.entry.is_some() && self.identity.unique_id == session.caller.unique_id
+            }
             Operation::Revoke => same_person || overseer,
         }
     }

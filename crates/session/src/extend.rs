@@ -133,7 +133,8 @@ async fn write_dates<S: SessionStore, P: PrincipalProvisioner, E, C>(
         if !still_under_way(ports, session).await? {
             return Ok(false);
         }
-        written = ports.principals.put_inline_policy(&role.name, ACCESS_POLICY_NAME, &plan.access_policy).await?;
+        written =
+            ports.principals.put_inline_policy(&role.name, ACCESS_POLICY_NAME, &plan.access_policy).await?;
     }
     if written == Presence::Gone {
         // By a clean-up, or by somebody else: the row says which.

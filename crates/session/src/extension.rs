@@ -262,8 +262,7 @@ pub fn decide(
         approval,
         settled: None,
     };
-    let change =
-        session.change(session.state, &by, now, |session| session.extension = Some(extension));
+    let change = session.change(session.state, &by, now, |session| session.extension = Some(extension));
     Ok(Outcome::Changed(Box::new(change)))
 }
 
@@ -274,7 +273,10 @@ fn extendable(session: &Session, now: Timestamp) -> Result<(), Refusal> {
     if session.grant == Grant::Standing {
         return Err(Refusal::new(
             ErrorCode::NotExtendable,
-            format!("session `{id}` uses what stands ready for tier `{}`, which is not extended", session.tier),
+            format!(
+                "session `{id}` uses what stands ready for tier `{}`, which is not extended",
+                session.tier
+            ),
             again(),
         ));
     }
@@ -338,9 +340,16 @@ fn later_end(seconds: u64, session: &Session, most: Duration) -> Result<Timestam
             session.tier
         );
         let hint = if left.is_zero() {
-            format!("its window has the {} that are allowed; ask for another session when it is over", spoken(most))
+            format!(
+                "its window has the {} that are allowed; ask for another session when it is over",
+                spoken(most)
+            )
         } else {
-            format!("ask for {} or less: {} in all are allowed from its beginning", spoken(left), spoken(most))
+            format!(
+                "ask for {} or less: {} in all are allowed from its beginning",
+                spoken(left),
+                spoken(most)
+            )
         };
         Refusal::new(ErrorCode::WindowTooLong, message, hint)
     })

@@ -194,7 +194,13 @@ impl From<TransitionError> for StepError {
 }
 
 impl Session {
-    pub(crate) fn change(&self, to: State, by: &ChangedBy, now: Timestamp, edit: impl FnOnce(&mut Self)) -> Change {
+    pub(crate) fn change(
+        &self,
+        to: State,
+        by: &ChangedBy,
+        now: Timestamp,
+        edit: impl FnOnce(&mut Self),
+    ) -> Change {
         let mut session = self.clone();
         session.state = to;
         session.fence = self.fence.saturating_add(1);
@@ -204,7 +210,8 @@ impl Session {
             events::session_audit(&session, by, session.end.as_ref().and_then(|end| end.failure.as_ref()));
         // Approvers listen where security listens.
         let asks = session.extension_awaiting().is_some() && self.extension_awaiting().is_none();
-        let extends = session.alert && session.extension_under_way().is_some() && self.extension_under_way().is_none();
+        let extends =
+            session.alert && session.extension_under_way().is_some() && self.extension_under_way().is_none();
         let ends = session.alert && to.is_over() && !self.state.is_over();
         let alert = to == State::CleanUpFailed || asks || extends || ends;
         session.outbox.push(events::session_event(&session, alert));

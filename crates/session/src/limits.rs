@@ -1,7 +1,7 @@
 //! How much a caller, and everybody together, may have at once. Pure; the counters are in the registry ([`crate::ports::Counters`]).
 //!
-//! - **Requests a minute.** What is counted asks for something to be made or kept: a session (a dry run, too) and an extension. Looking
-//!   costs no IAM write and is left to the gateway's throttle; ending a session is never counted, for nobody shall be kept from it. A
+//! - **Requests a minute.** What is counted asks for something to be made or kept: a session and an extension. Looking, dry runs
+//!   included, makes nothing and is left to the gateway's throttle; ending a session is never counted, for nobody shall be kept from it. A
 //!   counter is a set of names of requests, so that a request that is sent again counts once.
 //! - **Live sessions** of a caller and tier (`concurrent_sessions` of the tier): all that are not over, those that wait for approval
 //!   included. Also a set, of their ids: the transaction that writes the session puts it in, the one that writes that it is over takes
@@ -66,7 +66,9 @@ impl RequestCount {
         let left = (self.minute.as_second() + MINUTE).saturating_sub(now.as_second()).max(1).unsigned_abs();
         Refusal::new(
             ErrorCode::TooManyRequests,
-            format!("you have asked for sessions and extensions {most} times in this minute, as often as you may"),
+            format!(
+                "you have asked for sessions and extensions {most} times in this minute, as often as you may"
+            ),
             format!("ask again in {left} seconds"),
         )
         .retry_after(left)
@@ -115,7 +117,11 @@ mod tests {
         assert_eq!((refusal.code, refusal.retry_after_seconds), (ErrorCode::TooManyRequests, Some(55)));
         assert!(refusal.hint.contains("55 seconds"));
         assert_eq!(count.too_many(100, at(179)).retry_after_seconds, Some(1));
-        assert_eq!(count.too_many(100, at(200)).retry_after_seconds, Some(1), "never at once, never in the past");
+        assert_eq!(
+            count.too_many(100, at(200)).retry_after_seconds,
+            Some(1),
+            "never at once, never in the past"
+        );
     }
 
     #[test]

@@ -281,7 +281,8 @@ mod tests {
             let session = Session { expires_at: at(window), ..requested() };
             assert_eq!(max_session_seconds(&session), expected);
             // The role keeps the maximum that it was made with.
-            let extended = Session { expires_at: at(window + 7_200), first_expires_at: Some(at(window)), ..session };
+            let extended =
+                Session { expires_at: at(window + 7_200), first_expires_at: Some(at(window)), ..session };
             assert_eq!(max_session_seconds(&extended), expected);
         }
     }

@@ -25,7 +25,8 @@ use crate::{
     lifecycle::EndCause,
     outbox,
     ports::{
-        Clock, Committed, EventBus, LiveSessions, Ports, Presence, PrincipalProvisioner, Registry, SessionStore,
+        Clock, Committed, EventBus, LiveSessions, Ports, Presence, PrincipalProvisioner, Registry,
+        SessionStore,
     },
 };
 
@@ -260,7 +261,11 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
     }
 
     /// The list of sessions is not consistent: each row says for itself whether it is over.
-    async fn forget_over(&mut self, counted: LiveSessions, registry: &impl Registry) -> Result<(), StepError> {
+    async fn forget_over(
+        &mut self,
+        counted: LiveSessions,
+        registry: &impl Registry,
+    ) -> Result<(), StepError> {
         let mut over = BTreeSet::new();
         for id in &counted.sessions {
             if self.ports.store.load(id).await?.is_none_or(|session| session.state.is_over()) {

@@ -10,8 +10,8 @@ use sorry_session::{
     hold::SweepMemory,
     limits::RequestCount,
     ports::{
-        Committed, Counters, Created, IdempotencyKey, LiveSessions, PortError, Registry, SessionCursor, SessionPage,
-        SessionScope, SessionStore,
+        Committed, Counters, Created, IdempotencyKey, LiveSessions, PortError, Registry, SessionCursor,
+        SessionPage, SessionScope, SessionStore,
     },
     session::ROW_VERSION,
 };

@@ -26,7 +26,9 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         registered(actor)?;
         let asked: RequestSession = body(request)?;
         let dry_run = asked.dry_run;
-        self.count_request(&asked.client_request_id, actor).await?;
+        if !dry_run {
+            self.count_request(&asked.client_request_id, actor).await?;
+        }
         let wanted = SessionRequest {
             client_request_id: asked.client_request_id,
             tier: parameter(request, "tier")?.to_owned(),

@@ -2,12 +2,19 @@
 
 use sorry_policy::{Tier, TierName, TierSet, TierSetDigest};
 use sorry_session::{
-    Actor, CallerEntry, Session, State, caller::Operation, decision::Rules, extension::{Extension, ExtensionOutcome}, hold::SweepMemory,
-    preview::Preview, provision::max_session_seconds, session::End, tiers::PublishedTiers,
+    Actor, CallerEntry, Session, State,
+    caller::Operation,
+    decision::Rules,
+    extension::{Extension, ExtensionOutcome},
+    hold::SweepMemory,
+    preview::Preview,
+    provision::max_session_seconds,
+    session::End,
+    tiers::PublishedTiers,
 };
 use sorry_wire::{
-    Access, CallerView, DryRun, EndView, ExtensionStatus, ExtensionView, HoldView, PlannedRole, SessionView, SweepView, TierSetView,
-    TierView, Verdict,
+    Access, CallerView, DryRun, EndView, ExtensionStatus, ExtensionView, HoldView, PlannedRole, SessionView,
+    SweepView, TierSetView, TierView, Verdict,
 };
 
 /// A session, with how to use it for the one who can.

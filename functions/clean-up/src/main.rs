@@ -31,7 +31,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
             Ok(Output::GivenUp)
         }
         None => {
-            let outcome = clean_up(&ports, &input.session_id, input.failure.map(Failure::readable), &by).await?;
+            let outcome =
+                clean_up(&ports, &input.session_id, input.failure.map(Failure::readable), &by).await?;
             Ok(Output::from(outcome))
         }
     })

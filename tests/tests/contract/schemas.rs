@@ -15,9 +15,10 @@ use sorry_policy::{
     TierTable,
 };
 use sorry_wire::{
-    Access, CallerList, CallerRemoved, CallerRole, CallerView, ConfirmSweep, DryRun, EndCause, EndView,
-    ErrorBody, Failure, Grant, HoldView, PlannedRole, PublishTiers, PutCaller, RenderedTier, RequestSession,
-    SessionList, SessionView, State, SweepView, TierList, TierSetView, TierView, Verdict, WhoAmI,
+    Access, CallerList, CallerRemoved, CallerRole, CallerSuspended, CallerView, ConfirmSweep, DryRun,
+    EndCause, EndView, ErrorBody, ExtendSession, ExtensionStatus, ExtensionView, Failure, Grant, HoldView,
+    PlannedRole, PublishTiers, PutCaller, RenderedTier, RequestSession, SessionList, SessionView, State,
+    SweepView, TierList, TierSetView, TierView, Verdict, WhoAmI,
 };
 
 use crate::{
@@ -111,6 +112,7 @@ fn least_session() -> SessionView {
         requested_at: at(),
         activated_at: None,
         expires_at: at(),
+        extension: None,
         end: None,
         ended_at: None,
         access: None,
@@ -122,11 +124,26 @@ fn full_session() -> SessionView {
         project: Some("atlas".parse().unwrap()),
         reason: Some("to see what happens".into()),
         activated_at: Some(at()),
+        extension: Some(full_extension()),
         end: Some(full_end()),
         ended_at: Some(at()),
         access: Some(access()),
         ..least_session()
     }
+}
+
+fn least_extension() -> ExtensionView {
+    ExtensionView {
+        extending_to: at(),
+        requested_at: at(),
+        status: ExtensionStatus::UnderWay,
+        lapses_at: None,
+        failure: None,
+    }
+}
+
+fn full_extension() -> ExtensionView {
+    ExtensionView { lapses_at: Some(at()), failure: Some(failure()), ..least_extension() }
 }
 
 fn least_end() -> EndView {
@@ -262,7 +279,13 @@ fn caller() -> CallerView {
         roles: CALLER_ROLES.into(),
         registered_at: at(),
         registered_by: "arn:aws:iam::123456789012:user/administrator".into(),
+        suspended_at: None,
+        suspended_by: None,
     }
+}
+
+fn suspended() -> CallerView {
+    CallerView { suspended_at: Some(at()), suspended_by: Some(caller().registered_by), ..caller() }
 }
 
 fn pairs() -> Vec<Pair> {
@@ -297,7 +320,11 @@ fn pairs() -> Vec<Pair> {
         message: "there is none".into(),
         hint: "`sorry list`".into(),
         request_id: "r-1".into(),
+        retry_after_seconds: Some(30),
     };
+    let least_error = ErrorBody { retry_after_seconds: None, ..error.clone() };
+    let extend = ExtendSession { client_request_id: "0123-4567".into(), duration_seconds: 3_600 };
+    let suspension = CallerSuspended { caller: suspended(), ended: removed.ended.clone() };
     let session_request = RequestSession {
         client_request_id: "0123-4567".into(),
         duration_seconds: 28_800,
@@ -316,7 +343,8 @@ fn pairs() -> Vec<Pair> {
     let least_put = json!({"arn": caller().arn, "person": "sue", "namespace": "sue", "tiers": {}});
     let least_request = json!({"client_request_id": "0123-4567", "duration_seconds": 1});
     vec![
-        request("RequestSession", "RequestSession", &session_request, least_request),
+        request("RequestSession", "RequestSession", &session_request, least_request.clone()),
+        request("ExtendSession", "ExtendSession", &extend, least_request.clone()),
         request("PutCaller", "PutCaller", &put, least_put),
         answer("Session", "SessionView", &full_session(), &least_session()),
         answer("DryRun", "DryRun", &full_dry_run(), &least_dry_run()),
@@ -330,19 +358,21 @@ fn pairs() -> Vec<Pair> {
         ),
         answer("PlannedRole", "PlannedRole", &planned_role(), &planned_role()),
         answer("Access", "Access", &access(), &access()),
+        answer("Extension", "ExtensionView", &full_extension(), &least_extension()),
         answer("SessionEnd", "EndView", &full_end(), &least_end()),
         answer("Failure", "Failure", &failure(), &failure()),
         answer("SessionList", "SessionList", &page, &SessionList::default()),
         answer("Tier", "TierView", &full_tier(), &least_tier()),
         answer("TierList", "TierList", &tiers, &TierList::default()),
         answer("WhoAmI", "WhoAmI", &full_who, &least_who),
-        answer("Caller", "CallerView", &caller(), &caller()),
+        answer("Caller", "CallerView", &suspended(), &caller()),
         answer("CallerList", "CallerList", &CallerList { callers: vec![caller()] }, &CallerList::default()),
         answer("CallerRemoved", "CallerRemoved", &removed, &CallerRemoved { caller: None, ended: vec![] }),
+        answer("CallerSuspended", "CallerSuspended", &suspension, &suspension),
         answer("Sweep", "SweepView", &sweep, &SweepView::default()),
         answer("SweepHold", "HoldView", &hold, &hold),
         request("ConfirmSweep", "ConfirmSweep", &confirm, json!({"digest": ""})),
-        answer("Error", "ErrorBody", &error, &error),
+        answer("Error", "ErrorBody", &error, &least_error),
     ]
 }
 
@@ -392,10 +422,28 @@ fn what_the_types_write_is_what_the_schemas_describe() {
 const CALLER_ROLES: [CallerRole; 4] = CallerRole::ALL;
 const END_CAUSES: [EndCause; 4] = [EndCause::Expired, EndCause::Revoked, EndCause::Denied, EndCause::Failed];
 const GRANTS: [Grant; 3] = [Grant::Role, Grant::User, Grant::Standing];
+const EXTENSION_STATUSES: [ExtensionStatus; 7] = [
+    ExtensionStatus::AwaitingApproval,
+    ExtensionStatus::UnderWay,
+    ExtensionStatus::Done,
+    ExtensionStatus::Denied,
+    ExtensionStatus::Lapsed,
+    ExtensionStatus::Failed,
+    ExtensionStatus::Overtaken,
+];
 const VERDICTS: [Verdict; 2] = [Verdict::Grant, Verdict::AwaitApproval];
 
 /// Does not compile when one of the lists above is not whole any more: complete it, and the enum in infrastructure/openapi.yaml.
-const fn _the_lists_are_whole(cause: EndCause, grant: Grant, verdict: Verdict) {
+const fn _the_lists_are_whole(cause: EndCause, grant: Grant, verdict: Verdict, status: ExtensionStatus) {
+    match status {
+        ExtensionStatus::AwaitingApproval
+        | ExtensionStatus::UnderWay
+        | ExtensionStatus::Done
+        | ExtensionStatus::Denied
+        | ExtensionStatus::Lapsed
+        | ExtensionStatus::Failed
+        | ExtensionStatus::Overtaken => {}
+    }
     match cause {
         EndCause::Expired | EndCause::Revoked | EndCause::Denied | EndCause::Failed => {}
     }
@@ -430,7 +478,9 @@ fn the_words_of_the_enums_are_the_same() {
     let causes = words(&END_CAUSES.map(|cause| serde_json::to_value(cause).unwrap()));
     let roles = words(&CALLER_ROLES.map(|role| serde_json::to_value(role).unwrap()));
     let verdicts = words(&VERDICTS.map(|verdict| serde_json::to_value(verdict).unwrap()));
+    let statuses = words(&EXTENSION_STATUSES.map(|status| serde_json::to_value(status).unwrap()));
     let expected = [
+        ("Extension.properties.status", statuses),
         ("DryRun.properties.decision", verdicts),
         ("DryRun.properties.grant", grants.clone()),
         ("Caller.properties.roles.items", roles.clone()),
@@ -515,6 +565,7 @@ fn the_limits_are_the_services() {
     let hours: u64 =
         the_only(r"const LONGEST_HOURS: u32 = (\d+);", &tiers, "crates/policy/src/tiers.rs").parse().unwrap();
     assert_eq!(property("RequestSession", "duration_seconds")["maximum"], hours * 3_600);
+    assert_eq!(property("ExtendSession", "duration_seconds")["maximum"], hours * 3_600);
     assert_eq!(property("Tier", "maximum_hours")["maximum"], hours);
     assert_eq!(property("PutCaller", "tiers")["additionalProperties"]["maximum"], hours);
     let highest = TierTable::built_in().unwrap().iter().map(|(_, tier)| u64::from(tier.maximum_hours)).max();

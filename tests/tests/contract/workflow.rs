@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sorry_clean_up::Output as CleanedUp;
-use sorry_provision::Step;
 use sorry_policy::{ExternalId, Grant, RoleName, SessionId, TierTable};
+use sorry_provision::Step;
 use sorry_session::{
     ErrorCode, Failure, Identity, Session, State,
     ports::{Clock, Workflow},
@@ -319,7 +319,9 @@ fn error(code: ErrorCode) -> Answer {
 fn well(asked: &Asked) -> Answer {
     match asked {
         Asked::Alert(_) => output(&sorry_alert::Output { subscribers: 1 }),
-        Asked::Provision(_) | Asked::Extend(_) | Asked::NotExtended(..) => output(&sorry_provision::Output { expires_at: expires_at().to_string() }),
+        Asked::Provision(_) | Asked::Extend(_) | Asked::NotExtended(..) => {
+            output(&sorry_provision::Output { expires_at: expires_at().to_string() })
+        }
         Asked::CleanUp(..) => output(&CleanedUp::Ended),
         Asked::GiveUp(..) => output(&CleanedUp::GivenUp),
     }

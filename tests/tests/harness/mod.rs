@@ -187,11 +187,13 @@ impl Service {
 
     /// The step of the function `provision`, for tests that run it beside others.
     pub(crate) async fn granting(&self, id: &SessionId) -> Result<(), String> {
-        let granted = self.provision(sorry_provision::Input {
-            session_id: id.clone(),
-            step: sorry_provision::Step::Grant,
-            failure: None,
-        }).await;
+        let granted = self
+            .provision(sorry_provision::Input {
+                session_id: id.clone(),
+                step: sorry_provision::Step::Grant,
+                failure: None,
+            })
+            .await;
         granted.map(|_| ()).map_err(|error| error.message)
     }
 

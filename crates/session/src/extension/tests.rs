@@ -6,8 +6,8 @@ use super::*;
 use crate::{
     CallerEntry, CallerRole, EndCause, Identity,
     approval::{awaits, vote},
-    limits::Limits,
     lifecycle::tests::{at, requested},
+    limits::Limits,
 };
 
 /// ACTIVE since the beginning, for an hour of the four that its caller may have of `developer`.
@@ -169,7 +169,8 @@ fn invariant_9_the_same_extension_is_one_and_another_waits() {
 #[test]
 fn after_a_failed_extension_nothing_is_decided_until_its_last_write_must_have_landed() {
     let failed = asked(&active(), 60, 100).unwrap();
-    let failed = failed.not_extended(Failure::new(ErrorCode::Throttled, "x"), &by(), at(110)).unwrap().session;
+    let failed =
+        failed.not_extended(Failure::new(ErrorCode::Throttled, "x"), &by(), at(110)).unwrap().session;
     assert_eq!((failed.expires_at, failed.state), (at(3_600), State::Active));
     assert_eq!(failed.latest_end(), at(3_660), "its writes may be there");
     assert_eq!(asked(&failed, 90, 409).unwrap_err(), ErrorCode::ExtensionPending);
@@ -194,10 +195,8 @@ fn what_was_decided_before_the_end_is_given_time_and_no_more() {
 /// Waits for an approver, since second 100.
 fn awaiting() -> Session {
     let table = tiers(true);
-    let session = Session {
-        policy_digest: table.digest(&"developer".parse().unwrap()).unwrap().clone(),
-        ..active()
-    };
+    let session =
+        Session { policy_digest: table.digest(&"developer".parse().unwrap()).unwrap().clone(), ..active() };
     match decide(&request(1_800), &session, &sue(), &table, &rules(), at(100)) {
         Ok(Outcome::Changed(change)) => {
             assert_eq!(change.session.outbox.last().unwrap().detail["alert"], true, "approvers hear of it");
@@ -235,7 +234,10 @@ fn a_denial_of_an_extension_leaves_the_session_as_it_is() {
     let ann = actor("ann", CallerRole::Approver);
     let denied = voted(&awaiting(), Vote::Deny, &ann, 200).unwrap();
     assert_eq!((denied.state, denied.expires_at, &denied.end), (State::Active, at(3_600), &None));
-    assert_eq!(denied.extension.as_ref().unwrap().settled.as_ref().unwrap().outcome, ExtensionOutcome::Denied);
+    assert_eq!(
+        denied.extension.as_ref().unwrap().settled.as_ref().unwrap().outcome,
+        ExtensionOutcome::Denied
+    );
     assert_eq!(denied.latest_end(), at(3_600));
     let other = actor("bob", CallerRole::Approver);
     assert_eq!(voted(&denied, Vote::Approve, &other, 201).unwrap_err(), ErrorCode::NotAwaiting);
@@ -247,9 +249,14 @@ fn nobody_approves_their_own_extension_or_one_whose_time_has_run_out() {
     assert_eq!(voted(&awaiting(), Vote::Approve, &own, 200).unwrap_err(), ErrorCode::SelfApproval);
     let ann = actor("ann", CallerRole::Approver);
     assert_eq!(voted(&awaiting(), Vote::Approve, &ann, 700).unwrap_err(), ErrorCode::ApprovalLapsed);
-    let lapsed =
-        awaiting().not_extended(Failure::new(ErrorCode::ApprovalLapsed, "x"), &by(), at(700)).unwrap().session;
-    assert_eq!(lapsed.extension.as_ref().unwrap().settled.as_ref().unwrap().outcome, ExtensionOutcome::Lapsed);
+    let lapsed = awaiting()
+        .not_extended(Failure::new(ErrorCode::ApprovalLapsed, "x"), &by(), at(700))
+        .unwrap()
+        .session;
+    assert_eq!(
+        lapsed.extension.as_ref().unwrap().settled.as_ref().unwrap().outcome,
+        ExtensionOutcome::Lapsed
+    );
     assert_eq!(lapsed.state, State::Active);
 }
 
@@ -258,7 +265,8 @@ fn no_approval_of_an_extension_outlives_the_session() {
     let table = tiers(true);
     let digest = table.digest(&"developer".parse().unwrap()).unwrap().clone();
     let session = Session { policy_digest: digest, ..active() };
-    let Ok(Outcome::Changed(change)) = decide(&request(60), &session, &sue(), &table, &rules(), at(3_590)) else {
+    let Ok(Outcome::Changed(change)) = decide(&request(60), &session, &sue(), &table, &rules(), at(3_590))
+    else {
         panic!("refused")
     };
     let approval = change.session.extension.unwrap().approval.unwrap();
