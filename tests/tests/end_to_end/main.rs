@@ -15,7 +15,9 @@ mod break_glass;
 mod delivery;
 #[path = "../../../crates/credentials/tests/desk/mod.rs"]
 mod desk;
+mod extension;
 mod gateway;
+mod limits;
 mod main_job;
 mod mfa;
 mod permissions;
