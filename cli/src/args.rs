@@ -77,6 +77,8 @@ pub(crate) enum Command {
     Status(Status),
     /// Fetch a session's credentials, for the first time or again
     Renew(Renew),
+    /// Have a session end later
+    Extend(Extend),
     /// End sessions before their time
     Revoke(Revoke),
     /// Approve what somebody else asks for
@@ -375,11 +377,49 @@ pub(crate) struct Renew {
 }
 
 #[derive(Args, Debug)]
+#[command(
+    group(clap::ArgGroup::new("time").required(true)),
+    after_help = "\
+Before its end only, and for no longer in all than the tier and your registration allow, counted
+from the beginning of its window. Credentials that a program has in use go on; the profiles that
+hold the session are written again, with credentials for the longer time.
+
+Examples:
+  sorry extend 7k3m --hours 2
+  sorry extend 7k3m --for 90m
+  sorry extend 7k3m --hours 1 --no-wait --output json"
+)]
+pub(crate) struct Extend {
+    /// The session: its id, or the beginning of it
+    pub(crate) session: String,
+    /// By how many hours, in whole hours
+    #[arg(long, group = "time", value_name = "N")]
+    pub(crate) hours: Option<u32>,
+    /// By how much, such as 90m or 1h30m
+    #[arg(long = "for", group = "time", value_name = "DURATION", value_parser = time::seconds)]
+    pub(crate) duration: Option<u64>,
+    #[command(flatten)]
+    pub(crate) code: MfaCode,
+    /// Overwrite files that cannot be replaced (bind mounts), keeping a copy
+    #[arg(long)]
+    pub(crate) in_place: bool,
+    /// Do not wait until AWS has the new end; profiles stay as they are
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Args, Debug)]
 #[command(after_help = "\
+Waits until nothing of them is left. Credentials that this machine holds are tried (sns:ListTopics)
+before and after, and it is said after how long AWS refused them.
+
 Examples:
   sorry revoke 7k3m
   sorry revoke 7k3m 0c9d
-  sorry revoke --all")]
+  sorry revoke --all
+  sorry revoke 7k3m --output json")]
 pub(crate) struct Revoke {
     /// The sessions: their ids, or the beginnings of them
     #[arg(required_unless_present = "all", value_name = "SESSION")]
@@ -390,6 +430,8 @@ pub(crate) struct Revoke {
     /// Do not wait until the access is gone
     #[arg(long)]
     pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) output: Text,
 }
 
 #[derive(Args, Debug)]
@@ -618,6 +660,10 @@ pub(crate) enum Callers {
     Add(Box<AddCaller>),
     /// Show the registered callers
     List(ListCallers),
+    /// End a caller's sessions and answer it nothing, until it is resumed
+    Suspend(SuspendCaller),
+    /// Lift a caller's suspension
+    Resume(ResumeCaller),
     /// Remove a caller, its sessions and, if `add` made it, its user
     Remove(RemoveCaller),
 }
@@ -688,6 +734,34 @@ Examples:
   sorry admin callers remove sue-mgr
   sorry admin callers remove AROAEXAMPLEID00000001:sue")]
 pub(crate) struct RemoveCaller {
+    /// The caller's name, or its unique id
+    pub(crate) caller: String,
+    #[command(flatten)]
+    pub(crate) code: MfaCode,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The entry stays. All sessions of the caller and what it has asked for are ended; run again, it ends
+what is left. The caller's own AWS key stays as it is: it opens nothing here.
+
+Examples:
+  sorry admin callers suspend sue-mgr
+  sorry admin callers suspend AROAEXAMPLEID00000001:sue --output json")]
+pub(crate) struct SuspendCaller {
+    /// The caller's name, or its unique id
+    pub(crate) caller: String,
+    #[command(flatten)]
+    pub(crate) code: MfaCode,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sorry admin callers resume sue-mgr")]
+pub(crate) struct ResumeCaller {
     /// The caller's name, or its unique id
     pub(crate) caller: String,
     #[command(flatten)]

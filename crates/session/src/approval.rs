@@ -108,9 +108,15 @@ pub enum Outcome {
     Before,
 }
 
-/// Whether the actor could decide on a session that waits, whatever its state is now.
+/// What others are asked about a session: its extension if that waits, else the session itself.
+fn asked_of_others(session: &Session) -> Option<&Approval> {
+    let extension = session.extension_awaiting().and_then(|extension| extension.approval.as_ref());
+    extension.or(session.approval.as_ref())
+}
+
+/// Whether the actor could decide on a session that waits, or on its extension, whatever its state is now.
 pub fn is_approver(actor: &Actor, session: &Session) -> bool {
-    let Some(approval) = &session.approval else { return false };
+    let Some(approval) = asked_of_others(session) else { return false };
     actor
         .entry
         .as_ref()
@@ -120,15 +126,15 @@ pub fn is_approver(actor: &Actor, session: &Session) -> bool {
 /// Whether a session waits for this actor: for a decision, or for a review.
 pub fn awaits(actor: &Actor, session: &Session, now: Timestamp) -> bool {
     let person = actor.entry.as_ref().map(|entry| &entry.person);
-    let undecided = session.state == State::PendingApproval
-        && session.approval.as_ref().is_some_and(|approval| {
+    let undecided = (session.state == State::PendingApproval || session.extension_awaiting().is_some())
+        && asked_of_others(session).is_some_and(|approval| {
             now < approval.lapses_at && approval.votes.iter().all(|cast| Some(&cast.person) != person)
         });
     let unreviewed = session.open_or_closed_review().is_some_and(|review| review.closed.is_none());
     (undecided && is_approver(actor, session)) || (unreviewed && may_review(actor, session).is_ok())
 }
 
-/// Casts a vote.
+/// Casts a vote: on the session's extension if that waits, else on the session. A denial of an extension leaves the session as it is.
 ///
 /// # Errors
 /// A refusal: by a stranger to the approval, by the person who asked, after the time, or a second, other word.
@@ -140,7 +146,7 @@ pub fn vote(
     now: Timestamp,
 ) -> Result<Outcome, Refusal> {
     let id = &session.session_id;
-    let Some(approval) = &session.approval else {
+    let Some(approval) = asked_of_others(session) else {
         return Err(Refusal::new(
             ErrorCode::NotAwaiting,
             format!("session `{id}` waits for nobody's approval"),
@@ -194,6 +200,7 @@ pub fn vote(
     }
     let by = ChangedBy::Caller(actor.identity.clone());
     let change = match vote {
+        _ if session.extension_awaiting().is_some() => session.extension_voted(cast, &by, now),
         Vote::Approve => session.approved_by(cast, &by, now),
         Vote::Deny => session.denied_by(cast, &by, now),
     };
@@ -291,6 +298,7 @@ mod tests {
             registered_by: String::new(),
             mfa: MfaBy::Device,
             source_identity: None,
+            suspended: None,
         };
         Actor { identity, entry: Some(entry), administrator: false, identity_provider: false }
     }

@@ -81,6 +81,18 @@ pub struct CallerEntry {
     pub registered_at: Timestamp,
     /// ARN of the administrator who wrote it.
     pub registered_by: String,
+    /// Since when nothing is answered to it; nothing if it is not suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<Suspension>,
+}
+
+/// An entry that stays and opens nothing, until an administrator says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// Since when.
+    pub at: Timestamp,
+    /// ARN of the administrator who suspended it.
+    pub by: String,
 }
 
 /// Principals that the deployment itself names: its administrators, so that there is a first one, and the roles behind an identity
@@ -141,6 +153,8 @@ pub enum Operation {
     View,
     /// Be shown the external id and assume the role.
     Use,
+    /// Have it end later.
+    Extend,
     /// End it before its time.
     Revoke,
 }
@@ -178,7 +192,10 @@ impl Actor {
                 }
             }
             // Only the principal that the trust policy names can assume the role, whoever else the person is.
-            Operation::Use => self.entry.is_some() && self.identity.unique_id == session.caller.unique_id,
+            // What it may have at most stands in that principal's entry.
+            Operation::Use | Operation::Extend => {
+                self.entry.is_some() && self.identity.unique_id == session.caller.unique_id
+            }
             Operation::Revoke => same_person || overseer,
         }
     }
@@ -237,7 +254,7 @@ mod tests {
     #[test]
     fn the_matrix_of_who_may_do_what() {
         use CallerRole::{Admin, Caller, Security};
-        use Operation::{Revoke, Use, View};
+        use Operation::{Extend, Revoke, Use, View};
         let session = crate::lifecycle::tests::requested();
         let actor = |unique_id: &str, person: &str, namespace: &str, role, administrator| Actor {
             identity: Identity { unique_id: unique_id.into(), ..session.caller.clone() },
@@ -254,6 +271,7 @@ mod tests {
                 source_identity: None,
                 registered_at: session.requested_at,
                 registered_by: "test".into(),
+                suspended: None,
             }),
             administrator,
             identity_provider: false,
@@ -272,6 +290,7 @@ mod tests {
             (unregistered, [true, false, true], true),
         ] {
             assert_eq!([View, Use, Revoke].map(|operation| who.may(operation, &session)), may, "{who:?}");
+            assert_eq!(who.may(Extend, &session), who.may(Use, &session), "{who:?}");
             assert_eq!(who.is_administrator(), administers, "{who:?}");
         }
     }

@@ -14,6 +14,7 @@ use crate::{
     caller::CallerRole,
     events::{self, AuditRecord, ChangedBy},
     expiry::IDEMPOTENCY_MEMORY,
+    limits::Limits,
     ports::IdempotencyKey,
     session::ROW_VERSION,
 };
@@ -47,6 +48,8 @@ pub struct Rules {
     pub minimum_window: Duration,
     /// Whether tiers that want MFA get it.
     pub mfa_required: bool,
+    /// How much it lends.
+    pub limits: Limits,
 }
 
 /// The answer to a request.
@@ -86,6 +89,8 @@ pub struct NewSession {
     pub audit: AuditRecord,
     /// What makes asking twice asking once.
     pub key: IdempotencyKey,
+    /// How many live sessions of the tier the caller may have, this one included.
+    pub most_live: u32,
 }
 
 /// Decides on a request.
@@ -109,6 +114,15 @@ pub fn registered(actor: &Actor) -> Result<&CallerEntry, Refusal> {
         }
         _ => Err(unregistered(actor)),
     }
+}
+
+/// The answer to a caller that an administrator has suspended.
+pub fn suspended(entry: &CallerEntry) -> Refusal {
+    Refusal::new(
+        ErrorCode::CallerSuspended,
+        format!("`{}` is suspended, and its sessions are ended", entry.arn),
+        "an administrator can lift that: `sorry admin callers resume`",
+    )
 }
 
 /// The answer to somebody whom the registry does not know as a caller.
@@ -148,7 +162,7 @@ fn terms(
     })
 }
 
-fn client_request_id(value: &str) -> Result<String, Refusal> {
+pub(crate) fn client_request_id(value: &str) -> Result<String, Refusal> {
     let fits = (8..=64).contains(&value.len())
         && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if fits {
@@ -177,7 +191,11 @@ fn offered(entry: &CallerEntry, rules: &Rules) -> String {
     }
 }
 
-fn tier(
+/// A tier that is lent here, and to this caller.
+///
+/// # Errors
+/// When there is none of that name, or it is not for the caller.
+pub(crate) fn tier(
     wanted: &str,
     entry: &CallerEntry,
     tiers: &TierTable,
@@ -206,6 +224,12 @@ fn tier(
     Ok((name, tier.clone(), digest.clone()))
 }
 
+/// The longest window of a tier that a caller may have.
+pub(crate) fn longest(name: &TierName, tier: &Tier, entry: &CallerEntry) -> Duration {
+    let yours = Duration::from_secs(u64::from(entry.tiers.get(name).copied().unwrap_or(0)) * 3600);
+    tier.maximum().min(yours)
+}
+
 fn window(
     seconds: u64,
     name: &TierName,
@@ -213,9 +237,7 @@ fn window(
     entry: &CallerEntry,
     rules: &Rules,
 ) -> Result<Duration, Refusal> {
-    let most = tier
-        .maximum()
-        .min(Duration::from_secs(u64::from(entry.tiers.get(name).copied().unwrap_or(0)) * 3600));
+    let most = longest(name, tier, entry);
     let window = Duration::from_secs(seconds);
     if window < rules.minimum_window || window.is_zero() {
         return Err(Refusal::new(
@@ -374,6 +396,7 @@ impl Terms {
         let request_digest = self.request_digest();
         let by = ChangedBy::Caller(self.caller.clone());
         let own_entry = self.entry.unique_id == self.caller.unique_id;
+        let most_live = self.tier.concurrent_sessions;
         let mut session = Session {
             version: ROW_VERSION,
             role_name: RoleName::for_session(&self.entry.namespace, &self.tier_name, &session_id),
@@ -399,6 +422,8 @@ impl Terms {
             requested_at: now,
             // Windows are bounded by `window`, so this cannot overflow; if it did, the session would be over at once.
             expires_at: now.checked_add(self.window).unwrap_or(now),
+            first_expires_at: None,
+            extension: None,
             external_id,
             role: None,
             provisioning_at: None,
@@ -417,7 +442,7 @@ impl Terms {
             request_digest,
             expires_at: now.checked_add(IDEMPOTENCY_MEMORY).unwrap_or(now),
         };
-        NewSession { session, audit, key }
+        NewSession { session, audit, key, most_live }
     }
 
     fn request_digest(&self) -> String {
@@ -469,6 +494,7 @@ mod tests {
                 source_identity: None,
                 registered_at: at(0),
                 registered_by: "test".into(),
+                suspended: None,
             }),
             identity,
             administrator: false,
@@ -484,6 +510,7 @@ mod tests {
                 .collect(),
             minimum_window: Duration::from_secs(900),
             mfa_required: true,
+            limits: Limits::default(),
         }
     }
 

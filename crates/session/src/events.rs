@@ -91,6 +91,7 @@ pub(crate) fn session_audit(session: &Session, by: &ChangedBy, failure: Option<&
             "approval": session.approval,
             "review": session.review,
             "carried_identity": session.carried_identity,
+            "extension": session.extension,
             "failure": failure,
         }),
     }
@@ -117,6 +118,7 @@ pub(crate) fn session_event(session: &Session, alert: bool) -> OutboxEntry {
             "end": session.end,
             "approval": session.approval,
             "review": session.review,
+            "extension": session.extension,
             "reason": session.reason,
             "alert": alert,
         }),

@@ -39,6 +39,16 @@ pub struct RequestSession {
     pub dry_run: bool,
 }
 
+/// Body of `POST /sessions/{id}/extension`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExtendSession {
+    /// The client's own key for this request, 8 to 64 letters, digits and hyphens; sent again it gives the same extension.
+    pub client_request_id: String,
+    /// By how much, in seconds.
+    pub duration_seconds: u64,
+}
+
 /// Answer of `POST /tiers/{tier}/sessions` to a dry run of a request that would be granted; others are refused as ever. The session's
 /// id and the external id are drawn when a session is made: placeholders in `<…>` stand for them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,6 +163,9 @@ pub struct SessionView {
     /// When AWS stops honouring it. While it waits for an approval: when it would, had the window begun with the request; it begins
     /// with the approval.
     pub expires_at: Timestamp,
+    /// The last extension that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension: Option<ExtensionView>,
     /// Why, by whom and when its end was decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<EndView>,
@@ -180,6 +193,43 @@ pub struct Access {
     pub role_session_name: String,
     /// The longest that the role can be assumed for, in seconds.
     pub maximum_seconds: u32,
+}
+
+/// A later end that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtensionView {
+    /// The end that was asked for.
+    pub extending_to: Timestamp,
+    /// When it was asked for.
+    pub requested_at: Timestamp,
+    /// Where it stands.
+    pub status: ExtensionStatus,
+    /// Until when others can decide on it, while it waits for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lapses_at: Option<Timestamp>,
+    /// What went wrong, if something did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// Where an extension stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExtensionStatus {
+    /// It waits for others' approval.
+    AwaitingApproval,
+    /// It is decided, and being carried out.
+    UnderWay,
+    /// The session has its new end.
+    Done,
+    /// Others said no.
+    Denied,
+    /// Not enough others said yes in time.
+    Lapsed,
+    /// It could not be carried out.
+    Failed,
+    /// The session was ended before.
+    Overtaken,
 }
 
 /// The end of a session.
@@ -351,6 +401,12 @@ pub struct CallerView {
     pub registered_at: Timestamp,
     /// ARN of the administrator who wrote it.
     pub registered_by: String,
+    /// Since when it is suspended; nothing if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended_at: Option<Timestamp>,
+    /// ARN of the administrator who suspended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended_by: Option<String>,
 }
 
 /// Answer of `GET /admin/callers`.
@@ -366,6 +422,15 @@ pub struct CallerRemoved {
     /// The entry that was removed; nothing if an earlier try removed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<CallerView>,
+    /// The sessions that are ending because of it.
+    pub ended: Vec<SessionId>,
+}
+
+/// Answer of `PUT /admin/callers/{id}/suspension`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallerSuspended {
+    /// The entry, which stays.
+    pub caller: CallerView,
     /// The sessions that are ending because of it.
     pub ended: Vec<SessionId>,
 }
@@ -454,4 +519,7 @@ pub struct ErrorBody {
     /// To find the request in the logs.
     #[serde(default)]
     pub request_id: String,
+    /// After how many seconds the same request may succeed, where that is known; also the header `Retry-After`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u64>,
 }

@@ -8,7 +8,7 @@ use sorry_aws::{
     DynamoRegistry, DynamoSessions, EventBridgeBus, SnsAlerts, StepFunctionsWorkflow, SystemClock, function,
     metrics, settings,
 };
-use sorry_session::{NamedPrincipals, decision::Rules, ports::Ports};
+use sorry_session::{NamedPrincipals, decision::Rules, limits::Limits, ports::Ports};
 use tracing::Instrument;
 
 #[tokio::main(flavor = "current_thread")]
@@ -33,6 +33,10 @@ async fn main() -> Result<(), Error> {
             enabled_tiers: settings::list(settings::ENABLED_TIERS)?.into_iter().collect(),
             minimum_window: Duration::from_secs(settings::parsed(settings::MINIMUM_WINDOW_SECONDS)?),
             mfa_required: settings::parsed(settings::MFA_REQUIRED)?,
+            limits: Limits {
+                requests_per_minute: settings::parsed(settings::REQUESTS_PER_MINUTE)?,
+                session_principals: settings::parsed(settings::MAXIMUM_SESSION_PRINCIPALS)?,
+            },
         },
         administrators: NamedPrincipals::new(settings::list::<String>(settings::ADMINISTRATORS)?),
         identity_provider_roles: NamedPrincipals::new(by_idp),

@@ -6,6 +6,7 @@ use sorry_session::{
     approval::{Approval, CastVote, Review},
     caller::Operation,
     decision::{Rules, asks_for_code},
+    extension::{Extension, ExtensionOutcome},
     hold::SweepMemory,
     preview::Preview,
     provision::max_session_seconds,
@@ -13,8 +14,8 @@ use sorry_session::{
     tiers::PublishedTiers,
 };
 use sorry_wire::{
-    Access, ApprovalView, CallerView, ClosedReviewView, DryRun, EndView, HoldView, PlannedRole, ReviewView,
-    SessionView, SweepView, TierSetView, TierView, Verdict, VoteView,
+    Access, ApprovalView, CallerView, ClosedReviewView, DryRun, EndView, ExtensionStatus, ExtensionView,
+    HoldView, PlannedRole, ReviewView, SessionView, SweepView, TierSetView, TierView, Verdict, VoteView,
 };
 
 /// A session, with how to use it for the one who can.
@@ -36,6 +37,7 @@ pub(crate) fn session(session: &Session, actor: &Actor) -> SessionView {
         review: session.open_or_closed_review().map(review),
         activated_at: session.activated_at,
         expires_at: session.expires_at,
+        extension: session.extension.as_ref().map(|asked| extension(asked, session)),
         end: session.end.clone().map(end),
         ended_at: session.ended_at,
         role_name: session.role_name.clone(),
@@ -112,6 +114,29 @@ pub(crate) fn dry_run(
     }
 }
 
+/// An extension, as far as it has come. What is open in the row is overtaken by an end that is decided.
+fn extension(extension: &Extension, session: &Session) -> ExtensionView {
+    let status = match &extension.settled {
+        Some(settled) => match settled.outcome {
+            ExtensionOutcome::Done => ExtensionStatus::Done,
+            ExtensionOutcome::Denied => ExtensionStatus::Denied,
+            ExtensionOutcome::Lapsed => ExtensionStatus::Lapsed,
+            ExtensionOutcome::Failed => ExtensionStatus::Failed,
+        },
+        None if session.extension_awaiting().is_some() => ExtensionStatus::AwaitingApproval,
+        None if session.extension_under_way().is_some() => ExtensionStatus::UnderWay,
+        None => ExtensionStatus::Overtaken,
+    };
+    let awaited = extension.approval.as_ref().filter(|_| status == ExtensionStatus::AwaitingApproval);
+    ExtensionView {
+        extending_to: extension.extending_to,
+        requested_at: extension.requested_at,
+        status,
+        lapses_at: awaited.map(|approval| approval.lapses_at),
+        failure: extension.settled.as_ref().and_then(|settled| settled.failure.clone()),
+    }
+}
+
 fn end(end: End) -> EndView {
     EndView { cause: end.cause, by: end.by, at: end.at, failure: end.failure }
 }
@@ -172,6 +197,8 @@ pub(crate) fn caller(entry: &CallerEntry) -> CallerView {
         source_identity: entry.source_identity.clone(),
         registered_at: entry.registered_at,
         registered_by: entry.registered_by.clone(),
+        suspended_at: entry.suspended.as_ref().map(|suspension| suspension.at),
+        suspended_by: entry.suspended.as_ref().map(|suspension| suspension.by.clone()),
     }
 }
 

@@ -15,10 +15,11 @@ use sorry_policy::{
     SessionId, SourceIdentity, TierSet, TierTable,
 };
 use sorry_wire::{
-    Access, ApprovalView, CallerList, CallerRemoved, CallerRole, CallerView, ClosedReviewView, ConfirmSweep,
-    DecideSession, DryRun, EndCause, EndView, ErrorBody, Failure, Grant, HoldView, MfaBy, PlannedRole,
-    PublishTiers, PutCaller, RenderedTier, RequestSession, ReviewSession, ReviewView, SessionList,
-    SessionView, State, SweepView, TierList, TierSetView, TierView, Verdict, Vote, VoteView, WhoAmI,
+    Access, ApprovalView, CallerList, CallerRemoved, CallerRole, CallerSuspended, CallerView,
+    ClosedReviewView, ConfirmSweep, DecideSession, DryRun, EndCause, EndView, ErrorBody, ExtendSession,
+    ExtensionStatus, ExtensionView, Failure, Grant, HoldView, MfaBy, PlannedRole, PublishTiers, PutCaller,
+    RenderedTier, RequestSession, ReviewSession, ReviewView, SessionList, SessionView, State, SweepView,
+    TierList, TierSetView, TierView, Verdict, Vote, VoteView, WhoAmI,
 };
 
 use crate::{
@@ -114,6 +115,7 @@ fn least_session() -> SessionView {
         review: None,
         activated_at: None,
         expires_at: at(),
+        extension: None,
         end: None,
         ended_at: None,
         access: None,
@@ -127,6 +129,7 @@ fn full_session() -> SessionView {
         approval: Some(approval()),
         review: Some(full_review()),
         activated_at: Some(at()),
+        extension: Some(full_extension()),
         end: Some(full_end()),
         ended_at: Some(at()),
         access: Some(access()),
@@ -155,6 +158,20 @@ fn closed_review() -> ClosedReviewView {
 
 fn full_review() -> ReviewView {
     ReviewView { opened_at: at(), closed: Some(closed_review()) }
+}
+
+fn least_extension() -> ExtensionView {
+    ExtensionView {
+        extending_to: at(),
+        requested_at: at(),
+        status: ExtensionStatus::UnderWay,
+        lapses_at: None,
+        failure: None,
+    }
+}
+
+fn full_extension() -> ExtensionView {
+    ExtensionView { lapses_at: Some(at()), failure: Some(failure()), ..least_extension() }
 }
 
 fn least_end() -> EndView {
@@ -302,7 +319,13 @@ fn caller() -> CallerView {
         source_identity: None,
         registered_at: at(),
         registered_by: "arn:aws:iam::123456789012:user/administrator".into(),
+        suspended_at: None,
+        suspended_by: None,
     }
+}
+
+fn suspended() -> CallerView {
+    CallerView { suspended_at: Some(at()), suspended_by: Some(caller().registered_by), ..caller() }
 }
 
 fn pairs() -> Vec<Pair> {
@@ -337,7 +360,11 @@ fn pairs() -> Vec<Pair> {
         message: "there is none".into(),
         hint: "`sorry list`".into(),
         request_id: "r-1".into(),
+        retry_after_seconds: Some(30),
     };
+    let least_error = ErrorBody { retry_after_seconds: None, ..error.clone() };
+    let extend = ExtendSession { client_request_id: "0123-4567".into(), duration_seconds: 3_600 };
+    let suspension = CallerSuspended { caller: suspended(), ended: removed.ended.clone() };
     let session_request = RequestSession {
         client_request_id: "0123-4567".into(),
         duration_seconds: 28_800,
@@ -361,7 +388,8 @@ fn pairs() -> Vec<Pair> {
     let least_put = json!({"arn": caller().arn, "person": "sue", "namespace": "sue", "tiers": {}});
     let least_request = json!({"client_request_id": "0123-4567", "duration_seconds": 1});
     vec![
-        request("RequestSession", "RequestSession", &session_request, least_request),
+        request("RequestSession", "RequestSession", &session_request, least_request.clone()),
+        request("ExtendSession", "ExtendSession", &extend, least_request.clone()),
         request("PutCaller", "PutCaller", &put, least_put),
         answer("Session", "SessionView", &full_session(), &least_session()),
         answer("DryRun", "DryRun", &full_dry_run(), &least_dry_run()),
@@ -381,19 +409,30 @@ fn pairs() -> Vec<Pair> {
         request("DecideSession", "DecideSession", &decide, json!({"decision": "deny"})),
         request("ReviewSession", "ReviewSession", &review, json!({"comment": "looked at it"})),
         answer("Access", "Access", &access(), &Access { source_identity: None, ..access() }),
+        answer("Extension", "ExtensionView", &full_extension(), &least_extension()),
         answer("SessionEnd", "EndView", &full_end(), &least_end()),
         answer("Failure", "Failure", &failure(), &failure()),
         answer("SessionList", "SessionList", &page, &SessionList::default()),
         answer("Tier", "TierView", &full_tier(), &least_tier()),
         answer("TierList", "TierList", &tiers, &TierList::default()),
         answer("WhoAmI", "WhoAmI", &full_who, &least_who),
-        answer("Caller", "CallerView", &full_caller, &caller()),
+        answer(
+            "Caller",
+            "CallerView",
+            &CallerView {
+                suspended_at: suspended().suspended_at,
+                suspended_by: suspended().suspended_by,
+                ..full_caller.clone()
+            },
+            &caller(),
+        ),
         answer("CallerList", "CallerList", &CallerList { callers: vec![caller()] }, &CallerList::default()),
         answer("CallerRemoved", "CallerRemoved", &removed, &CallerRemoved { caller: None, ended: vec![] }),
+        answer("CallerSuspended", "CallerSuspended", &suspension, &suspension),
         answer("Sweep", "SweepView", &sweep, &SweepView::default()),
         answer("SweepHold", "HoldView", &hold, &hold),
         request("ConfirmSweep", "ConfirmSweep", &confirm, json!({"digest": ""})),
-        answer("Error", "ErrorBody", &error, &error),
+        answer("Error", "ErrorBody", &error, &least_error),
     ]
 }
 
@@ -445,12 +484,36 @@ const CALLER_ROLES: [CallerRole; 4] = CallerRole::ALL;
 const END_CAUSES: [EndCause; 4] = [EndCause::Expired, EndCause::Revoked, EndCause::Denied, EndCause::Failed];
 const MFA_BY: [MfaBy; 2] = [MfaBy::Device, MfaBy::Idp];
 const GRANTS: [Grant; 3] = [Grant::Role, Grant::User, Grant::Standing];
+const EXTENSION_STATUSES: [ExtensionStatus; 7] = [
+    ExtensionStatus::AwaitingApproval,
+    ExtensionStatus::UnderWay,
+    ExtensionStatus::Done,
+    ExtensionStatus::Denied,
+    ExtensionStatus::Lapsed,
+    ExtensionStatus::Failed,
+    ExtensionStatus::Overtaken,
+];
 const VERDICTS: [Verdict; 2] = [Verdict::Grant, Verdict::AwaitApproval];
 
 /// Does not compile when one of the lists above is not whole any more: complete it, and the enum in infrastructure/openapi.yaml.
-const fn _the_lists_are_whole(cause: EndCause, grant: Grant, verdict: Verdict, mfa: MfaBy) {
+const fn _the_lists_are_whole(
+    cause: EndCause,
+    grant: Grant,
+    verdict: Verdict,
+    mfa: MfaBy,
+    status: ExtensionStatus,
+) {
     match mfa {
         MfaBy::Device | MfaBy::Idp => {}
+    }
+    match status {
+        ExtensionStatus::AwaitingApproval
+        | ExtensionStatus::UnderWay
+        | ExtensionStatus::Done
+        | ExtensionStatus::Denied
+        | ExtensionStatus::Lapsed
+        | ExtensionStatus::Failed
+        | ExtensionStatus::Overtaken => {}
     }
     match cause {
         EndCause::Expired | EndCause::Revoked | EndCause::Denied | EndCause::Failed => {}
@@ -488,7 +551,9 @@ fn the_words_of_the_enums_are_the_same() {
     let votes = words(&[Vote::Approve, Vote::Deny].map(|vote| serde_json::to_value(vote).unwrap()));
     let mfa_by = words(&MFA_BY.map(|by| serde_json::to_value(by).unwrap()));
     let verdicts = words(&VERDICTS.map(|verdict| serde_json::to_value(verdict).unwrap()));
+    let statuses = words(&EXTENSION_STATUSES.map(|status| serde_json::to_value(status).unwrap()));
     let expected = [
+        ("Extension.properties.status", statuses),
         ("DryRun.properties.decision", verdicts),
         ("DryRun.properties.grant", grants.clone()),
         ("Approval.properties.approvers.items", roles.clone()),
@@ -579,6 +644,7 @@ fn the_limits_are_the_services() {
     let hours: u64 =
         the_only(r"const LONGEST_HOURS: u32 = (\d+);", &tiers, "crates/policy/src/tiers.rs").parse().unwrap();
     assert_eq!(property("RequestSession", "duration_seconds")["maximum"], hours * 3_600);
+    assert_eq!(property("ExtendSession", "duration_seconds")["maximum"], hours * 3_600);
     assert_eq!(property("Tier", "maximum_hours")["maximum"], hours);
     assert_eq!(property("PutCaller", "tiers")["additionalProperties"]["maximum"], hours);
     let highest = TierTable::built_in().unwrap().iter().map(|(_, tier)| u64::from(tier.maximum_hours)).max();

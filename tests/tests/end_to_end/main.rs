@@ -18,7 +18,9 @@ mod callers;
 mod delivery;
 #[path = "../../../crates/credentials/tests/desk/mod.rs"]
 mod desk;
+mod extension;
 mod gateway;
+mod limits;
 mod main_job;
 mod mfa;
 mod operations;

@@ -239,7 +239,9 @@ fn session(
         role_arn: text(&role["Arn"]),
         role_id: text(&role["RoleId"]),
         role_name,
-        expires_at: tags["sorry:expires-at"].clone(),
+        expires_at: text(
+            &role["AssumeRolePolicyDocument"]["Statement"][0]["Condition"]["DateLessThan"]["aws:CurrentTime"],
+        ),
         session_id: id.to_owned(),
         external_id: text(&equals["sts:ExternalId"]),
         owner: owner.clone(),
