@@ -1,6 +1,8 @@
 //! Sessions in DynamoDB. A row is the session as the domain knows it, plus the attributes of the indexes and of the table's
 //! garbage collection, which are computed from it at every write and never read back.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
@@ -113,6 +115,14 @@ fn row(session: &Session) -> Result<Item, PortError> {
         item.insert("ttl".to_owned(), number(forget_at.as_second()));
     }
     Ok(item)
+}
+
+/// A session as it was read from its table: also what every recorded row is read by in the tests of upgrades.
+///
+/// # Errors
+/// When this program does not know the layout of the row.
+pub fn stored_session(item: HashMap<String, AttributeValue>) -> Result<Session, PortError> {
+    session(item)
 }
 
 fn session(item: Item) -> Result<Session, PortError> {

@@ -130,11 +130,20 @@ pub fn awaits(actor: &Actor, session: &Session, now: Timestamp) -> bool {
         && asked_of_others(session).is_some_and(|approval| {
             now < approval.lapses_at && approval.votes.iter().all(|cast| Some(&cast.person) != person)
         });
-    let unreviewed = session.review.as_ref().is_some_and(|review| review.closed.is_none());
+    let unreviewed = session.open_or_closed_review().is_some_and(|review| review.closed.is_none());
     (undecided && is_approver(actor, session)) || (unreviewed && may_review(actor, session).is_ok())
 }
 
-/// Casts a vote: on the session's extension if that waits, else on the session. A denial of an extension leaves the session as it is.
+/// Whether the actor said the same before of an extension that is decided by now.
+fn is_repeat(session: &Session, vote: Vote, actor: &Actor) -> bool {
+    let decided = session.extension.as_ref().filter(|_| session.extension_awaiting().is_none());
+    let votes = decided.and_then(|extension| extension.approval.as_ref()).map(|approval| &approval.votes);
+    let person = actor.entry.as_ref().map(|entry| &entry.person);
+    votes.is_some_and(|votes| votes.iter().any(|cast| cast.vote == vote && Some(&cast.person) == person))
+}
+
+/// Casts a vote: on the session's extension if that waits, else on the session. A denial of an extension leaves the session as it is,
+/// and one that comes after the last approval does not undo it: who may end sessions can end this one.
 ///
 /// # Errors
 /// A refusal: by a stranger to the approval, by the person who asked, after the time, or a second, other word.
@@ -146,6 +155,9 @@ pub fn vote(
     now: Timestamp,
 ) -> Result<Outcome, Refusal> {
     let id = &session.session_id;
+    if is_repeat(session, vote, actor) {
+        return Ok(Outcome::Before);
+    }
     let Some(approval) = asked_of_others(session) else {
         return Err(Refusal::new(
             ErrorCode::NotAwaiting,
@@ -239,11 +251,11 @@ pub fn review(session: &Session, comment: &str, actor: &Actor, now: Timestamp) -
     let person = may_review(actor, session)?;
     let comment = cleaned_text(comment)?;
     let id = &session.session_id;
-    match &session.review {
+    match session.open_or_closed_review() {
         None => Err(Refusal::new(
             ErrorCode::NotAwaiting,
             format!("session `{id}` has no review"),
-            "tiers with `review` open one when a session begins",
+            "tiers with `review` open one when a session becomes usable",
         )),
         Some(Review { closed: Some(closed), .. }) if closed.person == person && closed.comment == comment => {
             Ok(Outcome::Before)
@@ -375,7 +387,9 @@ mod tests {
 
     #[test]
     fn a_review_is_closed_once_by_somebody_else_with_words() {
-        let open = Session { review: Some(Review { opened_at: at(0), closed: None }), ..requested() };
+        let activated_at = Some(at(0));
+        let open =
+            Session { review: Some(Review { opened_at: at(0), closed: None }), activated_at, ..requested() };
         let said = "looked at CloudTrail, all in order";
         let closed = |who: &Actor, session: &Session, words: &str| review(session, words, who, at(9));
         let code = |result: Result<Outcome, Refusal>| result.map(|_| ()).unwrap_err().code;

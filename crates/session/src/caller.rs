@@ -130,11 +130,16 @@ impl Actor {
         self.administrator
     }
 
+    /// Whether the actor sees and ends everybody's sessions.
+    pub fn oversees(&self) -> bool {
+        self.administrator || self.has(CallerRole::Security) || self.has(CallerRole::Admin)
+    }
+
     /// The matrix of ARCHITECTURE.md, "Who may do what".
     pub fn may(&self, operation: Operation, session: &Session) -> bool {
         let same_person = self.entry.as_ref().is_some_and(|entry| entry.person == session.person);
         let same_namespace = self.entry.as_ref().is_some_and(|entry| entry.namespace == session.namespace);
-        let overseer = self.administrator || self.has(CallerRole::Security) || self.has(CallerRole::Admin);
+        let overseer = self.oversees();
         match operation {
             Operation::View => {
                 same_person || same_namespace || overseer || is_approver(self, session) || {

@@ -65,8 +65,8 @@ impl Session {
     /// Where the session stands in the due index, which lists all that is not finished: an open review is not, and is due for nobody
     /// but people.
     pub fn listed_at(&self) -> Option<Timestamp> {
-        let unreviewed = self.review.as_ref().is_some_and(|review| review.closed.is_none());
-        self.due_at().or_else(|| (self.activated_at.is_some() && unreviewed).then_some(Timestamp::MAX))
+        let unreviewed = self.open_or_closed_review().is_some_and(|review| review.closed.is_none());
+        self.due_at().or_else(|| unreviewed.then_some(Timestamp::MAX))
     }
 
     /// The key of the due index that this session stands under.

@@ -137,6 +137,15 @@ pub fn max_session_seconds(session: &Session) -> i32 {
     i32::try_from(window.clamp(3_600, 43_200)).unwrap_or(3_600)
 }
 
+/// A session that is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// How long it took from the request until it was ACTIVE; nothing if it was so before.
+    pub time_to_active: Option<std::time::Duration>,
+}
+
 /// Makes the role of a session and reports when the session ends. Running it twice, late or beside itself does no harm: the row's
 /// fence is checked before each write, and nothing it writes can outweigh a revocation.
 ///
@@ -148,11 +157,11 @@ pub async fn provision<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C:
     id: &sorry_policy::SessionId,
     tiers: &impl TierStore,
     place: &Place,
-) -> Result<Timestamp, StepError> {
+) -> Result<Granted, StepError> {
     let by = ChangedBy::service("provision");
     let session = load(ports, id).await?;
     if session.state == State::Active {
-        return Ok(session.expires_at);
+        return Ok(Granted { expires_at: session.expires_at, time_to_active: None });
     }
     let plan = plan(&session, &of_session(tiers, &session).await?, place)?;
     let now = ports.clock.now();
@@ -172,7 +181,8 @@ pub async fn provision<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C:
         return Err(StepError::new(ErrorCode::Unavailable, message));
     }
     let session = commit(ports, session.active(role, &by, ports.clock.now())?).await?;
-    Ok(session.expires_at)
+    let took = session.activated_at.map(|at| at.duration_since(session.requested_at).unsigned_abs());
+    Ok(Granted { expires_at: session.expires_at, time_to_active: took })
 }
 
 async fn create_role<S: SessionStore, P: PrincipalProvisioner, E, C>(

@@ -110,6 +110,11 @@ impl Session {
         self.approved_at.unwrap_or(self.requested_at)
     }
 
+    /// The review of it, once there is something to look at: a session that never was usable has none.
+    pub fn open_or_closed_review(&self) -> Option<&Review> {
+        self.review.as_ref().filter(|_| self.activated_at.is_some())
+    }
+
     /// The length of its window.
     pub fn window(&self) -> Duration {
         self.expires_at.duration_since(self.begins_at()).unsigned_abs()

@@ -3,6 +3,7 @@
 use sorry_policy::{Tier, TierName, TierSet, TierSetDigest};
 use sorry_session::{
     Actor, CallerEntry, Session, State,
+    approval::{Approval, CastVote, Review},
     caller::Operation,
     decision::Rules,
     extension::{Extension, ExtensionOutcome},
@@ -13,8 +14,8 @@ use sorry_session::{
     tiers::PublishedTiers,
 };
 use sorry_wire::{
-    Access, CallerView, DryRun, EndView, ExtensionStatus, ExtensionView, HoldView, PlannedRole, SessionView,
-    SweepView, TierSetView, TierView, Verdict,
+    Access, ApprovalView, CallerView, ClosedReviewView, DryRun, EndView, ExtensionStatus, ExtensionView,
+    HoldView, PlannedRole, ReviewView, SessionView, SweepView, TierSetView, TierView, Verdict, VoteView,
 };
 
 /// A session, with how to use it for the one who can.
@@ -32,6 +33,8 @@ pub(crate) fn session(session: &Session, actor: &Actor) -> SessionView {
         caller: session.caller.arn.clone(),
         mfa: session.mfa,
         requested_at: session.requested_at,
+        approval: session.approval.as_ref().map(approval),
+        review: session.open_or_closed_review().map(review),
         activated_at: session.activated_at,
         expires_at: session.expires_at,
         extension: session.extension.as_ref().map(|asked| extension(asked, session)),
@@ -46,6 +49,32 @@ pub(crate) fn session(session: &Session, actor: &Actor) -> SessionView {
             maximum_seconds: max_session_seconds(session).unsigned_abs(),
         }),
     }
+}
+
+fn approval(approval: &Approval) -> ApprovalView {
+    let vote = |cast: &CastVote| VoteView {
+        decision: cast.vote,
+        person: cast.person.clone(),
+        by: cast.by.arn.clone(),
+        at: cast.at,
+        comment: cast.comment.clone(),
+    };
+    ApprovalView {
+        needed: approval.needed,
+        approvers: approval.approvers.clone(),
+        lapses_at: approval.lapses_at,
+        votes: approval.votes.iter().map(vote).collect(),
+    }
+}
+
+fn review(review: &Review) -> ReviewView {
+    let closed = review.closed.as_ref().map(|closed| ClosedReviewView {
+        person: closed.person.clone(),
+        by: closed.by.clone(),
+        at: closed.at,
+        comment: closed.comment.clone(),
+    });
+    ReviewView { opened_at: review.opened_at, closed }
 }
 
 /// What a request would come to.
@@ -120,6 +149,8 @@ pub(crate) fn tier(name: &TierName, tier: &Tier, actor: &Actor, rules: &Rules) -
         mfa: tier.mfa && rules.mfa_required,
         reason_required: tier.reason_required,
         alert: tier.alert,
+        approvals: tier.approvals.as_ref().map_or(0, |approvals| approvals.count),
+        review: tier.review,
         alert_subscribers: None,
         rendered: None,
     }

@@ -1,7 +1,9 @@
 //! Wires the steps `provision` and `extend` to AWS.
 
 use sorry_aws::{
-    DynamoRegistry, DynamoSessions, EventBridgeBus, IamPrincipals, SystemClock, function, settings,
+    DynamoRegistry, DynamoSessions, EventBridgeBus, IamPrincipals, SystemClock, function,
+    metrics::{self, Metric, Reading},
+    settings,
 };
 use sorry_provision::{Input, Output, Step};
 use sorry_session::{
@@ -31,7 +33,13 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     function::serve(async |input: Input| {
         let id = &input.session_id;
         let expires_at = match (input.step, input.failure) {
-            (Step::Grant, _) => provision(&ports, id, &tiers, &place).await?,
+            (Step::Grant, _) => {
+                let granted = provision(&ports, id, &tiers, &place).await?;
+                if let Some(took) = granted.time_to_active {
+                    metrics::emit(&[Reading::new(Metric::TimeToActive, took.as_secs_f64())]);
+                }
+                granted.expires_at
+            }
             (Step::Extend, None) => extend(&ports, id, &tiers, &place).await?,
             (Step::Extend, Some(failure)) => {
                 let by = ChangedBy::service("provision");

@@ -15,10 +15,11 @@ use sorry_policy::{
     TierTable,
 };
 use sorry_wire::{
-    Access, CallerList, CallerRemoved, CallerRole, CallerSuspended, CallerView, ConfirmSweep, DryRun,
-    EndCause, EndView, ErrorBody, ExtendSession, ExtensionStatus, ExtensionView, Failure, Grant, HoldView,
-    PlannedRole, PublishTiers, PutCaller, RenderedTier, RequestSession, SessionList, SessionView, State,
-    SweepView, TierList, TierSetView, TierView, Verdict, WhoAmI,
+    Access, ApprovalView, CallerList, CallerRemoved, CallerRole, CallerSuspended, CallerView,
+    ClosedReviewView, ConfirmSweep, DecideSession, DryRun, EndCause, EndView, ErrorBody, ExtendSession,
+    ExtensionStatus, ExtensionView, Failure, Grant, HoldView, PlannedRole, PublishTiers, PutCaller,
+    RenderedTier, RequestSession, ReviewSession, ReviewView, SessionList, SessionView, State, SweepView,
+    TierList, TierSetView, TierView, Verdict, Vote, VoteView, WhoAmI,
 };
 
 use crate::{
@@ -110,6 +111,8 @@ fn least_session() -> SessionView {
         caller: "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr".into(),
         mfa: false,
         requested_at: at(),
+        approval: None,
+        review: None,
         activated_at: None,
         expires_at: at(),
         extension: None,
@@ -123,6 +126,8 @@ fn full_session() -> SessionView {
     SessionView {
         project: Some("atlas".parse().unwrap()),
         reason: Some("to see what happens".into()),
+        approval: Some(approval()),
+        review: Some(full_review()),
         activated_at: Some(at()),
         extension: Some(full_extension()),
         end: Some(full_end()),
@@ -146,6 +151,29 @@ fn full_extension() -> ExtensionView {
     ExtensionView { lapses_at: Some(at()), failure: Some(failure()), ..least_extension() }
 }
 
+fn approval() -> ApprovalView {
+    let approvers = CALLER_ROLES.into();
+    ApprovalView { needed: 1, approvers, lapses_at: at(), votes: vec![least_vote(), full_vote()] }
+}
+
+fn least_vote() -> VoteView {
+    let by = caller().arn;
+    VoteView { decision: Vote::Approve, person: "ann".parse().unwrap(), by, at: at(), comment: None }
+}
+
+fn full_vote() -> VoteView {
+    VoteView { comment: Some("as agreed in ticket 4711".into()), ..least_vote() }
+}
+
+fn closed_review() -> ClosedReviewView {
+    let comment = "read its CloudTrail".into();
+    ClosedReviewView { person: "ann".parse().unwrap(), by: caller().arn, at: at(), comment }
+}
+
+fn full_review() -> ReviewView {
+    ReviewView { opened_at: at(), closed: Some(closed_review()) }
+}
+
 fn least_end() -> EndView {
     EndView { cause: EndCause::Expired, by: "clean-up".into(), at: at(), failure: None }
 }
@@ -165,6 +193,8 @@ fn least_tier() -> TierView {
         mfa: true,
         reason_required: false,
         alert: false,
+        approvals: 0,
+        review: false,
         alert_subscribers: None,
         rendered: None,
     }
@@ -332,6 +362,8 @@ fn pairs() -> Vec<Pair> {
         project: Some("atlas".into()),
         dry_run: true,
     };
+    let decide = DecideSession { decision: Vote::Approve, comment: full_vote().comment };
+    let review = ReviewSession { comment: closed_review().comment };
     let put = PutCaller {
         arn: caller().arn,
         person: "sue".into(),
@@ -357,6 +389,12 @@ fn pairs() -> Vec<Pair> {
             json!({"tiers": "", "templates": {}, "replaces": ""}),
         ),
         answer("PlannedRole", "PlannedRole", &planned_role(), &planned_role()),
+        answer("Approval", "ApprovalView", &approval(), &approval()),
+        answer("Vote", "VoteView", &full_vote(), &least_vote()),
+        answer("Review", "ReviewView", &full_review(), &ReviewView { closed: None, ..full_review() }),
+        answer("ClosedReview", "ClosedReviewView", &closed_review(), &closed_review()),
+        request("DecideSession", "DecideSession", &decide, json!({"decision": "deny"})),
+        request("ReviewSession", "ReviewSession", &review, json!({"comment": "looked at it"})),
         answer("Access", "Access", &access(), &access()),
         answer("Extension", "ExtensionView", &full_extension(), &least_extension()),
         answer("SessionEnd", "EndView", &full_end(), &least_end()),
@@ -385,8 +423,9 @@ fn every_schema_has_its_type_and_every_type_its_schema() {
         schemas,
         "left: infrastructure/openapi.yaml; right: this test"
     );
-    let types = found(r"pub struct (\w+)", &source("crates/wire/src/lib.rs"));
-    for name in types {
+    let types = ["lib", "approval"]
+        .map(|file| found(r"pub struct (\w+)", &source(&format!("crates/wire/src/{file}.rs"))));
+    for name in types.into_iter().flatten() {
         assert!(
             pairs.iter().any(|pair| pair.rust == name),
             "give `{name}` of crates/wire a schema, and a pair in this test"
@@ -477,12 +516,16 @@ fn the_words_of_the_enums_are_the_same() {
     let grants = words(&GRANTS.map(|grant| serde_json::to_value(grant).unwrap()));
     let causes = words(&END_CAUSES.map(|cause| serde_json::to_value(cause).unwrap()));
     let roles = words(&CALLER_ROLES.map(|role| serde_json::to_value(role).unwrap()));
+    let votes = words(&[Vote::Approve, Vote::Deny].map(|vote| serde_json::to_value(vote).unwrap()));
     let verdicts = words(&VERDICTS.map(|verdict| serde_json::to_value(verdict).unwrap()));
     let statuses = words(&EXTENSION_STATUSES.map(|status| serde_json::to_value(status).unwrap()));
     let expected = [
         ("Extension.properties.status", statuses),
         ("DryRun.properties.decision", verdicts),
         ("DryRun.properties.grant", grants.clone()),
+        ("Approval.properties.approvers.items", roles.clone()),
+        ("DecideSession.properties.decision", votes.clone()),
+        ("Vote.properties.decision", votes),
         ("Caller.properties.roles.items", roles.clone()),
         ("PutCaller.properties.roles.items", roles),
         ("Session.properties.grant", grants.clone()),

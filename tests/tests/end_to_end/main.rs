@@ -11,6 +11,7 @@
     reason = "helpers of tests: what should not happen ends the test"
 )]
 
+mod approvals;
 mod break_glass;
 mod delivery;
 #[path = "../../../crates/credentials/tests/desk/mod.rs"]
@@ -20,6 +21,7 @@ mod gateway;
 mod limits;
 mod main_job;
 mod mfa;
+mod operations;
 mod permissions;
 mod refusals;
 mod secrets;
