@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use secrecy::SecretString;
 use sorry_profiles::ProfileName;
-use sorry_wire::{CallerRole, Namespace, PersonName, ProjectName, State, TierName};
+use sorry_wire::{CallerRole, Namespace, PersonName, ProjectName, SourceIdentity, State, TierName};
 
 use crate::{delivery::environment::Shell as EnvShell, mfa, time};
 
@@ -676,9 +676,11 @@ Examples:
   sorry admin callers add sue-mgr --tier developer=8 --tier read-only=36 --mfa
   sorry admin callers add sue-mgr --tier admin=1 --project atlas --role caller --role admin
   sorry admin callers add --existing arn:aws:sts::123456789012:assumed-role/Research/sue \\
-      --namespace sue --person sue --tier developer=8")]
+      --namespace sue --person sue --tier developer=8
+  sorry admin callers add --existing arn:aws:iam::123456789012:role/Research --mfa-by idp \\
+      --namespace research --person research --tier read-only=8")]
 pub(crate) struct AddCaller {
-    /// Name of the IAM user; with --existing also its ARN, or that of an assumed-role session
+    /// Name of the IAM user; with --existing also its ARN, that of an assumed-role session, or that of a whole role
     pub(crate) name: String,
     /// A tier the caller may have, and for how many hours at most
     #[arg(long = "tier", value_name = "TIER=HOURS")]
@@ -706,6 +708,13 @@ pub(crate) struct AddCaller {
     /// Give the user a device for MFA codes (an app on a phone) and show its secret, once
     #[arg(long, conflicts_with = "existing")]
     pub(crate) mfa: bool,
+    /// Who asks a role for MFA: `idp` where its people get it only after their identity provider asked; the deployment must name the
+    /// role in `IdentityProviderRoleArns`
+    #[arg(long, value_enum, default_value = "device", requires = "existing")]
+    pub(crate) mfa_by: MfaBy,
+    /// The source identity that the role's sessions carry already, and keep
+    #[arg(long, value_name = "IDENTITY", requires = "existing")]
+    pub(crate) source_identity: Option<SourceIdentity>,
     #[command(flatten)]
     pub(crate) code: MfaCode,
     #[command(flatten)]
@@ -863,6 +872,22 @@ impl From<Role> for CallerRole {
             Role::Approver => Self::Approver,
             Role::Security => Self::Security,
             Role::Admin => Self::Admin,
+        }
+    }
+}
+
+/// A [`sorry_wire::MfaBy`] as it is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MfaBy {
+    Device,
+    Idp,
+}
+
+impl From<MfaBy> for sorry_wire::MfaBy {
+    fn from(by: MfaBy) -> Self {
+        match by {
+            MfaBy::Device => Self::Device,
+            MfaBy::Idp => Self::Idp,
         }
     }
 }

@@ -15,6 +15,7 @@
 mod judge;
 mod local_aws;
 mod person;
+mod tiers;
 
 use std::{
     path::PathBuf,
@@ -22,8 +23,9 @@ use std::{
 };
 
 pub use judge::{Judge, Keys, Verdict};
-pub use local_aws::LocalAws;
+pub use local_aws::{LocalAws, keys_of};
 pub use person::{Finished, Person};
+pub use tiers::tiers_with_addresses;
 
 /// The project's folder.
 pub fn project() -> PathBuf {

@@ -274,7 +274,7 @@ impl SessionStore for DynamoSessions {
         // Whoever is removed or suspended at this very moment gets no session that the removal does not see.
         let still_registered = ConditionCheck::builder()
             .table_name(registry)
-            .key("key", string(caller_key(&key.caller)))
+            .key("key", string(caller_key(session.registration())))
             .condition_expression("attribute_exists(#key) AND attribute_not_exists(suspended)")
             .expression_attribute_names("#key", "key")
             .build();

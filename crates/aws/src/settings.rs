@@ -34,6 +34,8 @@ pub const REQUESTS_PER_MINUTE: &str = "SORRY_REQUESTS_PER_MINUTE";
 pub const MAXIMUM_SESSION_PRINCIPALS: &str = "SORRY_MAXIMUM_SESSION_PRINCIPALS";
 /// ARNs of the deployment's administrators, separated by commas.
 pub const ADMINISTRATORS: &str = "SORRY_ADMINISTRATORS";
+/// ARNs of roles that people get only after their identity provider asked for MFA, separated by commas.
+pub const IDENTITY_PROVIDER_ROLES: &str = "SORRY_IDENTITY_PROVIDER_ROLES";
 /// The service's account.
 pub const ACCOUNT_ID: &str = "SORRY_ACCOUNT_ID";
 /// ARN of the boundaries up to the tier's name.

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{TierName, TierSetDigest};
+use crate::{AddressRange, TierName, TierSetDigest};
 
 pub(crate) const BUILT_IN_TABLE: &str = include_str!("../../../policy_templates/tiers.toml");
 
@@ -128,6 +128,10 @@ pub struct Tier {
     /// Whether somebody else has to look at each session afterwards, and say so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub review: bool,
+    /// From where alone a session can be asked for and its role assumed; from anywhere if empty.
+    // Left out where there are none, so that tiers without any keep their digests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<AddressRange>,
     /// How many live sessions of it one caller may have at once, 1 to 1000; 3 if left out.
     #[serde(default = "concurrent_sessions", skip_serializing_if = "is_usual")]
     pub concurrent_sessions: u32,
@@ -376,6 +380,8 @@ mod tests {
             assert!(matches!(concurrent(sessions), Err(TierTableError::ConcurrentSessions { .. })));
         }
         assert!(parse(format!("{}\nsurprise = 1", table(1)), Some("{}")).is_err());
+        assert!(parse(format!("{}\naddresses = ['192.0.2.0/24']", table(1)), Some("{}")).is_ok());
+        assert!(parse(format!("{}\naddresses = ['192.0.2.1/24']", table(1)), Some("{}")).is_err());
     }
 
     #[test]

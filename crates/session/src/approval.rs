@@ -278,6 +278,7 @@ mod tests {
     use super::*;
     use crate::{
         CallerEntry, EndCause,
+        caller::MfaBy,
         lifecycle::tests::{at, requested},
     };
 
@@ -307,9 +308,11 @@ mod tests {
             roles: roles.iter().copied().collect(),
             registered_at: at(0),
             registered_by: String::new(),
+            mfa: MfaBy::Device,
+            source_identity: None,
             suspended: None,
         };
-        Actor { identity, entry: Some(entry), administrator: false }
+        Actor { identity, entry: Some(entry), administrator: false, identity_provider: false }
     }
 
     fn approver(person: &str) -> Actor {

@@ -22,6 +22,10 @@ pub enum ErrorCode {
     WindowTooShort,
     /// The window was over before what was asked for could be done.
     WindowOver,
+    /// The tier is lent to other addresses than the one that asks.
+    AddressNotAllowed,
+    /// The tier asks for a device's code, and the caller is a role, which cannot show one.
+    MfaImpossible,
     /// The tier asks for a reason.
     ReasonRequired,
     /// The reason says too little, or too much, or holds characters that are not to be read.
@@ -84,7 +88,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes, for the documents and the tests that hold them to each other.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 38] = [
         Self::InvalidInput,
         Self::UnknownTier,
         Self::TierDisabled,
@@ -92,6 +96,8 @@ impl ErrorCode {
         Self::WindowTooLong,
         Self::WindowTooShort,
         Self::WindowOver,
+        Self::AddressNotAllowed,
+        Self::MfaImpossible,
         Self::ReasonRequired,
         Self::ReasonUnusable,
         Self::ProjectNotAllowed,
@@ -152,6 +158,8 @@ impl ErrorCode {
             Self::WindowTooLong => ("WindowTooLong", 403, 3),
             Self::WindowTooShort => ("WindowTooShort", 400, 2),
             Self::WindowOver => ("WindowOver", 409, 4),
+            Self::AddressNotAllowed => ("AddressNotAllowed", 403, 3),
+            Self::MfaImpossible => ("MfaImpossible", 403, 3),
             Self::ReasonRequired => ("ReasonRequired", 400, 2),
             Self::ReasonUnusable => ("ReasonUnusable", 400, 2),
             Self::ProjectNotAllowed => ("ProjectNotAllowed", 403, 3),

@@ -91,6 +91,7 @@ pub(crate) fn session_audit(session: &Session, by: &ChangedBy, failure: Option<&
             "approval": session.approval,
             "review": session.review,
             "extension": session.extension,
+            "carried_identity": session.carried_identity,
             "failure": failure,
         }),
     }

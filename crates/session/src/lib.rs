@@ -38,7 +38,7 @@ pub mod session;
 pub mod sweep;
 pub mod tiers;
 
-pub use caller::{Actor, Administrators, CallerEntry, CallerRole, Identity};
+pub use caller::{Actor, CallerEntry, CallerRole, Identity, MfaBy, NamedPrincipals};
 pub use error::{ErrorCode, Refusal, StepError};
 pub use lifecycle::{Change, EndCause, Failure, State};
 pub use session::Session;

@@ -402,6 +402,8 @@ pub(crate) mod tests {
                 arn: "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr".into(),
                 source_address: None,
             },
+            registered_as: None,
+            carried_identity: None,
             mfa: false,
             alert: false,
             approval: None,

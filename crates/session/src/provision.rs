@@ -100,11 +100,13 @@ pub fn plan(session: &Session, tiers: &TierTable, place: &Place) -> Result<Provi
         let trust = trust_policy(&TrustTerms {
             caller_arn: &session.caller.arn,
             caller_unique_id: &session.caller.unique_id,
-            role_session_name: session.caller.name(),
+            role_session_name: session.role_session_name(),
+            carried: session.carried_identity.as_ref(),
             external_id: &session.external_id,
             session: &session.session_id,
             expires_at: session.expires_at,
             mfa: session.mfa,
+            addresses: &tier.addresses,
         })?;
         Ok((access, trust))
     };
@@ -130,9 +132,13 @@ pub fn plan(session: &Session, tiers: &TierTable, place: &Place) -> Result<Provi
     Ok(ProvisionPlan { role, access_policy })
 }
 
-/// The smallest maximum that fits the window. An extension leaves it as it is: it bounds one credential, and there are renewals.
-/// Source: IAM CreateRole, MaxSessionDuration, 1 to 12 hours.
+/// The smallest maximum that fits the window. Source: IAM CreateRole, MaxSessionDuration, 1 to 12 hours. A caller that is a role gets an
+/// hour at a time ("role chaining"), so that more would be of no use to it. An extension leaves it as it is: it bounds one
+/// credential, and there are renewals.
 pub fn max_session_seconds(session: &Session) -> i32 {
+    if session.caller.role_id().is_some() {
+        return 3_600;
+    }
     let window = session.first_window().as_secs();
     i32::try_from(window.clamp(3_600, 43_200)).unwrap_or(3_600)
 }
@@ -278,6 +284,17 @@ mod tests {
     }
 
     #[test]
+    fn a_carried_source_identity_is_trusted_and_the_sessions_id_is_its_name() {
+        let carried = Some("sue@example.org".parse().unwrap());
+        let session = Session { carried_identity: carried, ..requested() };
+        let plan = plan(&session, &TierTable::built_in().unwrap(), &place()).unwrap();
+        let trust: serde_json::Value = serde_json::from_str(&plan.role.trust_policy).unwrap();
+        let equals = &trust["Statement"][0]["Condition"]["StringEquals"];
+        assert_eq!(equals["sts:RoleSessionName"], session.session_id.as_str());
+        assert_eq!(equals["aws:SourceIdentity"], "sue@example.org");
+    }
+
+    #[test]
     fn a_session_is_never_given_other_than_what_was_decided() {
         let mut session = requested();
         session.policy_digest = serde_json::from_value("other".into()).unwrap();
@@ -288,12 +305,17 @@ mod tests {
     #[test]
     fn the_maximum_session_duration_is_the_smallest_that_fits() {
         for (window, expected) in [(20, 3_600), (3_600, 3_600), (28_800, 28_800), (129_600, 43_200)] {
-            let session = Session { expires_at: at(window), ..requested() };
+            let mut session = Session { expires_at: at(window), ..requested() };
             assert_eq!(max_session_seconds(&session), expected);
             // The role keeps the maximum that it was made with.
-            let extended =
-                Session { expires_at: at(window + 7_200), first_expires_at: Some(at(window)), ..session };
+            let extended = Session {
+                expires_at: at(window + 7_200),
+                first_expires_at: Some(at(window)),
+                ..session.clone()
+            };
             assert_eq!(max_session_seconds(&extended), expected);
+            session.caller.unique_id = "AROAEXAMPLE:ci".into();
+            assert_eq!(max_session_seconds(&session), 3_600, "a role chains");
         }
     }
 }

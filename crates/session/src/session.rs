@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sorry_policy::{
-    ExternalId, Grant, Namespace, PersonName, PolicyDigest, ProjectName, RoleName, SessionId, TierName,
-    TierSetDigest,
+    ExternalId, Grant, Namespace, PersonName, PolicyDigest, ProjectName, RoleName, SessionId, SourceIdentity,
+    TierName, TierSetDigest,
 };
 
 use crate::{
@@ -50,6 +50,12 @@ pub struct Session {
     pub reason: Option<String>,
     /// The principal that asked, and that alone can use it.
     pub caller: Identity,
+    /// Key of the registry's entry that it rests on, where that is not the caller's own: a whole role's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered_as: Option<String>,
+    /// The source identity that the caller carries, and the session's credentials with it: it cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried_identity: Option<SourceIdentity>,
     /// What exactly was granted.
     pub policy_digest: PolicyDigest,
     /// The published set of tiers that it was decided by; nothing if that was the built-in one.
@@ -124,6 +130,17 @@ impl Session {
     pub fn first_window(&self) -> Duration {
         let end = self.first_expires_at.unwrap_or(self.expires_at);
         end.duration_since(self.begins_at()).unsigned_abs()
+    }
+
+    /// Key of the registry's entry that it rests on: when that goes, so does the session.
+    pub fn registration(&self) -> &str {
+        self.registered_as.as_deref().unwrap_or(&self.caller.unique_id)
+    }
+
+    /// What its owner must call the role's session: the caller's name, for whoever reads CloudTrail. Where the source identity is taken,
+    /// the session's id, which joins CloudTrail to this row.
+    pub fn role_session_name(&self) -> &str {
+        if self.carried_identity.is_some() { self.session_id.as_str() } else { self.caller.name() }
     }
 }
 

@@ -208,7 +208,7 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
             if self.out_of_time() {
                 return;
             }
-            let caller = session.caller.unique_id.as_str();
+            let caller = session.registration();
             let registered = match known.get(caller) {
                 Some(registered) => *registered,
                 None => match is_registered(registry, caller).await {

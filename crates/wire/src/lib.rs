@@ -11,11 +11,12 @@ use serde_json::Value;
 
 pub use approval::{ApprovalView, ClosedReviewView, DecideSession, ReviewSession, ReviewView, VoteView};
 pub use sorry_policy::{
-    ExternalId, Grant, NameError, Namespace, PersonName, PolicyDigest, ProjectName, RoleName, SessionId,
-    TierName, TierSet,
+    AddressRange, ExternalId, Grant, NameError, Namespace, PersonName, PolicyDigest, ProjectName, RoleName,
+    SessionId, SourceIdentity, TierName, TierSet,
 };
 pub use sorry_session::{
-    CallerRole, EndCause, ErrorCode, Failure, State, approval::Vote, decision::spoken, sweep::SweepReport,
+    CallerRole, EndCause, ErrorCode, Failure, MfaBy, State, approval::Vote, decision::spoken,
+    sweep::SweepReport,
 };
 
 /// Body of `POST /tiers/{tier}/sessions`. There is no field for who is asking: the signature says that.
@@ -78,6 +79,9 @@ pub struct DryRun {
     pub expires_at: Timestamp,
     /// Whether using it would take an MFA code.
     pub mfa: bool,
+    /// From where alone the tier is lent; from anywhere if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<AddressRange>,
     /// How many others would have to approve.
     pub approvals: u32,
     /// Whether security would be told before the grant and at its end.
@@ -182,9 +186,10 @@ pub struct Access {
     pub role_arn: String,
     /// What the trust policy asks for.
     pub external_id: ExternalId,
-    /// Must be the session id.
-    pub source_identity: SessionId,
-    /// Must be the caller's name.
+    /// Must be the session id. Nothing where the caller carries a source identity already, which stays: none is set then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_identity: Option<SessionId>,
+    /// Must be this: the caller's name, or the session id where there is no `source_identity`.
     pub role_session_name: String,
     /// The longest that the role can be assumed for, in seconds.
     pub maximum_seconds: u32,
@@ -267,8 +272,11 @@ pub struct TierView {
     pub your_hours: Option<u32>,
     /// Whether this deployment lends it.
     pub enabled: bool,
-    /// Whether using it takes an MFA code here.
+    /// Whether using it takes an MFA code here, of the one who asks.
     pub mfa: bool,
+    /// From where alone it is lent; from anywhere if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<AddressRange>,
     /// Whether a request must say why.
     pub reason_required: bool,
     /// Whether security is told.
@@ -335,7 +343,7 @@ pub struct WhoAmI {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PutCaller {
-    /// ARN of the user, or of the assumed-role session.
+    /// ARN of the user, of the assumed-role session, or of the whole role.
     pub arn: String,
     /// Whose keys they are.
     pub person: String,
@@ -349,6 +357,17 @@ pub struct PutCaller {
     /// What the caller may do; `caller` if left out.
     #[serde(default = "caller_only")]
     pub roles: BTreeSet<CallerRole>,
+    /// Who asks the caller for MFA; `device` if left out. `idp` only of roles that the deployment names (`IdentityProviderRoleArns`).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mfa: MfaBy,
+    /// The source identity that the role's sessions carry, if they carry one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_identity: Option<String>,
+}
+
+/// Left out, so that a service of before takes what it knows.
+fn is_default(mfa: &MfaBy) -> bool {
+    *mfa == MfaBy::default()
 }
 
 fn caller_only() -> BTreeSet<CallerRole> {
@@ -372,6 +391,12 @@ pub struct CallerView {
     pub projects: BTreeSet<ProjectName>,
     /// What the caller may do.
     pub roles: BTreeSet<CallerRole>,
+    /// Who asks the caller for MFA.
+    #[serde(default)]
+    pub mfa: MfaBy,
+    /// The source identity that the role's sessions carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_identity: Option<SourceIdentity>,
     /// When the entry was written.
     pub registered_at: Timestamp,
     /// ARN of the administrator who wrote it.

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sorry_session::{
-    Actor, Administrators, ErrorCode, Identity, Refusal, StepError,
+    Actor, ErrorCode, Identity, NamedPrincipals, Refusal, StepError,
     decision::Rules,
     ports::{Alerts, Clock, EventBus, PortError, Ports, Registry, SessionStore, Workflow},
     provision::Place,
@@ -101,8 +101,10 @@ pub struct Api<S, R, W, A, E, C> {
     pub alerts: A,
     /// What the deployment allows.
     pub rules: Rules,
-    /// Whom the deployment names.
-    pub administrators: Administrators,
+    /// Whom the deployment names as its administrators.
+    pub administrators: NamedPrincipals,
+    /// Roles that people get only after their identity provider asked for MFA: the gateway does not ask them again.
+    pub identity_provider_roles: NamedPrincipals,
     /// Where the service lives: its account, and what dry runs render with.
     pub place: Place,
     /// Random bytes for ids.
@@ -172,9 +174,14 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             )
             .into());
         }
-        let entry = self.registry.caller(&identity.unique_id).await?;
+        let mut entry = self.registry.caller(&identity.unique_id).await?;
+        // A role's session is somebody by itself, or by its role.
+        if let (None, Some(role)) = (&entry, identity.role_id()) {
+            entry = self.registry.caller(role).await?;
+        }
         let administrator = self.administrators.include(&identity);
-        Ok(Actor { identity, entry, administrator })
+        let identity_provider = self.identity_provider_roles.name_role(&identity.account, &identity.arn);
+        Ok(Actor { identity, entry, administrator, identity_provider })
     }
 
     fn who_am_i(&self, actor: &Actor) -> WhoAmI {

@@ -8,7 +8,7 @@ use sorry_aws::{
     DynamoRegistry, DynamoSessions, EventBridgeBus, SnsAlerts, StepFunctionsWorkflow, SystemClock, function,
     metrics, settings,
 };
-use sorry_session::{Administrators, decision::Rules, limits::Limits, ports::Ports};
+use sorry_session::{NamedPrincipals, decision::Rules, limits::Limits, ports::Ports};
 use tracing::Instrument;
 
 #[tokio::main(flavor = "current_thread")]
@@ -18,6 +18,7 @@ async fn main() -> Result<(), Error> {
     let sessions = settings::required(settings::SESSIONS_TABLE)?;
     let audit = settings::required(settings::AUDIT_TABLE)?;
     let registry = settings::required(settings::REGISTRY_TABLE)?;
+    let by_idp: Vec<String> = settings::list(settings::IDENTITY_PROVIDER_ROLES)?;
     let api = Api {
         ports: Ports {
             store: DynamoSessions::new(&sdk, sessions, audit.clone(), Some(registry.clone())),
@@ -37,7 +38,8 @@ async fn main() -> Result<(), Error> {
                 session_principals: settings::parsed(settings::MAXIMUM_SESSION_PRINCIPALS)?,
             },
         },
-        administrators: Administrators::new(settings::list::<String>(settings::ADMINISTRATORS)?),
+        administrators: NamedPrincipals::new(settings::list::<String>(settings::ADMINISTRATORS)?),
+        identity_provider_roles: NamedPrincipals::new(by_idp),
         place: settings::place()?,
         random: sorry_aws::random,
     };

@@ -86,11 +86,13 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         let (session_id, external_id) = self.new_ids()?;
         let now = self.ports.clock.now();
         let preview = preview(terms, session_id, external_id, now, tiers, &self.place)?;
+        let tier = tiers.tier(&preview.session.tier);
+        let addresses = tier.map(|tier| tier.addresses.clone()).unwrap_or_default();
         let subscribers = match preview.session.alert {
             true => Some(self.alerts.confirmed_subscribers().await?),
             false => None,
         };
-        ok(200, &view::dry_run(preview, subscribers))
+        ok(200, &view::dry_run(preview, addresses, subscribers))
     }
 
     pub(crate) fn new_ids(&self) -> Result<(SessionId, ExternalId), StepError> {

@@ -287,6 +287,8 @@ fn session(alert: bool) -> Session {
             arn: "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr".into(),
             source_address: None,
         },
+        registered_as: None,
+        carried_identity: None,
         mfa: false,
         alert,
         approval: None,

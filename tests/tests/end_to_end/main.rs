@@ -11,8 +11,10 @@
     reason = "helpers of tests: what should not happen ends the test"
 )]
 
+mod addresses;
 mod approvals;
 mod break_glass;
+mod callers;
 mod delivery;
 #[path = "../../../crates/credentials/tests/desk/mod.rs"]
 mod desk;
@@ -25,6 +27,7 @@ mod operations;
 mod permissions;
 mod refusals;
 mod secrets;
+mod stores;
 mod sweep;
 mod tiers;
 mod vault;

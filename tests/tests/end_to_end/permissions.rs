@@ -96,7 +96,7 @@ fn delete_role(aws: &LocalAws, session: &str) {
 }
 
 /// Ends the workflow of a session, so that only the sweep can end the session itself.
-fn kill_workflow(aws: &LocalAws, session: &str) {
+pub(crate) fn kill_workflow(aws: &LocalAws, session: &str) {
     let execution = aws.output("StateMachineArn").replace(":stateMachine:", ":execution:");
     aws.call("stepfunctions.stop_execution", json!({"executionArn": format!("{execution}:{session}")}));
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sorry_api::{Api, Request, Response};
 use sorry_policy::{SessionId, TierSet};
 use sorry_session::{
-    Administrators, CallerEntry, CallerRole, ErrorCode, Failure, Identity, Session, State, StepError,
+    CallerEntry, CallerRole, ErrorCode, Failure, Identity, MfaBy, NamedPrincipals, Session, State, StepError,
     clean_up::{clean_up, give_up},
     decision::Rules,
     events::ChangedBy,
@@ -78,7 +78,8 @@ impl Service {
                 mfa_required: false,
                 limits: Limits::default(),
             },
-            administrators: Administrators::new([administrator().arn]),
+            administrators: NamedPrincipals::new([administrator().arn]),
+            identity_provider_roles: NamedPrincipals::default(),
             place,
             random,
         };
@@ -331,6 +332,8 @@ impl Bench {
             tiers: tiers.into(),
             projects: [].into(),
             roles: [CallerRole::Caller].into(),
+            mfa: MfaBy::Device,
+            source_identity: None,
             registered_at: world.now(),
             registered_by: administrator().arn,
             suspended: None,
@@ -358,6 +361,9 @@ impl Bench {
             roles: [CallerRole::Approver].into(),
             registered_at: self.world.now(),
             registered_by: administrator().arn,
+            mfa: Default::default(),
+            source_identity: None,
+            suspended: None,
         });
         identity
     }
