@@ -46,7 +46,7 @@ pub(crate) fn count_live(
 ) -> Result<TransactWriteItem, PortError> {
     let update = Update::builder()
         .table_name(registry)
-        .key(KEY, string(live_key(&session.caller.unique_id, &session.tier)))
+        .key(KEY, string(live_key(session.registration(), &session.tier)))
         .update_expression("SET kind = :live, #caller = :caller, #tier = :tier ADD #sessions :session")
         // DynamoDB keeps no empty set.
         .condition_expression("attribute_not_exists(#sessions) OR size(#sessions) < :most")
@@ -54,7 +54,7 @@ pub(crate) fn count_live(
         .expression_attribute_names("#tier", "tier")
         .expression_attribute_names("#sessions", SESSIONS)
         .expression_attribute_values(":live", string(LIVE))
-        .expression_attribute_values(":caller", string(&session.caller.unique_id))
+        .expression_attribute_values(":caller", string(session.registration()))
         .expression_attribute_values(":tier", string(session.tier.as_str()))
         .expression_attribute_values(":session", names([&session.session_id]))
         .expression_attribute_values(":most", number(most));
@@ -65,7 +65,7 @@ pub(crate) fn count_live(
 pub(crate) fn forget_session(registry: &str, session: &Session) -> Result<TransactWriteItem, PortError> {
     let update = Update::builder()
         .table_name(registry)
-        .key(KEY, string(live_key(&session.caller.unique_id, &session.tier)))
+        .key(KEY, string(live_key(session.registration(), &session.tier)))
         .update_expression("DELETE #sessions :session")
         .expression_attribute_names("#sessions", SESSIONS)
         .expression_attribute_values(":session", names([&session.session_id]));

@@ -134,7 +134,16 @@ pub fn awaits(actor: &Actor, session: &Session, now: Timestamp) -> bool {
     (undecided && is_approver(actor, session)) || (unreviewed && may_review(actor, session).is_ok())
 }
 
-/// Casts a vote: on the session's extension if that waits, else on the session. A denial of an extension leaves the session as it is.
+/// Whether the actor said the same before of an extension that is decided by now.
+fn is_repeat(session: &Session, vote: Vote, actor: &Actor) -> bool {
+    let decided = session.extension.as_ref().filter(|_| session.extension_awaiting().is_none());
+    let votes = decided.and_then(|extension| extension.approval.as_ref()).map(|approval| &approval.votes);
+    let person = actor.entry.as_ref().map(|entry| &entry.person);
+    votes.is_some_and(|votes| votes.iter().any(|cast| cast.vote == vote && Some(&cast.person) == person))
+}
+
+/// Casts a vote: on the session's extension if that waits, else on the session. A denial of an extension leaves the session as it is,
+/// and one that comes after the last approval does not undo it: who may end sessions can end this one.
 ///
 /// # Errors
 /// A refusal: by a stranger to the approval, by the person who asked, after the time, or a second, other word.
@@ -146,6 +155,9 @@ pub fn vote(
     now: Timestamp,
 ) -> Result<Outcome, Refusal> {
     let id = &session.session_id;
+    if is_repeat(session, vote, actor) {
+        return Ok(Outcome::Before);
+    }
     let Some(approval) = asked_of_others(session) else {
         return Err(Refusal::new(
             ErrorCode::NotAwaiting,

@@ -278,8 +278,12 @@ fn mfa(name: &TierName, tier: &Tier, actor: &Actor, rules: &Rules) -> Result<boo
     Ok(asked)
 }
 
-/// The role's trust policy asks again; whoever cannot use a session is not given one.
-fn address(name: &TierName, tier: &Tier, identity: &Identity) -> Result<(), Refusal> {
+/// Whether a tier is lent to where the request comes from. The role's trust policy asks again; whoever cannot use a session is not
+/// given one.
+///
+/// # Errors
+/// When it is not.
+pub(crate) fn address(name: &TierName, tier: &Tier, identity: &Identity) -> Result<(), Refusal> {
     let from = identity.source_address.as_deref();
     let parsed = from.and_then(|address| address.parse().ok());
     if tier.addresses.is_empty()
@@ -395,8 +399,8 @@ impl Terms {
     pub fn session(self, session_id: SessionId, external_id: ExternalId, now: Timestamp) -> NewSession {
         let request_digest = self.request_digest();
         let by = ChangedBy::Caller(self.caller.clone());
-        let own_entry = self.entry.unique_id == self.caller.unique_id;
         let most_live = self.tier.concurrent_sessions;
+        let own_entry = self.entry.unique_id == self.caller.unique_id;
         let mut session = Session {
             version: ROW_VERSION,
             role_name: RoleName::for_session(&self.entry.namespace, &self.tier_name, &session_id),

@@ -238,6 +238,7 @@ pub fn decide(
     }
     extendable(session, now)?;
     let (name, tier, digest) = decision::tier(session.tier.as_str(), entry, tiers, rules)?;
+    decision::address(&name, &tier, &actor.identity)?;
     if digest != session.policy_digest {
         return Err(Refusal::new(
             ErrorCode::NotExtendable,

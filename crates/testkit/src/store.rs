@@ -96,7 +96,7 @@ impl Inner {
         if self.rows.contains_key(&session.session_id) {
             return Err(PortError::Unavailable("the session id is taken".to_owned()));
         }
-        let live = self.live.entry((session.caller.unique_id.clone(), session.tier.clone())).or_default();
+        let live = self.live.entry((session.registration().to_owned(), session.tier.clone())).or_default();
         if live.len() >= usize::try_from(most_live).unwrap() && !self.limits_lifted {
             return Ok(Created::TooManyLive);
         }
@@ -127,7 +127,7 @@ impl Inner {
         self.put_audit(&change.audit);
         self.put_row(&change.session);
         if change.session.state.is_over() {
-            let key = (change.session.caller.unique_id.clone(), change.session.tier.clone());
+            let key = (change.session.registration().to_owned(), change.session.tier.clone());
             self.live.entry(key).or_default().remove(&change.session.session_id);
         }
         Committed::Yes

@@ -2,6 +2,7 @@
 
 use sorry_session::{
     Actor, Refusal,
+    decision::registered,
     limits::{RequestCount, at_capacity},
     ports::{Alerts, Clock, EventBus, Registry, SessionStore, Workflow},
 };
@@ -13,7 +14,9 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
     pub(crate) async fn count_request(&self, client_request_id: &str, actor: &Actor) -> Result<(), ApiError> {
         let now = self.ports.clock.now();
         let most = self.rules.limits.requests_per_minute;
-        let count = RequestCount::new(&actor.identity.unique_id, client_request_id, now);
+        // By the entry: of a role that is registered as a whole everybody could choose another name for each session.
+        let entry = registered(actor)?;
+        let count = RequestCount::new(&entry.unique_id, client_request_id, now);
         if self.registry.count_request(&count, most).await? {
             return Ok(());
         }

@@ -364,6 +364,7 @@ impl Bench {
             suspended: None,
             mfa: MfaBy::Device,
             source_identity: None,
+            suspended: None,
         });
         identity
     }

@@ -32,6 +32,8 @@ fn actor(person: &str, role: CallerRole) -> Actor {
         roles: [CallerRole::Caller, role].into(),
         registered_at: at(0),
         registered_by: String::new(),
+        mfa: crate::caller::MfaBy::Device,
+        source_identity: None,
         suspended: None,
         mfa: Default::default(),
         source_identity: None,
@@ -229,6 +231,10 @@ fn a_fresh_approval_is_asked_for_where_the_tier_asks_for_one() {
     assert_eq!(approved.extension_under_way().unwrap().decided_at, Some(at(200)));
     assert_eq!((approved.state, approved.expires_at), (State::Active, at(3_600)));
     assert!(!awaits(&ann, &approved, at(201)));
+    // Said again, it is the same; of a third person nobody waits.
+    assert_eq!(voted(&approved, Vote::Approve, &ann, 201).unwrap(), approved);
+    let bob = actor("bob", CallerRole::Approver);
+    assert_eq!(voted(&approved, Vote::Approve, &bob, 201).unwrap_err(), ErrorCode::NotAwaiting);
 }
 
 #[test]
