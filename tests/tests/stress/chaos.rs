@@ -1,0 +1,156 @@
+//! Two hundred sessions and more at once, behind a proxy that delays, throttles, refuses and cuts by chance, and with a restart of the
+//! local AWS in the middle, in which every running execution and function is lost.
+
+use std::{
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use sorry_session::State;
+use sorry_tests::{ChaosProxy, LocalAws, Weather, eventually};
+
+use crate::{
+    crowd::{Fate, Loan, live, members},
+    judgement::{age, granted, judge, names, rows, running, states, sweep, take},
+    report,
+};
+
+const MEMBERS: usize = 12;
+const LOANS_EACH: usize = 18;
+/// More than the grace in which a principal may still appear, and than any margin of the sweep.
+const AGES: i64 = 600;
+
+#[test]
+fn invariant_4_two_hundred_sessions_in_a_storm_with_a_restart_leave_nothing_behind() {
+    let began = Instant::now();
+    let proxy = ChaosProxy::start();
+    let aws = LocalAws::start_behind(&proxy, &[]);
+    let members = members(&aws, &proxy.url(), MEMBERS);
+    assert_eq!(sweep(&aws)["held_because"], serde_json::Value::Null, "the first sweep knows the deployment");
+    let fate = |_| match proxy.draw(3) {
+        0 => Fate::Stays,
+        1 => Fate::Expires(20 + proxy.draw(40)),
+        _ => Fate::IsRevoked(proxy.draw(20_000)),
+    };
+    let mut loans: Vec<Vec<Loan>> = (0..MEMBERS)
+        .map(|_| (0..LOANS_EACH).map(|number| Loan::new(number, fate(number))).collect())
+        .collect();
+
+    let ready = began.elapsed();
+    proxy.set(Weather::STORM);
+    let asked = AtomicUsize::new(0);
+    let (accepted, watched) = mpsc::channel::<(usize, String)>();
+    let (taken, lost) = thread::scope(|scope| {
+        let (aws, members, asked) = (&aws, &members, &asked);
+        for (index, (member, loans)) in members.iter().zip(&mut loans).enumerate() {
+            let accepted = accepted.clone();
+            scope.spawn(move || {
+                live(member, loans, |loan| {
+                    // Every fourth is used.
+                    if asked.fetch_add(1, Ordering::SeqCst) % 4 == 0
+                        && let Some(session) = &loan.session
+                    {
+                        accepted.send((index, session.clone())).unwrap();
+                    }
+                });
+            });
+        }
+        drop(accepted);
+        let taking = scope.spawn(move || {
+            let mut taken = Vec::new();
+            for (index, session) in watched {
+                let until = Instant::now() + Duration::from_secs(5);
+                // A session may fail, or end, before anybody could use it; that is told from the others in the end.
+                while Instant::now() < until {
+                    if let Some(found) = take(aws, &members[index], &session) {
+                        taken.push(found);
+                        break;
+                    }
+                    thread::sleep(Duration::from_millis(200));
+                }
+            }
+            taken
+        });
+        eventually("half of all have been asked for", Duration::from_secs(180), || {
+            (asked.load(Ordering::SeqCst) >= MEMBERS * LOANS_EACH / 2).then_some(())
+        });
+        aws.restart(&proxy);
+        let lost = names(aws, "FAILED").len();
+        (taking.join().unwrap(), lost)
+    });
+    let lived = began.elapsed();
+
+    // The weather clears up; nobody helps but the sweep.
+    proxy.calm();
+    granted(&aws, Duration::from_secs(120));
+    let rested = began.elapsed();
+    eventually("the short windows are over", Duration::from_secs(120), || {
+        let now = Timestamp::now();
+        let over = |row: &sorry_session::Session| {
+            row.state != State::Active
+                || row.expires_at.duration_since(now).as_secs() > 1200
+                || row.due_at().is_some_and(|due| due <= now)
+        };
+        rows(&aws).iter().all(over).then_some(())
+    });
+    let due = began.elapsed();
+    age(&aws, AGES);
+    let first = sweep(&aws);
+    age(&aws, AGES);
+    let second = sweep(&aws);
+
+    judge(&aws, &members, &taken);
+    let rows = rows(&aws);
+    for loan in loans.iter().flatten() {
+        let Some(session) = &loan.session else { continue };
+        let row = rows.iter().find(|row| row.session_id.as_str() == session);
+        let row = row.unwrap_or_else(|| panic!("{session} was accepted, and has no row"));
+        match loan.revoked {
+            Some(State::Revoking | State::Revoked) => assert_eq!(row.state, State::Revoked, "{loan:?}"),
+            Some(_) => assert!(row.state.is_over(), "{loan:?}: {}", row.state),
+            None => {}
+        }
+        let ends: &[State] = match loan.fate {
+            Fate::Stays => &[State::Active, State::Failed],
+            Fate::Expires(_) => &[State::Expired, State::Failed],
+            Fate::IsRevoked(_) if loan.revoked.is_some() => &[State::Revoked, State::Failed],
+            Fate::IsRevoked(_) => &[State::Active, State::Revoked, State::Failed],
+        };
+        assert!(ends.contains(&row.state), "{loan:?}: {}, {:?}", row.state, row.end);
+    }
+    let accepted = loans.iter().flatten().filter(|loan| loan.session.is_some()).count();
+    let failures: usize = loans.iter().flatten().map(|loan| loan.failures).sum();
+    report(
+        "chaos.txt",
+        &[
+            ("seed (SORRY_CHAOS_SEED)", proxy.seed().to_string()),
+            (
+                "sessions wished for, accepted, rows",
+                format!("{}, {accepted}, {}", MEMBERS * LOANS_EACH, rows.len()),
+            ),
+            ("requests that failed and were sent again", failures.to_string()),
+            ("executions lost in the restart", lost.to_string()),
+            ("credentials taken and tried in the end", taken.len().to_string()),
+            ("ends", format!("{:?}", states(&rows))),
+            ("requests by disturbance", format!("{:?}", proxy.happened())),
+            ("the sweep after the storm", first.to_string()),
+            ("one further sweep", second.to_string()),
+            (
+                "ready, stormed, rested, due, judged after",
+                format!("{ready:.0?}, {lived:.0?}, {rested:.0?}, {due:.0?}, {:.0?}", began.elapsed()),
+            ),
+        ],
+    );
+    assert!(accepted >= 200, "only {accepted} were accepted");
+    assert!(lost > 0, "the restart lost nothing");
+    assert!(running(&aws).len() <= accepted);
+    let ends = states(&rows);
+    for state in [State::Active, State::Revoked, State::Expired] {
+        assert!(ends.contains_key(&state), "nothing came to {state}: {ends:?}");
+    }
+}
