@@ -1,10 +1,16 @@
-//! Many callers, each of their own person, and what they do: one thread each, with a list of loans to live through.
+//! Many callers, each of their own person, and the loans that they live through.
 
 use std::{
+    collections::VecDeque,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use sorry_session::State;
 use sorry_tests::{Gateway, Keys, LocalAws};
@@ -66,6 +72,8 @@ pub(crate) enum Fate {
 /// One loan, from wish to whatever came of it.
 #[derive(Debug)]
 pub(crate) struct Loan {
+    /// Whose: a place in the list of members.
+    pub(crate) member: usize,
     pub(crate) fate: Fate,
     request_id: String,
     /// The session, once the service has accepted it.
@@ -79,11 +87,13 @@ pub(crate) struct Loan {
 }
 
 impl Loan {
-    /// The `number`th of its caller.
-    pub(crate) fn new(number: usize, fate: Fate) -> Self {
+    pub(crate) fn new(member: usize, fate: Fate) -> Self {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let number = MADE.fetch_add(1, Ordering::SeqCst);
         Self {
+            member,
             fate,
-            request_id: format!("request-{number:04}"),
+            request_id: format!("request-{number:05}"),
             session: None,
             revoked: None,
             took: Vec::new(),
@@ -122,24 +132,97 @@ impl Loan {
     }
 }
 
-/// Lives through loans of one caller: requests one after the other, and each revocation when it is due.
-pub(crate) fn live(member: &Member, loans: &mut [Loan], accepted: impl Fn(&Loan)) {
-    let mut due: Vec<(Instant, usize)> = Vec::new();
-    for index in 0..loans.len() {
-        loans[index].request(member);
-        accepted(&loans[index]);
-        if let (Fate::IsRevoked(after), Some(_)) = (loans[index].fate, &loans[index].session) {
-            due.push((Instant::now() + Duration::from_millis(after), index));
-        }
-        for (_, index) in due.extract_if(.., |(at, _)| *at <= Instant::now()) {
-            loans[index].revoke(member);
-        }
+/// What is still to be done for loans: the wishes in their order, and each revocation when it is due.
+struct Work {
+    wishes: VecDeque<Loan>,
+    due: Vec<(Instant, Loan)>,
+    under_way: usize,
+    done: Vec<Loan>,
+}
+
+enum Task {
+    Request(Loan),
+    Revoke(Loan),
+    Wait,
+    End,
+}
+
+impl Work {
+    fn next(&mut self) -> Task {
+        let due = self.due.iter().position(|(at, _)| *at <= Instant::now());
+        let task = match (due, self.wishes.pop_front()) {
+            (Some(due), wish) => {
+                self.wishes.extend(wish);
+                Task::Revoke(self.due.swap_remove(due).1)
+            }
+            (None, Some(wish)) => Task::Request(wish),
+            (None, None) if self.due.is_empty() && self.under_way == 0 => return Task::End,
+            (None, None) => return Task::Wait,
+        };
+        self.under_way += 1;
+        task
     }
-    due.sort();
-    for (at, index) in due {
-        thread::sleep(at.saturating_duration_since(Instant::now()));
-        loans[index].revoke(member);
+}
+
+/// Lives through loans with so many requests under way at a time. `accepted` is told of each that has a session.
+pub(crate) fn live(
+    members: &[Member],
+    loans: Vec<Loan>,
+    workers: usize,
+    accepted: impl Fn(&Loan) + Sync,
+) -> Vec<Loan> {
+    let work = Mutex::new(Work { wishes: loans.into(), due: Vec::new(), under_way: 0, done: Vec::new() });
+    let worker = || {
+        loop {
+            let task = work.lock().unwrap().next();
+            match task {
+                Task::Request(mut loan) => {
+                    loan.request(&members[loan.member]);
+                    let mut work = work.lock().unwrap();
+                    work.under_way -= 1;
+                    match (loan.fate, &loan.session) {
+                        (Fate::IsRevoked(after), Some(_)) => {
+                            accepted(&loan);
+                            work.due.push((Instant::now() + Duration::from_millis(after), loan));
+                        }
+                        (_, session) => {
+                            if session.is_some() {
+                                accepted(&loan);
+                            }
+                            work.done.push(loan);
+                        }
+                    }
+                }
+                Task::Revoke(mut loan) => {
+                    loan.revoke(&members[loan.member]);
+                    let mut work = work.lock().unwrap();
+                    work.under_way -= 1;
+                    work.done.push(loan);
+                }
+                // Between two looks, not instead of one.
+                Task::Wait => thread::sleep(Duration::from_millis(20)),
+                Task::End => return,
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(worker);
+        }
+    });
+    work.into_inner().unwrap().done
+}
+
+/// The most of these spans of time that overlap at one moment.
+pub(crate) fn peak(spans: impl Iterator<Item = (Timestamp, Timestamp)>) -> usize {
+    let mut changes: Vec<_> = spans.flat_map(|(from, to)| [(from, 1), (to, -1)]).collect();
+    changes.sort();
+    let (mut now, mut most) = (0_i64, 0_i64);
+    for (_, change) in changes {
+        now += change;
+        most = most.max(now);
     }
+    usize::try_from(most).unwrap()
 }
 
 /// The value at that share of an unsorted list.

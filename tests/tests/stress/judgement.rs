@@ -51,8 +51,8 @@ pub(crate) fn states(rows: &[Session]) -> BTreeMap<State, usize> {
     states
 }
 
-/// Makes what is written of unfinished sessions older, as if that much time had passed with nobody at work. Their windows stay: those
-/// are true of IAM, too, which compares them with its own clock.
+/// Makes what is written of unfinished sessions older, as if that much time had passed with nobody at work. Windows that are not over
+/// stay: IAM compares them with its own clock.
 ///
 /// Only for when nothing can still be under way: a principal that appears late has five minutes for it, and these are skipped.
 pub(crate) fn age(aws: &LocalAws, seconds: i64) {
@@ -61,10 +61,14 @@ pub(crate) fn age(aws: &LocalAws, seconds: i64) {
         let mut older = row.clone();
         older.changed_at = before(row.changed_at);
         older.provisioning_at = row.provisioning_at.map(before);
-        let mut set = "SET changed_at = :changed, due_at = :due".to_owned();
+        if row.expires_at <= Timestamp::now() {
+            older.expires_at = before(row.expires_at);
+        }
+        let mut set = "SET changed_at = :changed, expires_at = :expires, due_at = :due".to_owned();
         let mut values = json!({
             ":fence": {"N": row.fence.to_string()},
             ":changed": {"S": older.changed_at},
+            ":expires": {"S": older.expires_at},
             ":due": {"N": older.due_at().unwrap().as_second().to_string()},
         });
         if let Some(moment) = older.provisioning_at {
