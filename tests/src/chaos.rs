@@ -58,11 +58,14 @@ pub struct Weather {
     pub delay: Duration,
     /// Longest time after which a late one is.
     pub late: Duration,
+    /// The one service that is disturbed, as signatures name it; nothing given: all.
+    pub only: Option<&'static str>,
 }
 
 impl Weather {
     /// Nothing happens.
-    pub const QUIET: Self = Self { thousandths: [0; 7], delay: Duration::ZERO, late: Duration::ZERO };
+    pub const QUIET: Self =
+        Self { thousandths: [0; 7], delay: Duration::ZERO, late: Duration::ZERO, only: None };
 
     /// Every fifth request meets something. The SDK tries each call three times, so about one call in a hundred fails for good, and
     /// a life of a session makes some forty calls.
@@ -70,7 +73,13 @@ impl Weather {
         thousandths: [80, 40, 3, 30, 30, 30, 20],
         delay: Duration::from_millis(1500),
         late: Duration::from_secs(6),
+        only: None,
     };
+
+    /// A service that nobody reaches.
+    pub const fn without(service: &'static str) -> Self {
+        Self { thousandths: [0, 0, 0, 0, 1000, 0, 0], only: Some(service), ..Self::QUIET }
+    }
 }
 
 /// The proxy. It ends with this value.
@@ -236,8 +245,9 @@ impl Shared {
         while let Some(request) = Message::request(&mut from)? {
             let _under_way = UnderWay::new(&self.under_way);
             let weather = *locked(&self.weather);
-            let disturbance = self.drawn_disturbance(&weather);
             let operation = Operation::of(&request);
+            let disturbed = weather.only.is_none_or(|service| service == operation.service);
+            let disturbance = if disturbed { self.drawn_disturbance(&weather) } else { None };
             *locked(&self.happened).entry((operation.to_string(), disturbance)).or_default() += 1;
             match disturbance {
                 None => self.pass_on(&request)?.write(&mut &*client)?,

@@ -1,0 +1,475 @@
+//! The abstract model: for each loan, the states that its session may be in. While nothing goes wrong that is one state; what goes
+//! wrong makes it several, and a settlement (all is well, the grace passes, the sweep comes by) brings it back to few. The model
+//! knows rules and times, and nothing of rows, roles, calls or workflows.
+//!
+//! A new operation is a variant of [`Event`], a line in [`Reference::transitions`] and one in [`Reference::apply`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use proptest_state_machine::ReferenceStateMachine;
+use sorry_testkit::Fault;
+
+use crate::harness::{GRACE, SWEEP_EVERY};
+
+/// After how long a late write lands.
+pub(crate) const LATE: i64 = GRACE - 60;
+/// Longer than the margin that the sweep leaves a workflow.
+pub(crate) const MARGIN: i64 = 31;
+
+/// Whoever does something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Who {
+    Sue,
+    /// Another key of the same person.
+    SuesOther,
+    Bob,
+    /// Has the registry's role `security`.
+    Ann,
+    Administrator,
+}
+
+impl Who {
+    /// Those whom the registry knows in the beginning.
+    pub(crate) const CALLERS: [Self; 4] = [Self::Sue, Self::SuesOther, Self::Bob, Self::Ann];
+    const ALL: [Self; 5] = [Self::Sue, Self::SuesOther, Self::Bob, Self::Ann, Self::Administrator];
+
+    pub(crate) fn person(self) -> &'static str {
+        match self {
+            Self::Sue | Self::SuesOther => "sue",
+            Self::Bob => "bob",
+            Self::Ann => "ann",
+            Self::Administrator => "admin",
+        }
+    }
+}
+
+/// Hours that every entry in the registry gives of each tier.
+pub(crate) const HOURS: [(&str, i64); 3] = [("developer", 8), ("read-only", 8), ("break-glass", 1)];
+/// Sets of tiers that may be in force: the built-in one, one with another policy, one whose `developer` has an hour at most.
+pub(crate) const SETS: usize = 3;
+
+/// The longest window of a tier for a caller, in hours.
+fn most(tier: &str, set: usize) -> i64 {
+    let entry = HOURS.iter().find(|(name, _)| *name == tier).unwrap().1;
+    if set == 2 && tier == "developer" { 1 } else { entry }
+}
+
+/// Something that happens.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    Request {
+        by: Who,
+        tier: &'static str,
+        hours: i64,
+    },
+    /// A request once more, word for word.
+    Repeat {
+        loan: usize,
+    },
+    Revoke {
+        by: Who,
+        loan: usize,
+    },
+    Remove(Who),
+    Register(Who),
+    Publish(usize),
+    Sweep,
+    /// Some call soon fails, and with it perhaps all later ones to its port.
+    Fault {
+        ahead: usize,
+        fault: Fault,
+        lasting: bool,
+    },
+    AllIsWell,
+    /// All is well, the grace passes, the sweep comes by twice.
+    Settle,
+    Wait(i64),
+    /// Every execution that runs is lost.
+    LoseWorkflows,
+    /// A person deletes the role of a session.
+    DeleteRole {
+        loan: usize,
+    },
+    /// A person makes a role where none should be.
+    MakeRole,
+}
+
+/// Why a session ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Cause {
+    Expired,
+    Revoked,
+    Failed,
+}
+
+/// Where a loan stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stands {
+    /// There is no session.
+    Absent,
+    Granting,
+    Active,
+    /// Its end is decided; what is left is being removed.
+    Ending(Cause),
+    Over(Cause),
+}
+
+use Cause::{Expired, Failed, Revoked};
+use Stands::{Absent, Active, Ending, Granting, Over};
+
+/// One loan.
+#[derive(Clone, Debug)]
+pub(crate) struct Loan {
+    pub(crate) by: Who,
+    pub(crate) tier: &'static str,
+    pub(crate) hours: i64,
+    /// Where it may stand.
+    pub(crate) may_be: BTreeSet<Stands>,
+    /// When its window may have begun.
+    begun: BTreeSet<i64>,
+    /// Whether its workflow may be gone.
+    unattended: bool,
+    role_deleted: bool,
+}
+
+impl Loan {
+    fn earliest_end(&self) -> i64 {
+        self.begun.first().copied().unwrap_or(i64::MAX).saturating_add(self.hours * 3600)
+    }
+
+    fn latest_end(&self) -> i64 {
+        self.begun.last().copied().unwrap_or(i64::MIN).saturating_add(self.hours * 3600)
+    }
+
+    fn each(&mut self, next: impl Fn(Stands) -> Vec<Stands>) {
+        self.may_be = self.may_be.iter().flat_map(|stands| next(*stands)).collect();
+    }
+
+    /// What runs runs on.
+    fn progress(&mut self) {
+        self.each(|stands| match stands {
+            Granting => vec![Granting, Active, Ending(Failed), Over(Failed)],
+            Ending(cause) => vec![Ending(cause), Over(cause)],
+            _ => vec![stands],
+        });
+    }
+
+    /// Its end is decided for that cause.
+    fn end(&mut self, cause: Cause, certain: bool) {
+        let at_once = certain && !self.role_deleted;
+        self.each(|stands| match stands {
+            Active if at_once => vec![Over(cause)],
+            Active | Granting if certain => vec![Ending(cause), Over(cause)],
+            Active | Granting => vec![stands, Ending(cause), Over(cause)],
+            _ => vec![stands],
+        });
+    }
+}
+
+/// The abstract state.
+#[derive(Clone, Debug)]
+pub(crate) struct Reference {
+    /// Seconds since the world began.
+    pub(crate) now: i64,
+    pub(crate) loans: Vec<Loan>,
+    /// Whether each caller may be registered.
+    registered: BTreeMap<Who, BTreeSet<bool>>,
+    /// Which sets of tiers may be in force.
+    sets: BTreeSet<usize>,
+    /// Whether a fault was set and not taken back.
+    faulty: bool,
+    /// Whether a write may be late: what is promised is promised for one at a time.
+    late: bool,
+    /// Until when one may land that was.
+    late_until: i64,
+    strays: usize,
+}
+
+impl Reference {
+    /// Whether everything goes as it should at this moment.
+    pub(crate) fn is_calm(&self) -> bool {
+        !self.faulty && self.now > self.late_until
+    }
+
+    /// Whether a request is granted by the rules: for each set and entry that may be in force.
+    pub(crate) fn verdicts(&self, by: Who, tier: &str, hours: i64) -> BTreeSet<bool> {
+        let granted = |set: &usize| hours <= most(tier, *set);
+        let sets: BTreeSet<bool> = self.sets.iter().map(granted).collect();
+        let registered = self.registered.get(&by).cloned().unwrap_or_else(|| [false].into());
+        registered.iter().flat_map(|known| sets.iter().map(move |granted| *known && *granted)).collect()
+    }
+
+    /// Whether somebody may end a loan's session.
+    pub(crate) fn may_revoke(&self, by: Who, loan: &Loan) -> BTreeSet<bool> {
+        match self.registered.get(&by) {
+            None => [true].into(),
+            Some(known) => {
+                let allowed = by == Who::Ann || by.person() == loan.by.person();
+                known.iter().map(|known| *known && allowed).collect()
+            }
+        }
+    }
+
+    /// Whether an entry can be written: its hours must be within the tiers in force.
+    pub(crate) fn may_register(&self) -> BTreeSet<bool> {
+        self.sets.iter().map(|set| HOURS.iter().all(|(tier, hours)| *hours <= most(tier, *set))).collect()
+    }
+
+    fn may_be_unregistered(&self, loan: &Loan) -> BTreeSet<bool> {
+        self.registered[&loan.by].iter().map(|known| !known).collect()
+    }
+
+    fn ask(&mut self, index: usize) {
+        let (now, calm) = (self.now, self.is_calm());
+        let Loan { by, tier, hours, .. } = self.loans[index];
+        let verdicts = self.verdicts(by, tier, hours);
+        let loan = &mut self.loans[index];
+        if !verdicts.contains(&true) {
+            return;
+        }
+        if loan.may_be.contains(&Absent) {
+            loan.begun.insert(now);
+        }
+        let certain = calm && verdicts.len() == 1;
+        loan.each(|stands| match stands {
+            Absent if certain => vec![Active],
+            Absent => vec![Absent, Granting, Active, Ending(Failed), Over(Failed)],
+            _ => vec![stands],
+        });
+    }
+
+    fn revoke(&mut self, by: Who, index: usize) {
+        let allowed = self.may_revoke(by, &self.loans[index]);
+        if allowed.contains(&true) {
+            let certain = self.is_calm() && allowed.len() == 1;
+            self.loans[index].end(Revoked, certain);
+        }
+    }
+
+    fn remove(&mut self, who: Who) {
+        let calm = self.is_calm();
+        let known = self.registered.get_mut(&who).unwrap();
+        if calm {
+            known.clear();
+        }
+        known.insert(false);
+        for loan in self.loans.iter_mut().filter(|loan| loan.by == who) {
+            loan.end(Revoked, calm);
+        }
+    }
+
+    fn register(&mut self, who: Who) {
+        let allowed = self.may_register();
+        let certain = self.is_calm() && allowed.len() == 1;
+        if allowed.contains(&true) {
+            let known = self.registered.get_mut(&who).unwrap();
+            if certain {
+                known.clear();
+            }
+            known.insert(true);
+        }
+    }
+
+    fn sweep(&mut self) {
+        let now = self.now;
+        for index in 0..self.loans.len() {
+            let unregistered = self.may_be_unregistered(&self.loans[index]).contains(&true);
+            let loan = &mut self.loans[index];
+            let (due, deleted) = (now >= loan.earliest_end(), loan.role_deleted);
+            loan.each(|stands| {
+                let mut next = vec![stands];
+                let causes = match stands {
+                    Granting => [Some(Failed), unregistered.then_some(Revoked), None],
+                    Active => {
+                        [due.then_some(Expired), unregistered.then_some(Revoked), deleted.then_some(Failed)]
+                    }
+                    _ => [None; 3],
+                };
+                next.extend(causes.into_iter().flatten().flat_map(|cause| [Ending(cause), Over(cause)]));
+                next
+            });
+        }
+    }
+
+    fn pass(&mut self, seconds: i64) {
+        let calm = self.is_calm();
+        self.now += seconds;
+        let now = self.now;
+        for loan in &mut self.loans {
+            let (due, surely_due) = (now >= loan.earliest_end(), now >= loan.latest_end());
+            let attended = calm && !loan.unattended;
+            loan.each(|stands| match stands {
+                Active if surely_due && attended => vec![Over(Expired)],
+                Active | Granting if due => vec![stands, Ending(Expired), Over(Expired)],
+                _ => vec![stands],
+            });
+        }
+    }
+
+    /// The second sweep of a settlement comes when no window has ended moments before.
+    fn settle(&mut self) {
+        self.well();
+        self.now += GRACE + SWEEP_EVERY;
+        let ends = |loan: &Loan| loan.begun.iter().map(|begun| begun + loan.hours * 3600).collect::<Vec<_>>();
+        let ends: Vec<i64> = self.loans.iter().flat_map(ends).collect();
+        while ends.iter().any(|end| (self.now - MARGIN..=self.now).contains(end)) {
+            self.now += MARGIN;
+        }
+        let now = self.now;
+        for index in 0..self.loans.len() {
+            let unregistered = self.may_be_unregistered(&self.loans[index]);
+            let loan = &mut self.loans[index];
+            let (due, surely_due) = (now >= loan.earliest_end(), now >= loan.latest_end());
+            let deleted = loan.role_deleted;
+            let asked = !loan.begun.is_empty();
+            loan.each(|stands| match stands {
+                // A row that was written late, without a workflow.
+                Absent if asked => vec![Absent, Over(Failed)],
+                Absent => vec![Absent],
+                Ending(cause) | Over(cause) => vec![Over(cause)],
+                Granting | Active => {
+                    let mut next = Vec::new();
+                    if !surely_due && unregistered.contains(&false) {
+                        next.push(Active);
+                    }
+                    if due {
+                        next.push(Over(Expired));
+                    }
+                    if unregistered.contains(&true) {
+                        next.push(Over(Revoked));
+                    }
+                    if deleted || stands == Granting {
+                        next.push(Over(Failed));
+                    }
+                    next
+                }
+            });
+            loan.role_deleted = false;
+        }
+    }
+
+    fn well(&mut self) {
+        if std::mem::take(&mut self.faulty) && std::mem::take(&mut self.late) {
+            self.late_until = self.now + LATE;
+        }
+    }
+}
+
+impl ReferenceStateMachine for Reference {
+    type State = Self;
+    type Transition = Event;
+
+    fn init_state() -> BoxedStrategy<Self> {
+        Just(Self {
+            now: 0,
+            loans: Vec::new(),
+            registered: Who::CALLERS.map(|who| (who, [true].into())).into(),
+            sets: [0].into(),
+            faulty: false,
+            late: false,
+            late_until: -1,
+            strays: 0,
+        })
+        .boxed()
+    }
+
+    fn transitions(state: &Self) -> BoxedStrategy<Event> {
+        let caller = || prop::sample::select(Who::CALLERS.to_vec());
+        let anybody = prop::sample::select(Who::ALL.to_vec());
+        let tier = prop::sample::select(HOURS.map(|(tier, _)| tier).to_vec());
+        let fault = prop::sample::select(Fault::ALL.to_vec());
+        let request = (caller(), tier, 1..=2_i64);
+        let request = request.prop_map(|(by, tier, hours)| Event::Request { by, tier, hours }).boxed();
+        if state.loans.is_empty() {
+            return request;
+        }
+        let loan = || 0..state.loans.len();
+        prop_oneof![
+            6 => request,
+            2 => loan().prop_map(|loan| Event::Repeat { loan }),
+            5 => (anybody, loan()).prop_map(|(by, loan)| Event::Revoke { by, loan }),
+            1 => caller().prop_map(Event::Remove),
+            2 => caller().prop_map(Event::Register),
+            1 => (0..SETS).prop_map(Event::Publish),
+            3 => Just(Event::Sweep),
+            5 => (0..24_usize, fault, any::<bool>()).prop_map(|(ahead, fault, lasting)| Event::Fault { ahead, fault, lasting }),
+            3 => Just(Event::AllIsWell),
+            3 => Just(Event::Settle),
+            3 => (0..40_i64).prop_map(Event::Wait),
+            2 => (40..400_i64).prop_map(Event::Wait),
+            1 => (3000..4200_i64).prop_map(Event::Wait),
+            1 => Just(Event::LoseWorkflows),
+            1 => loan().prop_map(|loan| Event::DeleteRole { loan }),
+            1 => Just(Event::MakeRole),
+        ]
+        .boxed()
+    }
+
+    fn preconditions(state: &Self, event: &Event) -> bool {
+        match event {
+            Event::Repeat { loan } | Event::Revoke { loan, .. } => *loan < state.loans.len(),
+            // A creation still on its way would make the role anew, and empty: safe, and not what is meant here.
+            Event::DeleteRole { loan } => {
+                *loan < state.loans.len() && !state.late && state.now > state.late_until
+            }
+            Event::Fault { fault: Fault::AppliedLate, .. } => !state.late && state.now > state.late_until,
+            // More than a few at once, and the sweep holds, as it should.
+            Event::MakeRole => state.strays < 3,
+            _ => true,
+        }
+    }
+
+    fn apply(mut state: Self, event: &Event) -> Self {
+        match event {
+            Event::Request { by, tier, hours } => {
+                state.loans.push(Loan {
+                    by: *by,
+                    tier,
+                    hours: *hours,
+                    may_be: [Absent].into(),
+                    begun: BTreeSet::new(),
+                    unattended: false,
+                    role_deleted: false,
+                });
+                state.ask(state.loans.len() - 1);
+            }
+            Event::Repeat { loan } => state.ask(*loan),
+            Event::Revoke { by, loan } => state.revoke(*by, *loan),
+            Event::Remove(who) => state.remove(*who),
+            Event::Register(who) => state.register(*who),
+            Event::Publish(set) => {
+                if state.is_calm() {
+                    state.sets.clear();
+                }
+                state.sets.insert(*set);
+            }
+            Event::Sweep => state.sweep(),
+            Event::Fault { fault, .. } => {
+                state.faulty = true;
+                state.late |= *fault == Fault::AppliedLate;
+            }
+            Event::AllIsWell => state.well(),
+            Event::Settle => state.settle(),
+            Event::Wait(seconds) => state.pass(*seconds),
+            Event::LoseWorkflows => state.loans.iter_mut().for_each(|loan| loan.unattended = true),
+            Event::DeleteRole { loan } => state.loans[*loan].role_deleted = true,
+            Event::MakeRole => state.strays += 1,
+        }
+        let calm = state.is_calm();
+        for loan in &mut state.loans {
+            loan.unattended |= !calm;
+            if !calm && !loan.begun.is_empty() {
+                // A row that was on its way may have come.
+                loan.each(|stands| match stands {
+                    Absent => vec![Absent, Granting, Active, Ending(Failed), Over(Failed)],
+                    _ => vec![stands],
+                });
+            }
+            if !matches!(event, Event::Settle) {
+                loan.progress();
+            }
+        }
+        state
+    }
+}
