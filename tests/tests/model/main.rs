@@ -30,12 +30,16 @@ use sorry_testkit::{Fault, Role, moment};
 
 impl Who {
     fn identity(self) -> Identity {
-        let arn = |name: &str| format!("arn:aws:iam::123456789012:user/sorry/caller/{name}");
+        let user = |id: &str, name: &str| Identity {
+            unique_id: format!("AIDA{id:0>16}"),
+            arn: format!("arn:aws:iam::123456789012:user/sorry/caller/{name}"),
+            ..sue()
+        };
         match self {
-            Self::Sue => sue(),
-            Self::SuesOther => Identity { unique_id: "AIDASUEOTHER".into(), arn: arn("sue-other"), ..sue() },
-            Self::Bob => Identity { unique_id: "AIDABOB".into(), arn: arn("bob"), ..sue() },
-            Self::Ann => Identity { unique_id: "AIDAANN".into(), arn: arn("ann"), ..sue() },
+            Self::Sue => user("SUE", "sue-mgr"),
+            Self::SuesOther => user("SUESOTHER", "sue-other"),
+            Self::Bob => user("BOB", "bob"),
+            Self::Ann => user("ANN", "ann"),
             Self::Administrator => administrator(),
         }
     }
@@ -161,6 +165,7 @@ impl System {
                 let answer = self.bench.service.publish(&tiers(*set));
                 expect(state, &[true].into(), answer.as_ref());
             }
+            Event::Listen(heard) => world.set_subscribers(u64::from(*heard)),
             Event::Sweep => drop(self.bench.service.sweep()),
             Event::Fault { ahead, fault, lasting } => {
                 let number = world.calls().len() + ahead;
@@ -222,7 +227,8 @@ impl StateMachineTest for System {
         let system = Self { bench, strays: 0, promised: Vec::new() };
         system.bench.world.aside(|_| {
             for who in Who::CALLERS {
-                assert_eq!(system.register(who).unwrap().status, 200);
+                let answer = system.register(who).unwrap();
+                assert_eq!(answer.status, 200, "{answer:?}");
             }
         });
         system

@@ -74,6 +74,8 @@ pub(crate) enum Event {
     Remove(Who),
     Register(Who),
     Publish(usize),
+    /// Security subscribes to alerts, or nobody does any more.
+    Listen(bool),
     Sweep,
     /// Some call soon fails, and with it perhaps all later ones to its port.
     Fault {
@@ -177,6 +179,8 @@ pub(crate) struct Reference {
     registered: BTreeMap<Who, BTreeSet<bool>>,
     /// Which sets of tiers may be in force.
     sets: BTreeSet<usize>,
+    /// Whether somebody hears alerts: without, break-glass fails closed.
+    heard: bool,
     /// Whether a fault was set and not taken back.
     faulty: bool,
     /// Whether a write may be late: what is promised is promised for one at a time.
@@ -223,6 +227,7 @@ impl Reference {
     fn ask(&mut self, index: usize) {
         let (now, calm) = (self.now, self.is_calm());
         let Loan { by, tier, hours, .. } = self.loans[index];
+        let comes_to = if tier == "break-glass" && !self.heard { Over(Failed) } else { Active };
         let verdicts = self.verdicts(by, tier, hours);
         let loan = &mut self.loans[index];
         if !verdicts.contains(&true) {
@@ -233,7 +238,7 @@ impl Reference {
         }
         let certain = calm && verdicts.len() == 1;
         loan.each(|stands| match stands {
-            Absent if certain => vec![Active],
+            Absent if certain => vec![comes_to],
             Absent => vec![Absent, Granting, Active, Ending(Failed), Over(Failed)],
             _ => vec![stands],
         });
@@ -366,6 +371,7 @@ impl ReferenceStateMachine for Reference {
             loans: Vec::new(),
             registered: Who::CALLERS.map(|who| (who, [true].into())).into(),
             sets: [0].into(),
+            heard: true,
             faulty: false,
             late: false,
             late_until: -1,
@@ -392,6 +398,7 @@ impl ReferenceStateMachine for Reference {
             1 => caller().prop_map(Event::Remove),
             2 => caller().prop_map(Event::Register),
             1 => (0..SETS).prop_map(Event::Publish),
+            1 => any::<bool>().prop_map(Event::Listen),
             3 => Just(Event::Sweep),
             5 => (0..24_usize, fault, any::<bool>()).prop_map(|(ahead, fault, lasting)| Event::Fault { ahead, fault, lasting }),
             3 => Just(Event::AllIsWell),
@@ -444,6 +451,7 @@ impl ReferenceStateMachine for Reference {
                 }
                 state.sets.insert(*set);
             }
+            Event::Listen(heard) => state.heard = *heard,
             Event::Sweep => state.sweep(),
             Event::Fault { fault, .. } => {
                 state.faulty = true;
