@@ -150,6 +150,21 @@ impl System {
         self.bench.service.send(&administrator(), "PUT", "/admin/callers/{id}", &unique_id, &body)
     }
 
+    /// Whoever has a session is registered.
+    fn assert_registered(&self) {
+        let callers =
+            self.bench.service.send(&administrator(), "GET", "/admin/callers", "", &Value::Null).unwrap();
+        let known = callers.body["callers"].as_array().unwrap();
+        for row in self.bench.world.rows().iter().filter(|row| row.state == State::Active) {
+            let id = &row.caller.unique_id;
+            assert!(
+                known.iter().any(|caller| caller["unique_id"] == *id),
+                "{id} is gone, {} is not",
+                row.session_id
+            );
+        }
+    }
+
     fn live(&mut self, state: &Reference, event: &Event) {
         let world = self.bench.world.clone();
         match event {
@@ -182,6 +197,8 @@ impl System {
                 self.bench.sweep();
                 self.bench.run_until(moment(state.now));
                 self.bench.sweep();
+                self.bench.assert_settled(&"settled");
+                self.assert_registered();
             }
             Event::Wait(_) => {}
             Event::LoseWorkflows => self.bench.workflows.stop_all(),
@@ -291,7 +308,6 @@ impl StateMachineTest for System {
             system.live(&state, &event);
             Self::check_invariants(&system, &state);
         }
-        system.bench.assert_settled(&"in the end");
         assert!(system.bench.world.session_role_names().is_empty());
         for row in system.bench.world.rows() {
             assert!(row.state.is_over());

@@ -65,7 +65,7 @@ pub(crate) enum Fate {
     Stays,
     /// Its window is that many seconds.
     Expires(u64),
-    /// Its owner ends it that many milliseconds after it was accepted.
+    /// Its owner ends it that many milliseconds after it was accepted, or after all were asked for.
     IsRevoked(u64),
 }
 
@@ -134,10 +134,20 @@ impl Loan {
 
 /// What is still to be done for loans: the wishes in their order, and each revocation when it is due.
 struct Work {
+    patience: Patience,
     wishes: VecDeque<Loan>,
     due: Vec<(Instant, Loan)>,
     under_way: usize,
     done: Vec<Loan>,
+}
+
+/// From when on sessions are ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Each when it is due.
+    None,
+    /// Not before the last was asked for.
+    UntilAllAreAskedFor,
 }
 
 enum Task {
@@ -149,7 +159,8 @@ enum Task {
 
 impl Work {
     fn next(&mut self) -> Task {
-        let due = self.due.iter().position(|(at, _)| *at <= Instant::now());
+        let held = self.patience == Patience::UntilAllAreAskedFor && !self.wishes.is_empty();
+        let due = self.due.iter().position(|(at, _)| *at <= Instant::now() && !held);
         let task = match (due, self.wishes.pop_front()) {
             (Some(due), wish) => {
                 self.wishes.extend(wish);
@@ -169,9 +180,11 @@ pub(crate) fn live(
     members: &[Member],
     loans: Vec<Loan>,
     workers: usize,
+    patience: Patience,
     accepted: impl Fn(&Loan) + Sync,
 ) -> Vec<Loan> {
-    let work = Mutex::new(Work { wishes: loans.into(), due: Vec::new(), under_way: 0, done: Vec::new() });
+    let work =
+        Mutex::new(Work { patience, wishes: loans.into(), due: Vec::new(), under_way: 0, done: Vec::new() });
     let worker = || {
         loop {
             let task = work.lock().unwrap().next();

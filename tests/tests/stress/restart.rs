@@ -8,7 +8,7 @@ use sorry_session::State;
 use sorry_tests::{ChaosProxy, LocalAws, Weather, eventually};
 
 use crate::{
-    crowd::{Fate, Loan, Member, live, members},
+    crowd::{Fate, Loan, Member, Patience, live, members},
     judgement::{age, judge, names, rows, running, sweep, take},
 };
 
@@ -20,7 +20,7 @@ const EACH: usize = 3;
 
 fn accepted(members: &[Member], fate: Fate) -> Vec<String> {
     let loans = (0..EACH).map(|_| Loan::new(0, fate)).collect();
-    let loans = live(members, loans, EACH, |_| {});
+    let loans = live(members, loans, EACH, Patience::None, |_| {});
     loans.into_iter().map(|loan| loan.session.expect("accepted")).collect()
 }
 

@@ -31,7 +31,7 @@ use sorry_session::{Session, State};
 use sorry_tests::{LocalAws, eventually};
 
 use crate::{
-    crowd::{Fate, Loan, live, members, peak, percentile},
+    crowd::{Fate, Loan, Patience, live, members, peak, percentile},
     judgement::{judge, rows, states, sweep},
     report,
 };
@@ -58,7 +58,7 @@ fn a_thousand_sessions_of_fifty_callers_all_end_as_they_should() {
         |number: usize| if number.is_multiple_of(2) { Fate::Expires(10) } else { Fate::IsRevoked(3000) };
     // Each caller's loans one after the other, all callers beside each other.
     let loans = (0..LOANS).map(|number| Loan::new(number % MEMBERS, fate(number / MEMBERS))).collect();
-    let loans = live(&members, loans, WORKERS, |_| {});
+    let loans = live(&members, loans, WORKERS, Patience::None, |_| {});
     let asked = ready.elapsed();
     let mut rows_now = Vec::new();
     eventually("all sessions are over", Duration::from_secs(120), || {
