@@ -2,9 +2,10 @@
 //! local AWS in the middle, in which every running execution and function is lost.
 
 use std::{
+    collections::VecDeque,
     sync::{
         atomic::{AtomicUsize, Ordering},
-        mpsc,
+        mpsc::{self, RecvTimeoutError},
     },
     thread,
     time::{Duration, Instant},
@@ -59,19 +60,20 @@ fn invariant_4_two_hundred_sessions_in_a_storm_with_a_restart_leave_nothing_behi
             })
         });
         let taking = scope.spawn(move || {
-            let mut taken = Vec::new();
-            for (member, session) in watched {
-                let until = Instant::now() + Duration::from_secs(5);
+            let (mut taken, mut wanted) = (Vec::new(), VecDeque::<(usize, String)>::new());
+            loop {
+                let news = watched.recv_timeout(Duration::from_millis(200));
+                if news == Err(RecvTimeoutError::Disconnected) {
+                    return taken;
+                }
+                wanted.extend(news);
                 // A session may fail, or end, before anybody could use it; that is told from the others in the end.
-                while Instant::now() < until {
-                    if let Some(found) = take(aws, &members[member], &session) {
-                        taken.push(found);
-                        break;
-                    }
-                    thread::sleep(Duration::from_millis(200));
+                let Some((member, session)) = wanted.pop_front() else { continue };
+                match take(aws, &members[member], &session) {
+                    Some(found) => taken.push(found),
+                    None => wanted.push_back((member, session)),
                 }
             }
-            taken
         });
         eventually("two thirds of all have been accepted", Duration::from_secs(180), || {
             (asked.load(Ordering::SeqCst) >= LOANS * 2 / 3).then_some(())
