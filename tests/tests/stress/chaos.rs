@@ -75,7 +75,7 @@ fn invariant_4_two_hundred_sessions_in_a_storm_with_a_restart_leave_nothing_behi
                 }
             }
         });
-        eventually("two thirds of all have been accepted", Duration::from_secs(180), || {
+        eventually("two thirds of all have been accepted", Duration::from_secs(600), || {
             (asked.load(Ordering::SeqCst) >= LOANS * 2 / 3).then_some(())
         });
         let ran = running(aws);

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use sorry_session::State;
 use sorry_tests::{Gateway, Keys, LocalAws};
 
-/// How often something is asked for that fails, at most, and how long between.
-const TRIES: usize = 30;
+/// For how long something is asked for again that fails, and how long between.
+const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(400);
 
 /// A registered caller.
@@ -102,7 +102,8 @@ impl Loan {
     }
 
     fn send(&mut self, member: &Member, method: &str, path: &str, body: &Value) -> Option<Value> {
-        for _ in 0..TRIES {
+        let since = Instant::now();
+        while since.elapsed() < PATIENCE {
             let began = Instant::now();
             match member.gateway.send(method, path, body) {
                 Ok((status, answer)) if status < 300 => {
