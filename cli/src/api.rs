@@ -229,10 +229,12 @@ impl<'a> Api<'a> {
 }
 
 /// Which sessions to list.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     Mine,
     Namespace,
+    AwaitingMe,
+    Everybody,
 }
 
 impl Scope {
@@ -240,6 +242,8 @@ impl Scope {
         match self {
             Self::Mine => "mine",
             Self::Namespace => "namespace",
+            Self::AwaitingMe => "awaiting-me",
+            Self::Everybody => "everybody",
         }
     }
 }

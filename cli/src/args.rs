@@ -79,6 +79,24 @@ pub(crate) enum Command {
     Renew(Renew),
     /// End sessions before their time
     Revoke(Revoke),
+    /// Approve what somebody else asks for
+    #[command(after_help = "\
+The window begins with the last approval that the tier asks for.
+
+Examples:
+  sorry list --awaiting-me
+  sorry approve 7k3m --comment 'ticket 4711, as agreed'")]
+    Approve(Decide),
+    /// Deny what somebody else asks for
+    #[command(after_help = "\
+A denial beats every approval, also those given before, until the time to decide runs out.
+
+Examples:
+  sorry deny 7k3m
+  sorry deny 7k3m --comment 'developer is enough for this'")]
+    Deny(Decide),
+    /// Say what you found when you looked at somebody else's session afterwards
+    Review(Review),
     /// Run a command with a session's credentials
     Exec(Exec),
     /// Print lines that take a session's credentials into a shell
@@ -192,6 +210,13 @@ pub(crate) struct MfaCode {
     pub(crate) mfa_stdin: bool,
 }
 
+impl MfaCode {
+    /// Whether the code came with the command.
+    pub(crate) fn is_given(&self) -> bool {
+        self.mfa_code.is_some() || self.mfa_stdin
+    }
+}
+
 /// How credentials are delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Deliver {
@@ -302,11 +327,19 @@ pub(crate) struct CredentialProcess {
 Examples:
   sorry list
   sorry list --status active
+  sorry list --awaiting-me
+  sorry list --everybody --status clean-up-failed
   sorry list --namespace --output json")]
 pub(crate) struct List {
     /// Everybody's sessions in your namespace, not yours alone
     #[arg(long)]
     pub(crate) namespace: bool,
+    /// Other people's sessions whose approval or review waits for you
+    #[arg(long, conflicts_with = "namespace")]
+    pub(crate) awaiting_me: bool,
+    /// Everybody's sessions that are not over, if you oversee them
+    #[arg(long, conflicts_with_all = ["namespace", "awaiting_me"])]
+    pub(crate) everybody: bool,
     /// Only those in this state, or `live`
     #[arg(long, value_name = "STATE")]
     pub(crate) status: Option<StateFilter>,
@@ -357,6 +390,38 @@ pub(crate) struct Revoke {
     /// Do not wait until the access is gone
     #[arg(long)]
     pub(crate) no_wait: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Decide {
+    /// The session: its id, or the beginning of it
+    pub(crate) session: String,
+    /// Why, in 10 characters or more
+    #[arg(long)]
+    pub(crate) comment: Option<String>,
+    #[command(flatten)]
+    pub(crate) code: MfaCode,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+A break-glass session opens a review, which stays open until somebody else closes it.
+
+Examples:
+  sorry list --awaiting-me
+  sorry review 7k3m --comment 'read its CloudTrail: only the failed disk was replaced'")]
+pub(crate) struct Review {
+    /// The session: its id, or the beginning of it
+    pub(crate) session: String,
+    /// What you found, in 10 characters or more
+    #[arg(long)]
+    pub(crate) comment: String,
+    #[command(flatten)]
+    pub(crate) code: MfaCode,
+    #[command(flatten)]
+    pub(crate) output: Text,
 }
 
 #[derive(Args, Debug)]
@@ -570,7 +635,7 @@ pub(crate) struct AddCaller {
     /// Name of the IAM user; with --existing also its ARN, or that of an assumed-role session
     pub(crate) name: String,
     /// A tier the caller may have, and for how many hours at most
-    #[arg(long = "tier", required = true, value_name = "TIER=HOURS")]
+    #[arg(long = "tier", value_name = "TIER=HOURS")]
     pub(crate) tiers: Vec<TierHours>,
     /// Whose keys they are; must be said with --namespace [default: the namespace]
     #[arg(long)]
@@ -582,7 +647,8 @@ pub(crate) struct AddCaller {
     /// A project that the caller may name
     #[arg(long = "project", value_name = "PROJECT")]
     pub(crate) projects: Vec<ProjectName>,
-    /// What the caller may do: `caller` asks for sessions, `security` and `admin` see and end those of others
+    /// What the caller may do: `caller` asks for sessions, `approver` decides on those of others, `security` and `admin` see and
+    /// end them
     #[arg(long = "role", value_name = "ROLE", default_value = "caller")]
     pub(crate) roles: Vec<Role>,
     /// Register a principal that exists elsewhere: no user, no policy, no key
@@ -711,6 +777,7 @@ impl FromStr for TierHours {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
     Caller,
+    Approver,
     Security,
     Admin,
 }
@@ -719,6 +786,7 @@ impl From<Role> for CallerRole {
     fn from(role: Role) -> Self {
         match role {
             Role::Caller => Self::Caller,
+            Role::Approver => Self::Approver,
             Role::Security => Self::Security,
             Role::Admin => Self::Admin,
         }

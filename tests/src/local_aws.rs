@@ -133,14 +133,37 @@ impl LocalAws {
     /// Registers a caller for all tiers, with `sorry` itself, and gives them a shell.
     #[track_caller]
     pub fn register(&self, user_name: &str) -> Person {
-        let keys = serde_json::from_value(self.add_caller(user_name, &[])).expect("the answer has a key");
+        self.register_with(user_name, &[])
+    }
+
+    /// As [`Self::register`], with more words of `sorry admin callers add`.
+    #[track_caller]
+    pub fn register_with(&self, user_name: &str, flags: &[&str]) -> Person {
+        let keys = serde_json::from_value(self.add_caller(user_name, flags)).expect("the answer has a key");
         Person::new(self, user_name, &keys)
+    }
+
+    /// Somebody who approves and reviews what others ask for.
+    #[track_caller]
+    pub fn register_approver(&self, user_name: &str) -> Person {
+        self.register_with(user_name, &["--role", "approver"])
     }
 
     /// As [`Self::register`], with a device for MFA codes.
     #[track_caller]
     pub fn register_with_mfa(&self, user_name: &str) -> Person {
-        let answer = self.add_caller(user_name, &["--mfa"]);
+        self.add_with_mfa(user_name, &["--mfa"])
+    }
+
+    /// As [`Self::register_approver`], with a device for MFA codes.
+    #[track_caller]
+    pub fn register_approver_with_mfa(&self, user_name: &str) -> Person {
+        self.add_with_mfa(user_name, &["--mfa", "--role", "approver"])
+    }
+
+    #[track_caller]
+    fn add_with_mfa(&self, user_name: &str, flags: &[&str]) -> Person {
+        let answer = self.add_caller(user_name, flags);
         let seed = answer["mfa_device"]["secret"].as_str().expect("the answer has a seed").to_owned();
         let keys = serde_json::from_value(answer).expect("the answer has a key");
         Person::new(self, user_name, &keys).with_mfa(&seed)

@@ -34,6 +34,8 @@ pub const ADMINISTRATORS: &str = "SORRY_ADMINISTRATORS";
 pub const ACCOUNT_ID: &str = "SORRY_ACCOUNT_ID";
 /// ARN of the boundaries up to the tier's name.
 pub const BOUNDARY_ARN_PREFIX: &str = "SORRY_BOUNDARY_ARN_PREFIX";
+/// How many roles sessions may have of the account's quota, for the metric.
+pub const ROLE_QUOTA: &str = "SORRY_ROLE_QUOTA";
 /// The region; Lambda sets it.
 const AWS_REGION: &str = "AWS_REGION";
 

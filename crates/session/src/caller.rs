@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+pub use sorry_policy::CallerRole;
 use sorry_policy::{AccountId, Namespace, PersonName, ProjectName, TierName};
 
-use crate::Session;
+use crate::{Session, approval::is_approver};
 
 /// The principal that signed a request, as the gateway verified it. Nothing here comes from a body, a header or a flag.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,19 +27,6 @@ impl Identity {
     pub fn name(&self) -> &str {
         self.arn.rsplit('/').next().unwrap_or_default()
     }
-}
-
-/// What a registered person may do beside asking for sessions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CallerRole {
-    /// Asks for sessions.
-    Caller,
-    /// Sees and ends everybody's sessions.
-    Security,
-    /// Sees and ends everybody's sessions, as `security` does. It does not open `/admin`: that is for the principals that the
-    /// deployment names, so that nobody can be made an administrator by a row in a table.
-    Admin,
 }
 
 /// A caller in the registry.
@@ -128,13 +116,22 @@ impl Actor {
         self.administrator
     }
 
+    /// Whether the actor sees and ends everybody's sessions.
+    pub fn oversees(&self) -> bool {
+        self.administrator || self.has(CallerRole::Security) || self.has(CallerRole::Admin)
+    }
+
     /// The matrix of ARCHITECTURE.md, "Who may do what".
     pub fn may(&self, operation: Operation, session: &Session) -> bool {
         let same_person = self.entry.as_ref().is_some_and(|entry| entry.person == session.person);
         let same_namespace = self.entry.as_ref().is_some_and(|entry| entry.namespace == session.namespace);
-        let overseer = self.administrator || self.has(CallerRole::Security) || self.has(CallerRole::Admin);
+        let overseer = self.oversees();
         match operation {
-            Operation::View => same_person || same_namespace || overseer,
+            Operation::View => {
+                same_person || same_namespace || overseer || is_approver(self, session) || {
+                    session.review.is_some() && self.has(CallerRole::Approver)
+                }
+            }
             // Only the principal that the trust policy names can assume the role, whoever else the person is.
             Operation::Use => self.entry.is_some() && self.identity.unique_id == session.caller.unique_id,
             Operation::Revoke => same_person || overseer,

@@ -10,6 +10,7 @@ use sorry_policy::{
 
 use crate::{
     Actor, CallerEntry, ErrorCode, Identity, Refusal, Session, State,
+    approval::{Approval, Review},
     caller::CallerRole,
     events::{self, AuditRecord, ChangedBy},
     expiry::IDEMPOTENCY_MEMORY,
@@ -261,22 +262,30 @@ fn reason(value: Option<&str>, name: &TierName, tier: &Tier) -> Result<Option<St
             Ok(None)
         };
     };
-    // A reason is read by people, in alerts and logs: nothing in it may make it look like another one.
+    cleaned_text(value).map(Some)
+}
+
+/// A reason or a comment as it is kept.
+///
+/// # Errors
+/// When it says too little or too much, or could be read as something else.
+pub(crate) fn cleaned_text(value: &str) -> Result<String, Refusal> {
+    // It is read by people, in alerts and logs: nothing in it may make it look like another one.
     if let Some(character) = value.chars().find(|character| is_unreadable(*character)) {
         return Err(Refusal::new(
             ErrorCode::ReasonUnusable,
-            format!("the reason holds the character U+{:04X}", u32::from(character)),
+            format!("the text holds the character U+{:04X}", u32::from(character)),
             "write it in one line, without control characters or marks of direction",
         ));
     }
     let cleaned = value.trim();
     if (SHORTEST_REASON..=LONGEST_REASON).contains(&cleaned.chars().count()) {
-        Ok(Some(cleaned.to_owned()))
+        Ok(cleaned.to_owned())
     } else {
         Err(Refusal::new(
             ErrorCode::ReasonUnusable,
-            format!("the reason has {} characters", cleaned.chars().count()),
-            format!("say in {SHORTEST_REASON} to {LONGEST_REASON} characters what it is for"),
+            format!("the text has {} characters", cleaned.chars().count()),
+            format!("say what it is for, or why, in {SHORTEST_REASON} to {LONGEST_REASON} characters"),
         ))
     }
 }
@@ -328,7 +337,7 @@ impl Terms {
             role_name: RoleName::for_session(&self.entry.namespace, &self.tier_name, &session_id),
             session_id,
             fence: 1,
-            state: State::Requested,
+            state: if self.tier.approvals.is_some() { State::PendingApproval } else { State::Requested },
             grant: self.tier.grant,
             tier: self.tier_name,
             namespace: self.entry.namespace,
@@ -340,6 +349,9 @@ impl Terms {
             tiers_digest: self.tiers_digest,
             mfa: self.mfa,
             alert: self.tier.alert,
+            approval: self.tier.approvals.as_ref().map(|approvals| Approval::asked(approvals, now)),
+            approved_at: None,
+            review: self.tier.review.then_some(Review { opened_at: now, closed: None }),
             requested_at: now,
             // Windows are bounded by `window`, so this cannot overflow; if it did, the session would be over at once.
             expires_at: now.checked_add(self.window).unwrap_or(now),
@@ -352,7 +364,8 @@ impl Terms {
             changed_at: now,
             outbox: Vec::new(),
         };
-        session.outbox.push(events::session_event(&session, false));
+        // Approvers listen on the bus, and where security listens.
+        session.outbox.push(events::session_event(&session, session.approval.is_some()));
         let audit = events::session_audit(&session, &by, None);
         let key = IdempotencyKey {
             caller: session.caller.unique_id.clone(),

@@ -36,6 +36,14 @@ pub enum ErrorCode {
     SessionNotFound,
     /// There is no such thing.
     NotFound,
+    /// The session waits for nobody's word.
+    NotAwaiting,
+    /// Nobody decides on what they asked for themselves.
+    SelfApproval,
+    /// The same person has decided otherwise before.
+    AlreadyDecided,
+    /// The time to decide has run out.
+    ApprovalLapsed,
     /// The idempotency key was used for another request.
     IdempotencyConflict,
     /// Something else has it: a name, a namespace.
@@ -64,7 +72,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes, for the documents and the tests that hold them to each other.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 30] = [
         Self::InvalidInput,
         Self::UnknownTier,
         Self::TierDisabled,
@@ -79,6 +87,10 @@ impl ErrorCode {
         Self::NotAllowed,
         Self::SessionNotFound,
         Self::NotFound,
+        Self::NotAwaiting,
+        Self::SelfApproval,
+        Self::AlreadyDecided,
+        Self::ApprovalLapsed,
         Self::IdempotencyConflict,
         Self::Conflict,
         Self::Superseded,
@@ -129,6 +141,10 @@ impl ErrorCode {
             Self::NotAllowed => ("NotAllowed", 403, 3),
             Self::SessionNotFound => ("SessionNotFound", 404, 4),
             Self::NotFound => ("NotFound", 404, 4),
+            Self::NotAwaiting => ("NotAwaiting", 409, 3),
+            Self::SelfApproval => ("SelfApproval", 403, 3),
+            Self::AlreadyDecided => ("AlreadyDecided", 409, 3),
+            Self::ApprovalLapsed => ("ApprovalLapsed", 409, 3),
             Self::IdempotencyConflict => ("IdempotencyConflict", 409, 1),
             Self::Conflict => ("Conflict", 409, 1),
             Self::Superseded => ("Superseded", 409, 1),

@@ -88,6 +88,8 @@ pub(crate) fn session_audit(session: &Session, by: &ChangedBy, failure: Option<&
             "role_name": session.role_name,
             "policy_digest": session.policy_digest,
             "tiers_digest": session.tiers_digest,
+            "approval": session.approval,
+            "review": session.review,
             "failure": failure,
         }),
     }
@@ -112,6 +114,9 @@ pub(crate) fn session_event(session: &Session, alert: bool) -> OutboxEntry {
             "at": session.changed_at,
             "expires_at": session.expires_at,
             "end": session.end,
+            "approval": session.approval,
+            "review": session.review,
+            "reason": session.reason,
             "alert": alert,
         }),
     }

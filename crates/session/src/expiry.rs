@@ -41,15 +41,25 @@ impl Session {
     /// When the sweep should look at this session if nobody else has moved it on by then; `None`: never.
     pub fn due_at(&self) -> Option<Timestamp> {
         let by_state = match self.state {
+            State::PendingApproval => {
+                Some(self.approval.as_ref().map_or(self.changed_at, |approval| approval.lapses_at))
+            }
             State::Requested | State::Provisioning | State::Revoking | State::Expiring | State::Failing => {
                 Some(after(self.changed_at, STUCK_AFTER))
             }
             State::Active => Some(after(self.expires_at, WORKFLOW_MARGIN)),
             State::CleanUpFailed => Some(self.changed_at),
-            State::Revoked | State::Expired | State::Failed => None,
+            State::Revoked | State::Expired | State::Denied | State::Failed => None,
         };
         let by_outbox = (!self.outbox.is_empty()).then(|| after(self.changed_at, OUTBOX_MARGIN));
         by_state.into_iter().chain(by_outbox).min()
+    }
+
+    /// Where the session stands in the due index, which lists all that is not finished: an open review is not, and is due for nobody
+    /// but people.
+    pub fn listed_at(&self) -> Option<Timestamp> {
+        let unreviewed = self.open_or_closed_review().is_some_and(|review| review.closed.is_none());
+        self.due_at().or_else(|| unreviewed.then_some(Timestamp::MAX))
     }
 
     /// The key of the due index that this session stands under.
@@ -59,7 +69,7 @@ impl Session {
 
     /// When the table may forget the row: garbage collection only, never a decision.
     pub fn forget_at(&self) -> Option<Timestamp> {
-        self.state.is_over().then(|| after(self.changed_at, RETENTION))
+        (self.state.is_over() && self.listed_at().is_none()).then(|| after(self.changed_at, RETENTION))
     }
 
     /// Whether a principal of this session may still appear although none is seen at `now`: a write may be on its way, or IAM may

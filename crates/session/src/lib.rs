@@ -1,7 +1,7 @@
 //! The life of a session: who may have one, what becomes of it, and how it ends. No AWS in here: what the service touches in the
 //! world stands behind the traits in [`ports`], the time and random numbers are arguments.
 //!
-//! Decisions ([`decision`], [`lifecycle`], [`expiry`], [`provision::plan`], [`preview`]) are pure. Steps ([`provision`], [`clean_up`], [`sweep`],
+//! Decisions ([`decision`], [`approval`], [`lifecycle`], [`expiry`], [`provision::plan`], [`preview`]) are pure. Steps ([`provision`], [`clean_up`], [`sweep`],
 //! [`outbox`]) act on them and make no choice of their own.
 //!
 //! ```text
@@ -11,9 +11,13 @@
 //!      └───────────────┴────────────┴──────▶ FAILING ───▶ FAILED
 //!                                              (a REQUESTED or PROVISIONING session can be revoked, too)
 //!
+//!  PENDING_APPROVAL ──▶ REQUESTED, or at once DENIED, REVOKED or, when it lapses, EXPIRED: nothing was made yet
+//!  a denial that comes after an approval ends the session like a revocation: REVOKING ──▶ DENIED
+//!
 //!  REVOKING, EXPIRING, FAILING ──▶ CLEAN_UP_FAILED ──▶ the end it was on its way to
 //! ```
 
+pub mod approval;
 pub mod caller;
 pub mod clean_up;
 pub mod decision;

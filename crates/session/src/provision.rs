@@ -132,8 +132,17 @@ pub fn plan(session: &Session, tiers: &TierTable, place: &Place) -> Result<Provi
 
 /// The smallest maximum that fits the window. Source: IAM CreateRole, MaxSessionDuration, 1 to 12 hours.
 pub fn max_session_seconds(session: &Session) -> i32 {
-    let window = session.expires_at.duration_since(session.requested_at).as_secs();
+    let window = session.window().as_secs();
     i32::try_from(window.clamp(3_600, 43_200)).unwrap_or(3_600)
+}
+
+/// A session that is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// How long it took from the request until it was ACTIVE; nothing if it was so before.
+    pub time_to_active: Option<std::time::Duration>,
 }
 
 /// Makes the role of a session and reports when the session ends. Running it twice, late or beside itself does no harm: the row's
@@ -147,11 +156,11 @@ pub async fn provision<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C:
     id: &sorry_policy::SessionId,
     tiers: &impl TierStore,
     place: &Place,
-) -> Result<Timestamp, StepError> {
+) -> Result<Granted, StepError> {
     let by = ChangedBy::service("provision");
     let session = load(ports, id).await?;
     if session.state == State::Active {
-        return Ok(session.expires_at);
+        return Ok(Granted { expires_at: session.expires_at, time_to_active: None });
     }
     let plan = plan(&session, &of_session(tiers, &session).await?, place)?;
     let now = ports.clock.now();
@@ -171,7 +180,8 @@ pub async fn provision<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C:
         return Err(StepError::new(ErrorCode::Unavailable, message));
     }
     let session = commit(ports, session.active(role, &by, ports.clock.now())?).await?;
-    Ok(session.expires_at)
+    let took = session.activated_at.map(|at| at.duration_since(session.requested_at).unsigned_abs());
+    Ok(Granted { expires_at: session.expires_at, time_to_active: took })
 }
 
 async fn create_role<S: SessionStore, P: PrincipalProvisioner, E, C>(

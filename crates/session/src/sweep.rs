@@ -14,7 +14,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sorry_policy::{RoleName, SessionId};
+use sorry_policy::{RoleName, SessionId, TierName};
 
 use crate::{
     ErrorCode, Failure, Session, State, StepError,
@@ -51,8 +51,36 @@ pub struct SweepReport {
     pub held_because: Option<String>,
     /// What did not succeed; the next sweep tries again.
     pub failed: Vec<String>,
+    /// Clean-ups that were given up now.
+    #[serde(default)]
+    pub given_up: usize,
     /// Whether the time was not enough for everything.
     pub unfinished: bool,
+}
+
+/// What a sweep saw when it began; lists lag by seconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Sessions that are ACTIVE, by tier.
+    pub live: BTreeMap<TierName, usize>,
+    /// Sessions that are CLEAN_UP_FAILED.
+    pub clean_up_failed: Vec<SessionId>,
+    /// Principals under `/sorry/session/`.
+    pub principals: usize,
+}
+
+impl Seen {
+    fn of(sessions: &[Session], principals: usize) -> Self {
+        let mut seen = Self { principals, ..Self::default() };
+        for session in sessions {
+            match session.state {
+                State::Active => *seen.live.entry(session.tier.clone()).or_default() += 1,
+                State::CleanUpFailed => seen.clean_up_failed.push(session.session_id.clone()),
+                _ => {}
+            }
+        }
+        seen
+    }
 }
 
 /// Runs one sweep. One item that fails never stops the rest.
@@ -63,6 +91,17 @@ pub async fn sweep<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clo
     ports: &Ports<S, P, E, C>,
     registry: &impl Registry,
 ) -> Result<SweepReport, StepError> {
+    sweep_measured(ports, registry).await.map(|(report, _)| report)
+}
+
+/// Runs one sweep, and tells what there was when it began.
+///
+/// # Errors
+/// As [`sweep`].
+pub async fn sweep_measured<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock>(
+    ports: &Ports<S, P, E, C>,
+    registry: &impl Registry,
+) -> Result<(SweepReport, Seen), StepError> {
     let mut run = Sweep {
         ports,
         by: ChangedBy::service("sweep"),
@@ -75,9 +114,10 @@ pub async fn sweep<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clo
     run.due(&sessions).await;
     run.without_caller(&sessions, registry).await;
     let roles = roles?;
+    let seen = Seen::of(&sessions, roles.len());
     run.without_principal(&sessions, &roles).await;
     run.orphans(&sessions, roles, registry).await?;
-    Ok(run.report)
+    Ok((run.report, seen))
 }
 
 struct Sweep<'a, S, P, E, C> {
@@ -134,6 +174,7 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
                 Err(error) if error.code.may_pass() => return Err(error),
                 Err(error) => {
                     clean_up::give_up(self.ports, id, error.clone().into(), &self.by).await?;
+                    self.report.given_up += usize::from(session.state != State::CleanUpFailed);
                     return Err(error);
                 }
             }

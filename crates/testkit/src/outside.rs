@@ -88,6 +88,11 @@ impl World {
         self.inner().starts.clone()
     }
 
+    /// Says that an execution was started, by whomever.
+    pub(crate) fn plant_start(&self, start: Start) {
+        self.inner().starts.push(start);
+    }
+
     /// The events that were published, in order, repeats included.
     pub fn published(&self) -> Vec<OutboxEntry> {
         self.inner().published.clone()

@@ -223,7 +223,7 @@ impl SessionStore for World {
 
     async fn unfinished(&self) -> Result<Vec<Session>, PortError> {
         let due = |inner: &mut Inner| {
-            Ok(inner.indexed().into_iter().filter(|session| session.due_at().is_some()).collect())
+            Ok(inner.indexed().into_iter().filter(|session| session.listed_at().is_some()).collect())
         };
         self.call("unfinished", String::new(), due).await
     }

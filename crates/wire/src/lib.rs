@@ -1,18 +1,21 @@
 //! The JSON of the API, as `infrastructure/openapi.yaml` describes it: shared by the command line and the functions, so that
 //! neither can mean something else. Not for: anything that is stored.
 
+mod approval;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use approval::{ApprovalView, ClosedReviewView, DecideSession, ReviewSession, ReviewView, VoteView};
 pub use sorry_policy::{
     ExternalId, Grant, NameError, Namespace, PersonName, PolicyDigest, ProjectName, RoleName, SessionId,
     TierName, TierSet,
 };
 pub use sorry_session::{
-    CallerRole, EndCause, ErrorCode, Failure, State, decision::spoken, sweep::SweepReport,
+    CallerRole, EndCause, ErrorCode, Failure, State, approval::Vote, decision::spoken, sweep::SweepReport,
 };
 
 /// Body of `POST /tiers/{tier}/sessions`. There is no field for who is asking: the signature says that.
@@ -65,7 +68,7 @@ pub struct DryRun {
     pub expires_at: Timestamp,
     /// Whether using it would take an MFA code.
     pub mfa: bool,
-    /// How many others would have to approve. No tier asks for approvals yet: 0.
+    /// How many others would have to approve.
     pub approvals: u32,
     /// Whether security would be told before the grant and at its end.
     pub alert: bool,
@@ -84,6 +87,8 @@ pub struct DryRun {
 pub enum Verdict {
     /// It is granted.
     Grant,
+    /// It is granted if enough others approve.
+    AwaitApproval,
 }
 
 /// A role that would be made for a session.
@@ -132,10 +137,17 @@ pub struct SessionView {
     pub mfa: bool,
     /// When it was asked for.
     pub requested_at: Timestamp,
+    /// Whose word it waits for, or waited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalView>,
+    /// Whether somebody else has to look at it afterwards, and did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<ReviewView>,
     /// When it became usable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activated_at: Option<Timestamp>,
-    /// When AWS stops honouring it.
+    /// When AWS stops honouring it. While it waits for an approval: when it would, had the window begun with the request; it begins
+    /// with the approval.
     pub expires_at: Timestamp,
     /// Why, by whom and when its end was decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -211,6 +223,12 @@ pub struct TierView {
     pub reason_required: bool,
     /// Whether security is told.
     pub alert: bool,
+    /// How many others must approve.
+    #[serde(default)]
+    pub approvals: u32,
+    /// Whether somebody else has to look at each session afterwards.
+    #[serde(default)]
+    pub review: bool,
     /// How many have confirmed that they want to be told; only when one tier is asked for. Without any, none is lent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alert_subscribers: Option<u64>,

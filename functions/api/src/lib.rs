@@ -2,6 +2,7 @@
 //!
 //! [`http`] is the only part that knows Lambda's types; the rest works on [`Request`] and [`Response`], with the domain's ports.
 
+mod approvals;
 mod callers;
 pub mod http;
 mod published;
@@ -125,6 +126,12 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             ("GET", "/sessions") => self.list_sessions(request, &actor).await,
             ("GET", "/sessions/{id}") => self.show_session(parameter(request, "id")?, &actor).await,
             ("DELETE", "/sessions/{id}") => self.revoke_session(parameter(request, "id")?, &actor).await,
+            ("POST", "/sessions/{id}/decision") => {
+                self.decide_session(parameter(request, "id")?, request, &actor).await
+            }
+            ("POST", "/sessions/{id}/review") => {
+                self.review_session(parameter(request, "id")?, request, &actor).await
+            }
             ("GET", "/admin/callers") => self.list_callers(&actor).await,
             ("PUT", "/admin/callers/{id}") => {
                 self.put_caller(parameter(request, "id")?, request, &actor).await

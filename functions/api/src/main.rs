@@ -6,7 +6,7 @@ use lambda_http::{Error, Request, service_fn};
 use sorry_api::{Api, http};
 use sorry_aws::{
     DynamoRegistry, DynamoSessions, EventBridgeBus, SnsAlerts, StepFunctionsWorkflow, SystemClock, function,
-    settings,
+    metrics, settings,
 };
 use sorry_session::{Administrators, decision::Rules, ports::Ports};
 use tracing::Instrument;
@@ -45,6 +45,8 @@ async fn main() -> Result<(), Error> {
                 Ok(request) => api.answer(&request).await,
                 Err(refusal) => http::unreadable(refusal, &http::request_id(&event)),
             };
+            let code = response.body.get("code").and_then(|code| code.as_str());
+            metrics::emit(&metrics::answered(response.status, code));
             http::response(&response).map_err(Error::from)
         }
         .instrument(span)

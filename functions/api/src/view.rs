@@ -2,12 +2,19 @@
 
 use sorry_policy::{Tier, TierName, TierSet, TierSetDigest};
 use sorry_session::{
-    Actor, CallerEntry, Session, State, caller::Operation, decision::Rules, hold::SweepMemory,
-    preview::Preview, provision::max_session_seconds, session::End, tiers::PublishedTiers,
+    Actor, CallerEntry, Session, State,
+    approval::{Approval, CastVote, Review},
+    caller::Operation,
+    decision::Rules,
+    hold::SweepMemory,
+    preview::Preview,
+    provision::max_session_seconds,
+    session::End,
+    tiers::PublishedTiers,
 };
 use sorry_wire::{
-    Access, CallerView, DryRun, EndView, HoldView, PlannedRole, SessionView, SweepView, TierSetView,
-    TierView, Verdict,
+    Access, ApprovalView, CallerView, ClosedReviewView, DryRun, EndView, HoldView, PlannedRole, ReviewView,
+    SessionView, SweepView, TierSetView, TierView, Verdict, VoteView,
 };
 
 /// A session, with how to use it for the one who can.
@@ -25,6 +32,8 @@ pub(crate) fn session(session: &Session, actor: &Actor) -> SessionView {
         caller: session.caller.arn.clone(),
         mfa: session.mfa,
         requested_at: session.requested_at,
+        approval: session.approval.as_ref().map(approval),
+        review: session.open_or_closed_review().map(review),
         activated_at: session.activated_at,
         expires_at: session.expires_at,
         end: session.end.clone().map(end),
@@ -40,11 +49,37 @@ pub(crate) fn session(session: &Session, actor: &Actor) -> SessionView {
     }
 }
 
+fn approval(approval: &Approval) -> ApprovalView {
+    let vote = |cast: &CastVote| VoteView {
+        decision: cast.vote,
+        person: cast.person.clone(),
+        by: cast.by.arn.clone(),
+        at: cast.at,
+        comment: cast.comment.clone(),
+    };
+    ApprovalView {
+        needed: approval.needed,
+        approvers: approval.approvers.clone(),
+        lapses_at: approval.lapses_at,
+        votes: approval.votes.iter().map(vote).collect(),
+    }
+}
+
+fn review(review: &Review) -> ReviewView {
+    let closed = review.closed.as_ref().map(|closed| ClosedReviewView {
+        person: closed.person.clone(),
+        by: closed.by.clone(),
+        at: closed.at,
+        comment: closed.comment.clone(),
+    });
+    ReviewView { opened_at: review.opened_at, closed }
+}
+
 /// What a request would come to.
 pub(crate) fn dry_run(preview: Preview, alert_subscribers: Option<u64>) -> DryRun {
     let Preview { rule, session, role } = preview;
     DryRun {
-        decision: Verdict::Grant,
+        decision: if session.approval.is_some() { Verdict::AwaitApproval } else { Verdict::Grant },
         rule,
         duration_seconds: session.expires_at.duration_since(session.requested_at).unsigned_abs().as_secs(),
         tier: session.tier,
@@ -56,7 +91,7 @@ pub(crate) fn dry_run(preview: Preview, alert_subscribers: Option<u64>) -> DryRu
         caller: session.caller.arn,
         expires_at: session.expires_at,
         mfa: session.mfa,
-        approvals: 0,
+        approvals: session.approval.as_ref().map_or(0, |approval| approval.needed),
         alert: session.alert,
         alert_subscribers,
         policy_digest: session.policy_digest,
@@ -89,6 +124,8 @@ pub(crate) fn tier(name: &TierName, tier: &Tier, actor: &Actor, rules: &Rules) -
         mfa: tier.mfa && rules.mfa_required,
         reason_required: tier.reason_required,
         alert: tier.alert,
+        approvals: tier.approvals.as_ref().map_or(0, |approvals| approvals.count),
+        review: tier.review,
         alert_subscribers: None,
         rendered: None,
     }

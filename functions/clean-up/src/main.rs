@@ -1,9 +1,13 @@
 //! Wires the steps of the clean-up to AWS.
 
-use sorry_aws::{DynamoSessions, EventBridgeBus, IamPrincipals, SystemClock, function, settings};
+use sorry_aws::{
+    DynamoSessions, EventBridgeBus, IamPrincipals, SystemClock, function,
+    metrics::{self, Metric, Reading},
+    settings,
+};
 use sorry_clean_up::{Input, Output, readable};
 use sorry_session::{
-    clean_up::{clean_up, give_up},
+    clean_up::{clean_up_measured, give_up},
     events::ChangedBy,
     ports::Ports,
 };
@@ -27,11 +31,16 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     function::serve(async |input: Input| match input.give_up {
         Some(failure) => {
             give_up(&ports, &input.session_id, readable(failure), &by).await?;
+            metrics::emit(&[Reading::new(Metric::CleanUpFailures, 1.0)]);
             Ok(Output::GivenUp)
         }
         None => {
-            let outcome = clean_up(&ports, &input.session_id, input.failure.map(readable), &by).await?;
-            Ok(Output::from(outcome))
+            let failure = input.failure.map(readable);
+            let report = clean_up_measured(&ports, &input.session_id, failure, &by).await?;
+            if let Some(took) = report.time_to_refusal {
+                metrics::emit(&[Reading::new(Metric::TimeToRefusal, took.as_secs_f64())]);
+            }
+            Ok(Output::from(report.outcome))
         }
     })
     .await

@@ -1,7 +1,9 @@
 //! Wires the step `provision` to AWS.
 
 use sorry_aws::{
-    DynamoRegistry, DynamoSessions, EventBridgeBus, IamPrincipals, SystemClock, function, settings,
+    DynamoRegistry, DynamoSessions, EventBridgeBus, IamPrincipals, SystemClock, function,
+    metrics::{self, Metric, Reading},
+    settings,
 };
 use sorry_provision::{Input, Output};
 use sorry_session::{ports::Ports, provision::provision};
@@ -24,8 +26,11 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let tiers = DynamoRegistry::reader(&sdk, settings::required(settings::REGISTRY_TABLE)?);
     let place = settings::place()?;
     function::serve(async |input: Input| {
-        let expires_at = provision(&ports, &input.session_id, &tiers, &place).await?;
-        Ok(Output { expires_at: expires_at.to_string() })
+        let granted = provision(&ports, &input.session_id, &tiers, &place).await?;
+        if let Some(took) = granted.time_to_active {
+            metrics::emit(&[Reading::new(Metric::TimeToActive, took.as_secs_f64())]);
+        }
+        Ok(Output { expires_at: granted.expires_at.to_string() })
     })
     .await
 }

@@ -18,6 +18,7 @@ from . import (
     iam_condition_keys,
     iam_lists,
     iam_names,
+    metric_math,
     mfa,
     own_user,
     pass_role,
@@ -54,6 +55,7 @@ PATCHES = (
     cloudformation_iam,
     api_gateway,
     subscriptions,
+    metric_math,
 )
 
 

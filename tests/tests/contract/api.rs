@@ -416,6 +416,27 @@ fn every_operation_answers_as_it_is_described() {
     // Once more: there is nothing left to end.
     tour.ask(&sue, "DELETE", "/sessions/{id}", &id, &none);
 
+    let ann = tour.bench.approver("ann");
+    let yes = json!({"decision": "approve", "comment": "as agreed in ticket 4711"});
+    let mut waiting = body.clone();
+    waiting["client_request_id"] = json!("0123-4568");
+    let waits = tour.ask(&sue, "POST", "/tiers/{tier}/sessions", "admin", &waiting);
+    let waits = waits["session_id"].as_str().unwrap().to_owned();
+    tour.ask(&sue, "POST", "/sessions/{id}/decision", &waits, &yes);
+    tour.ask(&ann, "POST", "/sessions/{id}/decision", "0000000000000000", &yes);
+    tour.ask(&ann, "POST", "/sessions/{id}/decision", &waits, &yes);
+    tour.ask(&ann, "POST", "/sessions/{id}/decision", &waits, &json!({"decision": "deny"}));
+    waiting["client_request_id"] = json!("0123-4569");
+    let reviewed = tour.ask(&sue, "POST", "/tiers/{tier}/sessions", "break-glass", &waiting);
+    let reviewed = reviewed["session_id"].as_str().unwrap().to_owned();
+    tour.bench.run_for(0);
+    let found = json!({"comment": "read its CloudTrail: in order"});
+    tour.ask(&sue, "POST", "/sessions/{id}/review", &reviewed, &found);
+    let closed = tour.ask(&ann, "POST", "/sessions/{id}/review", &reviewed, &found);
+    assert!(closed["review"]["closed"].is_object(), "{closed}");
+    tour.ask(&ann, "POST", "/sessions/{id}/review", &waits, &found);
+    tour.bench.run_for(8 * 3_600);
+
     let entry = json!({"arn": "arn:aws:iam::123456789012:user/sorry/caller/ann", "person": "ann", "namespace": "ann", "tiers": {"developer": 8}});
     tour.ask(&sue, "PUT", "/admin/callers/{id}", "AIDA0123456789AB", &entry);
     tour.ask(&administrator, "PUT", "/admin/callers/{id}", "AIDA0123456789AB", &entry);

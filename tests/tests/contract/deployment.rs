@@ -195,7 +195,10 @@ fn what_a_rule_cannot_deliver_is_tried_again_and_then_kept() {
     let template = Template::deployed();
     let queue_policy = template.resource("DeadLetterQueuePolicy").to_string();
     let rules = template.of_type("AWS::Events::Rule");
-    assert_eq!(rules.keys().copied().collect::<Vec<_>>(), ["AlertRule", "SweepRule"]);
+    assert_eq!(
+        rules.keys().copied().collect::<Vec<_>>(),
+        ["AlertRule", "StrangeInvocationRule", "SweepRule"]
+    );
     for (id, rule) in rules {
         for target in rule["Targets"].as_array().unwrap() {
             let letters = rendered(&target["DeadLetterConfig"]["Arn"]);

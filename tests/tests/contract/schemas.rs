@@ -15,9 +15,10 @@ use sorry_policy::{
     TierTable,
 };
 use sorry_wire::{
-    Access, CallerList, CallerRemoved, CallerRole, CallerView, ConfirmSweep, DryRun, EndCause, EndView,
-    ErrorBody, Failure, Grant, HoldView, PlannedRole, PublishTiers, PutCaller, RenderedTier, RequestSession,
-    SessionList, SessionView, State, SweepView, TierList, TierSetView, TierView, Verdict, WhoAmI,
+    Access, ApprovalView, CallerList, CallerRemoved, CallerRole, CallerView, ClosedReviewView, ConfirmSweep,
+    DecideSession, DryRun, EndCause, EndView, ErrorBody, Failure, Grant, HoldView, PlannedRole, PublishTiers,
+    PutCaller, RenderedTier, RequestSession, ReviewSession, ReviewView, SessionList, SessionView, State,
+    SweepView, TierList, TierSetView, TierView, Verdict, Vote, VoteView, WhoAmI,
 };
 
 use crate::{
@@ -109,6 +110,8 @@ fn least_session() -> SessionView {
         caller: "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr".into(),
         mfa: false,
         requested_at: at(),
+        approval: None,
+        review: None,
         activated_at: None,
         expires_at: at(),
         end: None,
@@ -121,12 +124,37 @@ fn full_session() -> SessionView {
     SessionView {
         project: Some("atlas".parse().unwrap()),
         reason: Some("to see what happens".into()),
+        approval: Some(approval()),
+        review: Some(full_review()),
         activated_at: Some(at()),
         end: Some(full_end()),
         ended_at: Some(at()),
         access: Some(access()),
         ..least_session()
     }
+}
+
+fn approval() -> ApprovalView {
+    let approvers = CALLER_ROLES.into();
+    ApprovalView { needed: 1, approvers, lapses_at: at(), votes: vec![least_vote(), full_vote()] }
+}
+
+fn least_vote() -> VoteView {
+    let by = caller().arn;
+    VoteView { decision: Vote::Approve, person: "ann".parse().unwrap(), by, at: at(), comment: None }
+}
+
+fn full_vote() -> VoteView {
+    VoteView { comment: Some("as agreed in ticket 4711".into()), ..least_vote() }
+}
+
+fn closed_review() -> ClosedReviewView {
+    let comment = "read its CloudTrail".into();
+    ClosedReviewView { person: "ann".parse().unwrap(), by: caller().arn, at: at(), comment }
+}
+
+fn full_review() -> ReviewView {
+    ReviewView { opened_at: at(), closed: Some(closed_review()) }
 }
 
 fn least_end() -> EndView {
@@ -148,6 +176,8 @@ fn least_tier() -> TierView {
         mfa: true,
         reason_required: false,
         alert: false,
+        approvals: 0,
+        review: false,
         alert_subscribers: None,
         rendered: None,
     }
@@ -305,6 +335,8 @@ fn pairs() -> Vec<Pair> {
         project: Some("atlas".into()),
         dry_run: true,
     };
+    let decide = DecideSession { decision: Vote::Approve, comment: full_vote().comment };
+    let review = ReviewSession { comment: closed_review().comment };
     let put = PutCaller {
         arn: caller().arn,
         person: "sue".into(),
@@ -329,6 +361,12 @@ fn pairs() -> Vec<Pair> {
             json!({"tiers": "", "templates": {}, "replaces": ""}),
         ),
         answer("PlannedRole", "PlannedRole", &planned_role(), &planned_role()),
+        answer("Approval", "ApprovalView", &approval(), &approval()),
+        answer("Vote", "VoteView", &full_vote(), &least_vote()),
+        answer("Review", "ReviewView", &full_review(), &ReviewView { closed: None, ..full_review() }),
+        answer("ClosedReview", "ClosedReviewView", &closed_review(), &closed_review()),
+        request("DecideSession", "DecideSession", &decide, json!({"decision": "deny"})),
+        request("ReviewSession", "ReviewSession", &review, json!({"comment": "looked at it"})),
         answer("Access", "Access", &access(), &access()),
         answer("SessionEnd", "EndView", &full_end(), &least_end()),
         answer("Failure", "Failure", &failure(), &failure()),
@@ -355,8 +393,9 @@ fn every_schema_has_its_type_and_every_type_its_schema() {
         schemas,
         "left: infrastructure/openapi.yaml; right: this test"
     );
-    let types = found(r"pub struct (\w+)", &source("crates/wire/src/lib.rs"));
-    for name in types {
+    let types = ["lib", "approval"]
+        .map(|file| found(r"pub struct (\w+)", &source(&format!("crates/wire/src/{file}.rs"))));
+    for name in types.into_iter().flatten() {
         assert!(
             pairs.iter().any(|pair| pair.rust == name),
             "give `{name}` of crates/wire a schema, and a pair in this test"
@@ -389,24 +428,21 @@ fn what_the_types_write_is_what_the_schemas_describe() {
     }
 }
 
-const CALLER_ROLES: [CallerRole; 3] = [CallerRole::Caller, CallerRole::Security, CallerRole::Admin];
-const END_CAUSES: [EndCause; 3] = [EndCause::Expired, EndCause::Revoked, EndCause::Failed];
-const GRANTS: [Grant; 1] = [Grant::Role];
-const VERDICTS: [Verdict; 1] = [Verdict::Grant];
+const CALLER_ROLES: [CallerRole; 4] = CallerRole::ALL;
+const END_CAUSES: [EndCause; 4] = [EndCause::Expired, EndCause::Revoked, EndCause::Denied, EndCause::Failed];
+const GRANTS: [Grant; 3] = [Grant::Role, Grant::User, Grant::Standing];
+const VERDICTS: [Verdict; 2] = [Verdict::Grant, Verdict::AwaitApproval];
 
 /// Does not compile when one of the lists above is not whole any more: complete it, and the enum in infrastructure/openapi.yaml.
-const fn _the_lists_are_whole(role: CallerRole, cause: EndCause, grant: Grant, verdict: Verdict) {
-    match role {
-        CallerRole::Caller | CallerRole::Security | CallerRole::Admin => {}
-    }
+const fn _the_lists_are_whole(cause: EndCause, grant: Grant, verdict: Verdict) {
     match cause {
-        EndCause::Expired | EndCause::Revoked | EndCause::Failed => {}
+        EndCause::Expired | EndCause::Revoked | EndCause::Denied | EndCause::Failed => {}
     }
     match grant {
-        Grant::Role => {}
+        Grant::Role | Grant::User | Grant::Standing => {}
     }
     match verdict {
-        Verdict::Grant => {}
+        Verdict::Grant | Verdict::AwaitApproval => {}
     }
 }
 
@@ -432,10 +468,14 @@ fn the_words_of_the_enums_are_the_same() {
     let grants = words(&GRANTS.map(|grant| serde_json::to_value(grant).unwrap()));
     let causes = words(&END_CAUSES.map(|cause| serde_json::to_value(cause).unwrap()));
     let roles = words(&CALLER_ROLES.map(|role| serde_json::to_value(role).unwrap()));
+    let votes = words(&[Vote::Approve, Vote::Deny].map(|vote| serde_json::to_value(vote).unwrap()));
     let verdicts = words(&VERDICTS.map(|verdict| serde_json::to_value(verdict).unwrap()));
     let expected = [
         ("DryRun.properties.decision", verdicts),
         ("DryRun.properties.grant", grants.clone()),
+        ("Approval.properties.approvers.items", roles.clone()),
+        ("DecideSession.properties.decision", votes.clone()),
+        ("Vote.properties.decision", votes),
         ("Caller.properties.roles.items", roles.clone()),
         ("PutCaller.properties.roles.items", roles),
         ("Session.properties.grant", grants.clone()),

@@ -11,6 +11,7 @@
     reason = "helpers of tests: what should not happen ends the test"
 )]
 
+mod approvals;
 mod break_glass;
 mod delivery;
 #[path = "../../../crates/credentials/tests/desk/mod.rs"]
@@ -18,6 +19,7 @@ mod desk;
 mod gateway;
 mod main_job;
 mod mfa;
+mod operations;
 mod permissions;
 mod refusals;
 mod secrets;

@@ -64,6 +64,30 @@ fn stolen(aws: &LocalAws, person: &Person) -> [Keys; 2] {
     [person.keys().clone(), token]
 }
 
+/// Every operation of the API but those that are open to a bare key, as the document has them: one that is added later, too.
+fn closed_operations() -> Vec<String> {
+    const OPEN: [&str; 2] = ["post /tiers/{tier}/sessions", "delete /sessions/{id}"];
+    let path = sorry_tests::project().join("infrastructure/openapi.yaml");
+    let mut operations = Vec::new();
+    let mut resource = String::new();
+    for line in std::fs::read_to_string(path).unwrap().lines() {
+        if let Some(found) = line.strip_prefix("  /").and_then(|rest| rest.strip_suffix(':')) {
+            resource = format!("/{found}");
+        } else if let Some(method) = line.strip_prefix("    ").and_then(|rest| rest.strip_suffix(':')) {
+            let operation = format!("{method} {resource}");
+            let is_operation = ["get", "put", "post", "delete"].contains(&method);
+            // Whatever is under /admin is closed, looking included.
+            let looks = method == "get" && !resource.starts_with("/admin/");
+            if is_operation && !looks && !OPEN.contains(&operation.as_str()) {
+                let filled = resource.replace("{id}", "0123456789abcdef").replace("{tier}", "developer");
+                operations.push(format!("{} {filled}", method.to_uppercase()));
+            }
+        }
+    }
+    assert!(operations.len() > 6, "{operations:?}");
+    operations
+}
+
 #[test]
 fn a_stolen_key_without_its_device_can_look_ask_and_end_and_nothing_else() {
     let aws = start();
@@ -88,14 +112,8 @@ fn a_stolen_key_without_its_device_can_look_ask_and_end_and_nothing_else() {
         });
         assert!(aws.judge.call(keys, "sts.assume_role", assume).is_denied(), "{access}");
 
-        for closed in [
-            "GET /admin/callers",
-            "PUT /admin/callers/AIDAEXAMPLEEXAMPLE",
-            "DELETE /admin/callers/AIDAEXAMPLEEXAMPLE",
-            "GET /admin/sweep",
-            "PUT /admin/sweep/confirmation",
-        ] {
-            assert_eq!(ask(closed, "{}").0, 403, "{closed} is open");
+        for closed in closed_operations() {
+            assert_eq!(ask(&closed, "{}").0, 403, "{closed} is open");
         }
         for call in ["iam.create_access_key", "iam.list_access_keys", "iam.list_attached_user_policies"] {
             assert!(aws.judge.call(keys, call, user.clone()).is_denied(), "{call} is open");

@@ -105,10 +105,11 @@ fn kill_workflow(aws: &LocalAws, session: &str) {
 fn everything_once(aws: &LocalAws) {
     let _security = aws.subscribe_to_alerts();
     let sue = aws.register("sue-mgr");
-    let bob = aws.register("bob-mgr");
+    let (bob, ann) = (aws.register("bob-mgr"), aws.register_approver("ann-mgr"));
     let administrator = aws.administrator_person();
     administrator.sorry(&["admin", "callers", "list"]).success();
     sue.sorry(&["doctor"]);
+    sue.request_approved(&ann, "admin", "15m");
     // From here on sessions are made from a published set.
     let tiers = crate::tiers::folder_without_topics();
     let folder = tiers.path().to_str().unwrap();

@@ -21,7 +21,7 @@ use sorry_session::{
 use sorry_testkit::{Fault, FunctionError, Functions, Simulation, StateMachine, World, block_on};
 
 /// The workflow that is deployed.
-const DEFINITION: &str = include_str!("../../../infrastructure/session.asl.json");
+pub(crate) const DEFINITION: &str = include_str!("../../../infrastructure/session.asl.json");
 
 /// Longest that a workflow takes to grant or to give up, whatever fails.
 pub(crate) const LONGEST_WORKFLOW: i64 = 900;
@@ -108,25 +108,23 @@ impl Service {
         query: &[(&str, &str)],
         body: &Value,
     ) -> Option<Response> {
-        let name = resource.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(name, _)| name);
-        let request = Request {
-            identity: who.clone(),
-            method: method.to_owned(),
-            resource: resource.to_owned(),
-            path: name.map_or_else(
-                || resource.to_owned(),
-                |name| resource.replace(&format!("{{{name}}}"), parameter),
-            ),
-            path_parameters: name.map(|name| (name.to_owned(), parameter.to_owned())).into_iter().collect(),
-            query: query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-            body: body.to_string(),
-            request_id: "request".to_owned(),
-        };
         self.world.recover();
-        let response = block_on(self.api.answer(&request));
+        let response = block_on(self.api.answer(&request(who, method, resource, parameter, query, body)));
         let died = self.world.death().is_some();
         self.world.recover();
         (!died).then_some(response)
+    }
+
+    /// The answer to a request, for tests that run it beside others.
+    pub(crate) async fn answer(
+        &self,
+        who: &Identity,
+        method: &str,
+        resource: &str,
+        parameter: &str,
+        body: &Value,
+    ) -> Response {
+        self.api.answer(&request(who, method, resource, parameter, &[], body)).await
     }
 
     /// Asks for a session of an hour.
@@ -192,8 +190,31 @@ impl Service {
 
     async fn provision(&self, input: sorry_provision::Input) -> Result<sorry_provision::Output, StepError> {
         let ports = self.world.ports();
-        let expires_at = provision(&ports, &input.session_id, &self.world, &self.api.place).await?;
-        Ok(sorry_provision::Output { expires_at: expires_at.to_string() })
+        let granted = provision(&ports, &input.session_id, &self.world, &self.api.place).await?;
+        Ok(sorry_provision::Output { expires_at: granted.expires_at.to_string() })
+    }
+}
+
+/// A request as the gateway passes it on.
+fn request(
+    who: &Identity,
+    method: &str,
+    resource: &str,
+    parameter: &str,
+    query: &[(&str, &str)],
+    body: &Value,
+) -> Request {
+    let name = resource.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(name, _)| name);
+    Request {
+        identity: who.clone(),
+        method: method.to_owned(),
+        resource: resource.to_owned(),
+        path: name
+            .map_or_else(|| resource.to_owned(), |name| resource.replace(&format!("{{{name}}}"), parameter)),
+        path_parameters: name.map(|name| (name.to_owned(), parameter.to_owned())).into_iter().collect(),
+        query: query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        body: body.to_string(),
+        request_id: "request".to_owned(),
     }
 }
 
@@ -290,6 +311,28 @@ impl Bench {
         Self { world, service, workflows }
     }
 
+    /// Registers somebody whose word counts.
+    pub(crate) fn approver(&self, person: &str) -> Identity {
+        let identity = Identity {
+            unique_id: format!("AIDA{}", person.to_uppercase()),
+            arn: format!("arn:aws:iam::123456789012:user/sorry/caller/{person}-mgr"),
+            ..sue()
+        };
+        self.world.plant_caller(CallerEntry {
+            unique_id: identity.unique_id.clone(),
+            account: identity.account.clone(),
+            arn: identity.arn.clone(),
+            person: person.parse().unwrap(),
+            namespace: person.parse().unwrap(),
+            tiers: [].into(),
+            projects: [].into(),
+            roles: [CallerRole::Approver].into(),
+            registered_at: self.world.now(),
+            registered_by: administrator().arn,
+        });
+        identity
+    }
+
     /// The only session there is, if there is one.
     pub(crate) fn session(&self) -> Option<Session> {
         let rows = self.world.rows();
@@ -302,6 +345,11 @@ impl Bench {
         let response = self.service.request(tier, client_request_id).unwrap();
         assert_eq!(response.status, 202, "{}", response.body);
         let id: SessionId = serde_json::from_value(response.body["session_id"].clone()).unwrap();
+        if self.world.row(&id).unwrap().state == State::PendingApproval {
+            let ann = self.approver("ann");
+            let word = json!({"decision": "approve"});
+            self.service.send(&ann, "POST", "/sessions/{id}/decision", id.as_str(), &word).unwrap();
+        }
         self.run_for(0);
         assert_eq!(self.world.row(&id).unwrap().state, State::Active);
         assert!(self.world.usable(&id, self.world.now()));
@@ -356,7 +404,11 @@ impl Bench {
                     assert!(now < row.expires_at, "{label}: ACTIVE past its end");
                     assert!(world.usable(id, now), "{label}: ACTIVE, and not usable");
                 }
-                State::Revoked | State::Expired | State::Failed => {}
+                State::Revoked | State::Expired | State::Denied | State::Failed => {}
+                State::PendingApproval => {
+                    let lapses_at = row.approval.as_ref().unwrap().lapses_at;
+                    assert!(now < lapses_at, "{label}: nobody may decide on it any more");
+                }
                 state => panic!("{label}: still {state} ({:?})", row.end),
             }
             assert!(!world.access(id, row.expires_at), "{label}: access past the end");

@@ -103,9 +103,11 @@ impl System {
         let cause = row.end.as_ref().map(|end| match end.cause {
             EndCause::Expired => Cause::Expired,
             EndCause::Revoked => Cause::Revoked,
+            EndCause::Denied => Cause::Denied,
             EndCause::Failed => Cause::Failed,
         });
         match (row.state, cause) {
+            (State::PendingApproval, None) => Stands::Awaiting,
             (State::Requested | State::Provisioning, None) => Stands::Granting,
             (State::Active, None) => Stands::Active,
             (state, Some(cause)) if state.is_over() => Stands::Over(cause),
@@ -139,10 +141,11 @@ impl System {
 
     fn register(&self, who: Who) -> Option<Response> {
         let Identity { unique_id, arn, .. } = who.identity();
-        let mut roles = vec!["caller"];
-        if who == Who::Ann {
-            roles.push("security");
-        }
+        let roles = match who {
+            Who::Ann => vec!["caller", "security", "approver"],
+            Who::Bob => vec!["caller", "approver"],
+            _ => vec!["caller"],
+        };
         let tiers: BTreeMap<_, _> = HOURS.into();
         let body = json!({
             "arn": arn, "person": who.person(), "namespace": who.person(), "tiers": tiers, "roles": roles,
@@ -171,6 +174,13 @@ impl System {
             Event::Request { .. } => self.ask(state, state.loans.len() - 1),
             Event::Repeat { loan } => self.ask(state, *loan),
             Event::Revoke { by, loan } => self.revoke(state, *by, *loan),
+            Event::Decide { by, loan, approve } => {
+                if let Some(row) = self.session(*loan) {
+                    let word = json!({"decision": if *approve { "approve" } else { "deny" }});
+                    let id = row.session_id.as_str();
+                    self.bench.service.send(&by.identity(), "POST", "/sessions/{id}/decision", id, &word);
+                }
+            }
             Event::Remove(who) => {
                 let id = who.identity().unique_id;
                 self.bench.service.send(&administrator(), "DELETE", "/admin/callers/{id}", &id, &Value::Null);
@@ -303,7 +313,7 @@ impl StateMachineTest for System {
 
     fn teardown(mut system: Self, mut state: Reference) {
         // The end of all windows, and all is well.
-        for event in [Event::Settle, Event::Wait(2 * 3600), Event::Settle] {
+        for event in [Event::Settle, Event::Wait(5 * 3600), Event::Settle] {
             state = Reference::apply(state, &event);
             system.live(&state, &event);
             Self::check_invariants(&system, &state);
@@ -334,10 +344,10 @@ fn every_life_is_one_that_the_model_allows() {
     let certain: usize = figures.exact.values().sum();
     let open: usize = figures.open.values().sum();
     assert!(certain > open, "the model knows too little to be worth anything");
-    for stands in [Stands::Absent, Stands::Active].into_iter().chain(CAUSES.map(Stands::Over)) {
+    for stands in [Stands::Absent, Stands::Awaiting, Stands::Active].into_iter().chain(CAUSES.map(Stands::Over)) {
         assert!(figures.exact.contains_key(&stands), "no session surely was {stands:?}");
     }
     assert!(figures.granted > 0 && figures.refused > 0);
 }
 
-const CAUSES: [Cause; 3] = [Cause::Expired, Cause::Revoked, Cause::Failed];
+const CAUSES: [Cause; 4] = [Cause::Expired, Cause::Revoked, Cause::Denied, Cause::Failed];

@@ -45,7 +45,11 @@ impl Who {
 }
 
 /// Hours that every entry in the registry gives of each tier.
-pub(crate) const HOURS: [(&str, i64); 3] = [("developer", 8), ("read-only", 8), ("break-glass", 1)];
+pub(crate) const HOURS: [(&str, i64); 4] =
+    [("developer", 8), ("read-only", 8), ("break-glass", 1), ("admin", 1)];
+/// The tier that one other person must approve, and how long they have for it, in seconds.
+const APPROVED: &str = "admin";
+const LAPSES_AFTER: i64 = 240 * 60;
 /// Sets of tiers that may be in force: the built-in one, one with another policy, one whose `developer` has an hour at most.
 pub(crate) const SETS: usize = 3;
 
@@ -70,6 +74,12 @@ pub(crate) enum Event {
     Revoke {
         by: Who,
         loan: usize,
+    },
+    /// Somebody's word on a request that waits for it; each says one.
+    Decide {
+        by: Who,
+        loan: usize,
+        approve: bool,
     },
     Remove(Who),
     Register(Who),
@@ -100,8 +110,10 @@ pub(crate) enum Event {
 /// Why a session ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Cause {
+    /// Also of an approval that did not come in time.
     Expired,
     Revoked,
+    Denied,
     Failed,
 }
 
@@ -110,6 +122,8 @@ pub(crate) enum Cause {
 pub(crate) enum Stands {
     /// There is no session.
     Absent,
+    /// It waits for an approval.
+    Awaiting,
     Granting,
     Active,
     /// Its end is decided; what is left is being removed.
@@ -117,8 +131,8 @@ pub(crate) enum Stands {
     Over(Cause),
 }
 
-use Cause::{Expired, Failed, Revoked};
-use Stands::{Absent, Active, Ending, Granting, Over};
+use Cause::{Denied, Expired, Failed, Revoked};
+use Stands::{Absent, Active, Awaiting, Ending, Granting, Over};
 
 /// One loan.
 #[derive(Clone, Debug)]
@@ -128,8 +142,12 @@ pub(crate) struct Loan {
     pub(crate) hours: i64,
     /// Where it may stand.
     pub(crate) may_be: BTreeSet<Stands>,
+    /// When it may have been asked for first.
+    asked: BTreeSet<i64>,
     /// When its window may have begun.
     begun: BTreeSet<i64>,
+    /// The words said on it: by whom, and whether an approval.
+    words: BTreeMap<Who, bool>,
     /// Whether its workflow may be gone.
     unattended: bool,
     role_deleted: bool,
@@ -142,6 +160,24 @@ impl Loan {
 
     fn latest_end(&self) -> i64 {
         self.begun.last().copied().unwrap_or(i64::MIN).saturating_add(self.hours * 3600)
+    }
+
+    fn lapses(&self) -> impl Iterator<Item = i64> {
+        self.asked.iter().map(|asked| asked + LAPSES_AFTER)
+    }
+
+    /// What may come of a request, or of what was said on it, when it does not go as it should.
+    fn may_become(&self) -> Vec<Stands> {
+        let granted = self.tier != APPROVED || self.words.values().any(|approve| *approve);
+        let denied = self.words.values().any(|approve| !approve);
+        let mut next = if granted { vec![Granting, Active, Ending(Failed), Over(Failed)] } else { Vec::new() };
+        if denied {
+            next.extend([Ending(Denied), Over(Denied)]);
+        }
+        if self.tier == APPROVED {
+            next.push(Awaiting);
+        }
+        next
     }
 
     fn each(&mut self, next: impl Fn(Stands) -> Vec<Stands>) {
@@ -162,6 +198,8 @@ impl Loan {
         let at_once = certain && !self.role_deleted;
         self.each(|stands| match stands {
             Active if at_once => vec![Over(cause)],
+            Awaiting if certain => vec![Over(cause)],
+            Awaiting => vec![Awaiting, Over(cause)],
             Active | Granting if certain => vec![Ending(cause), Over(cause)],
             Active | Granting => vec![stands, Ending(cause), Over(cause)],
             _ => vec![stands],
@@ -227,19 +265,58 @@ impl Reference {
     fn ask(&mut self, index: usize) {
         let (now, calm) = (self.now, self.is_calm());
         let Loan { by, tier, hours, .. } = self.loans[index];
-        let comes_to = if tier == "break-glass" && !self.heard { Over(Failed) } else { Active };
+        let comes_to = match tier {
+            APPROVED => Awaiting,
+            "break-glass" if !self.heard => Over(Failed),
+            _ => Active,
+        };
         let verdicts = self.verdicts(by, tier, hours);
         let loan = &mut self.loans[index];
         if !verdicts.contains(&true) {
             return;
         }
         if loan.may_be.contains(&Absent) {
-            loan.begun.insert(now);
+            loan.asked.insert(now);
+            if tier != APPROVED {
+                loan.begun.insert(now);
+            }
         }
         let certain = calm && verdicts.len() == 1;
+        let may_become = loan.may_become();
         loan.each(|stands| match stands {
             Absent if certain => vec![comes_to],
-            Absent => vec![Absent, Granting, Active, Ending(Failed), Over(Failed)],
+            Absent => [vec![Absent], may_become.clone()].concat(),
+            _ => vec![stands],
+        });
+    }
+
+    /// Whether a word on a loan is taken, as far as that does not depend on where it stands.
+    fn may_decide(&self, by: Who, loan: &Loan) -> BTreeSet<bool> {
+        let allowed = [Who::Ann, Who::Bob].contains(&by) && by.person() != loan.by.person();
+        let in_time = |asked: &i64| self.now < asked + LAPSES_AFTER;
+        let times: BTreeSet<bool> = loan.asked.iter().map(in_time).collect();
+        let Some(registered) = self.registered.get(&by) else { return [false].into() };
+        registered.iter().flat_map(|known| times.iter().map(move |time| *known && allowed && *time)).collect()
+    }
+
+    fn decide(&mut self, by: Who, index: usize, approve: bool) {
+        let (now, allowed) = (self.now, self.may_decide(by, &self.loans[index]));
+        let certain = self.is_calm() && allowed.len() == 1;
+        let loan = &mut self.loans[index];
+        if loan.tier != APPROVED || !allowed.contains(&true) {
+            return;
+        }
+        loan.words.insert(by, approve);
+        if !approve {
+            return loan.end(Denied, certain);
+        }
+        if loan.may_be.contains(&Awaiting) {
+            loan.begun.insert(now);
+        }
+        let may_become = loan.may_become();
+        loan.each(|stands| match stands {
+            Awaiting if certain => vec![Active],
+            Awaiting => may_become.clone(),
             _ => vec![stands],
         });
     }
@@ -282,9 +359,11 @@ impl Reference {
             let unregistered = self.may_be_unregistered(&self.loans[index]).contains(&true);
             let loan = &mut self.loans[index];
             let (due, deleted) = (now >= loan.earliest_end(), loan.role_deleted);
+            let lapsed = loan.lapses().any(|at| now >= at);
             loan.each(|stands| {
                 let mut next = vec![stands];
                 let causes = match stands {
+                    Awaiting => [lapsed.then_some(Expired), unregistered.then_some(Revoked), None],
                     Granting => [Some(Failed), unregistered.then_some(Revoked), None],
                     Active => {
                         [due.then_some(Expired), unregistered.then_some(Revoked), deleted.then_some(Failed)]
@@ -327,11 +406,27 @@ impl Reference {
             let loan = &mut self.loans[index];
             let (due, surely_due) = (now >= loan.earliest_end(), now >= loan.latest_end());
             let deleted = loan.role_deleted;
-            let asked = !loan.begun.is_empty();
+            let asked = !loan.asked.is_empty();
+            let lapsed: BTreeSet<bool> = loan.lapses().map(|at| now >= at).collect();
+            let may_become = loan.may_become();
             loan.each(|stands| match stands {
-                // A row that was written late, without a workflow.
-                Absent if asked => vec![Absent, Over(Failed)],
-                Absent => vec![Absent],
+                // What was written late, without a workflow.
+                Absent if !asked => vec![Absent],
+                Absent | Awaiting => {
+                    let mut next: Vec<_> = may_become
+                        .iter()
+                        .filter(|next| matches!(next, Over(_)))
+                        .copied()
+                        .chain((stands == Absent).then_some(Absent))
+                        .collect();
+                    if may_become.contains(&Awaiting) {
+                        next.extend(lapsed.contains(&true).then_some(Over(Expired)));
+                        next.extend(unregistered.contains(&true).then_some(Over(Revoked)));
+                        let waits = lapsed.contains(&false) && unregistered.contains(&false);
+                        next.extend(waits.then_some(Awaiting));
+                    }
+                    next
+                }
                 Ending(cause) | Over(cause) => vec![Over(cause)],
                 Granting | Active => {
                     let mut next = Vec::new();
@@ -382,6 +477,7 @@ impl ReferenceStateMachine for Reference {
 
     fn transitions(state: &Self) -> BoxedStrategy<Event> {
         let caller = || prop::sample::select(Who::CALLERS.to_vec());
+        let word = prop::sample::select(vec![Who::Ann, Who::Bob, Who::SuesOther]);
         let anybody = prop::sample::select(Who::ALL.to_vec());
         let tier = prop::sample::select(HOURS.map(|(tier, _)| tier).to_vec());
         let fault = prop::sample::select(Fault::ALL.to_vec());
@@ -394,6 +490,7 @@ impl ReferenceStateMachine for Reference {
         prop_oneof![
             6 => request,
             2 => loan().prop_map(|loan| Event::Repeat { loan }),
+            6 => (word, loan(), 0..4).prop_map(|(by, loan, word)| Event::Decide { by, loan, approve: word > 0 }),
             5 => (anybody, loan()).prop_map(|(by, loan)| Event::Revoke { by, loan }),
             1 => caller().prop_map(Event::Remove),
             2 => caller().prop_map(Event::Register),
@@ -406,6 +503,7 @@ impl ReferenceStateMachine for Reference {
             3 => (0..40_i64).prop_map(Event::Wait),
             2 => (40..400_i64).prop_map(Event::Wait),
             1 => (3000..4200_i64).prop_map(Event::Wait),
+            1 => (9000..15_000_i64).prop_map(Event::Wait),
             1 => Just(Event::LoseWorkflows),
             1 => loan().prop_map(|loan| Event::DeleteRole { loan }),
             1 => Just(Event::MakeRole),
@@ -416,6 +514,9 @@ impl ReferenceStateMachine for Reference {
     fn preconditions(state: &Self, event: &Event) -> bool {
         match event {
             Event::Repeat { loan } | Event::Revoke { loan, .. } => *loan < state.loans.len(),
+            Event::Decide { by, loan, .. } => {
+                state.loans.get(*loan).is_some_and(|loan| !loan.words.contains_key(by))
+            }
             // A creation still on its way would make the role anew, and empty: safe, and not what is meant here.
             Event::DeleteRole { loan } => {
                 *loan < state.loans.len() && !state.late && state.now > state.late_until
@@ -435,7 +536,9 @@ impl ReferenceStateMachine for Reference {
                     tier,
                     hours: *hours,
                     may_be: [Absent].into(),
+                    asked: BTreeSet::new(),
                     begun: BTreeSet::new(),
+                    words: BTreeMap::new(),
                     unattended: false,
                     role_deleted: false,
                 });
@@ -443,6 +546,7 @@ impl ReferenceStateMachine for Reference {
             }
             Event::Repeat { loan } => state.ask(*loan),
             Event::Revoke { by, loan } => state.revoke(*by, *loan),
+            Event::Decide { by, loan, approve } => state.decide(*by, *loan, *approve),
             Event::Remove(who) => state.remove(*who),
             Event::Register(who) => state.register(*who),
             Event::Publish(set) => {
@@ -467,10 +571,11 @@ impl ReferenceStateMachine for Reference {
         let calm = state.is_calm();
         for loan in &mut state.loans {
             loan.unattended |= !calm;
-            if !calm && !loan.begun.is_empty() {
-                // A row that was on its way may have come.
+            if !calm && !loan.asked.is_empty() {
+                // What was on its way may have come.
+                let may_become = loan.may_become();
                 loan.each(|stands| match stands {
-                    Absent => vec![Absent, Granting, Active, Ending(Failed), Over(Failed)],
+                    Absent | Awaiting => [vec![stands], may_become.clone()].concat(),
                     _ => vec![stands],
                 });
             }

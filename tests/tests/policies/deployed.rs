@@ -49,8 +49,9 @@ impl Deployed {
         let _security = aws.subscribe_to_alerts();
         let sue = aws.register_with_mfa("sue-mgr");
         let bob = aws.register("bob-mgr");
+        let ann = aws.register_approver_with_mfa("ann-mgr");
         let mut documents = Documents::new();
-        let requested: Vec<_> = TIERS.iter().map(|tier| (*tier, ask_for(&sue, tier))).collect();
+        let requested: Vec<_> = TIERS.iter().map(|tier| (*tier, ask_for(&sue, &ann, tier))).collect();
         let sessions = requested
             .into_iter()
             .map(|(tier, id)| (tier.to_owned(), session(&aws, &sue, tier, &id, &mut documents)))
@@ -96,7 +97,7 @@ fn with_its_id(policy: &Value, id: &str) -> Value {
     serde_json::from_str(&after).expect("it was JSON before")
 }
 
-fn ask_for(person: &Person, tier: &str) -> String {
+fn ask_for(person: &Person, approver: &Person, tier: &str) -> String {
     let arguments = [
         "request",
         "--tier",
@@ -110,7 +111,11 @@ fn ask_for(person: &Person, tier: &str) -> String {
         "json",
     ];
     let view = person.sorry(&arguments).success().json();
-    view["session_id"].as_str().expect("an id").to_owned()
+    let session = view["session_id"].as_str().expect("an id");
+    if view["state"] == "PENDING_APPROVAL" {
+        approver.sorry(&["approve", session]).success();
+    }
+    session.to_owned()
 }
 
 fn session(aws: &LocalAws, person: &Person, tier: &str, id: &str, documents: &mut Documents) -> Session {

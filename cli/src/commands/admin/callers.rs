@@ -14,7 +14,7 @@ use super::{
 use crate::{
     api::Api,
     app::{App, Aws},
-    args::{AddCaller, ListCallers, RemoveCaller, TableFormat, TextFormat},
+    args::{AddCaller, ListCallers, RemoveCaller, Role, TableFormat, TextFormat},
     commands::whoami::{roles, tiers},
     error::{CliError, Exit, Result},
     vault::identity,
@@ -39,6 +39,10 @@ pub(super) async fn add(app: &App, arguments: AddCaller) -> Result<u8> {
         return Err(CliError::usage(format!("`{}` is not a name for an IAM user", arguments.name)).hint(
             "letters, digits and `+ = , . @ _ -`, 64 at most; for a principal that exists, add `--existing`",
         ));
+    }
+    if arguments.tiers.is_empty() && arguments.roles.contains(&Role::Caller) {
+        return Err(CliError::usage("no tier is given, and somebody who asks for sessions needs one")
+            .hint("`--tier developer=8`, or a `--role` beside `caller`"));
     }
     let aws = app.aws_with_mfa(&arguments.code).await?;
     let api = aws.api(app)?;
