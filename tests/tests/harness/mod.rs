@@ -441,6 +441,10 @@ impl Bench {
                     assert!(world.usable(id, now), "{label}: ACTIVE, and not usable");
                 }
                 State::Revoked | State::Expired | State::Denied | State::Failed => {}
+                State::PendingApproval => {
+                    let lapses_at = row.approval.as_ref().unwrap().lapses_at;
+                    assert!(now < lapses_at, "{label}: nobody may decide on it any more");
+                }
                 state => panic!("{label}: still {state} ({:?})", row.end),
             }
             // The latest end that was decided: an extension that failed may have written its own before.

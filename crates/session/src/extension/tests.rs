@@ -35,8 +35,6 @@ fn actor(person: &str, role: CallerRole) -> Actor {
         mfa: crate::caller::MfaBy::Device,
         source_identity: None,
         suspended: None,
-        mfa: Default::default(),
-        source_identity: None,
     };
     Actor { identity, entry: Some(entry), administrator: false, identity_provider: false }
 }
