@@ -29,6 +29,7 @@ mod error;
 mod files;
 mod issued;
 mod mfa;
+mod refusal;
 mod sessions;
 mod settings;
 mod terminal;

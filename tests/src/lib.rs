@@ -8,22 +8,30 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stderr,
+    clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "this library is part of tests: what should not happen ends the test"
 )]
 
+mod chaos;
+mod gateway;
+mod http;
 mod judge;
 mod local_aws;
 mod person;
+mod tiers;
 
 use std::{
     path::PathBuf,
     time::{Duration, Instant},
 };
 
+pub use chaos::{ChaosProxy, Disturbance, Weather};
+pub use gateway::Gateway;
 pub use judge::{Judge, Keys, Verdict};
-pub use local_aws::LocalAws;
+pub use local_aws::{LocalAws, keys_of};
 pub use person::{Finished, Person};
+pub use tiers::tiers_with_addresses;
 
 /// The project's folder.
 pub fn project() -> PathBuf {
@@ -54,4 +62,10 @@ pub fn eventually<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Optio
         // Between two looks, not instead of one.
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// Nanoseconds of the clock's second: the same hardly twice.
+pub(crate) fn nanoseconds() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |now| u64::from(now.subsec_nanos()))
 }

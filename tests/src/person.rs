@@ -76,7 +76,8 @@ impl Person {
             "[{BOOTSTRAP}]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
             keys.access_key_id, keys.secret_access_key
         );
-        person.write_aws_file("credentials", secret.as_bytes());
+        let token = keys.session_token.as_ref().map(|token| format!("aws_session_token = {token}\n"));
+        person.write_aws_file("credentials", (secret + &token.unwrap_or_default()).as_bytes());
         person
     }
 
@@ -159,6 +160,21 @@ impl Person {
             stdout: String::from_utf8_lossy(&done.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&done.stderr).into_owned(),
         }
+    }
+
+    /// Asks for a session, has `approver` approve it if it waits for that, and waits until its credentials are in a profile. Its id and
+    /// the credentials.
+    #[track_caller]
+    pub fn request_approved(&self, approver: &Self, tier: &str, window: &str) -> (String, Keys) {
+        let arguments = ["request", "--tier", tier, "--for", window, "--reason", "a test asks for it"];
+        let made =
+            self.sorry(&[&arguments[..], &["--no-wait", "--output", "json"]].concat()).success().json();
+        let session = made["session_id"].as_str().expect("an id");
+        if made["state"] == "PENDING_APPROVAL" {
+            approver.sorry(&["approve", session]).success();
+        }
+        let view = self.sorry(&["renew", session, "--output", "json"]).success().json();
+        (session.to_owned(), self.profile(view["profile"].as_str().expect("a profile")))
     }
 
     /// `sorry`, ready to be run in the person's shell: nothing of the environment of the tests is in it.

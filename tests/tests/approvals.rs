@@ -13,34 +13,13 @@ mod harness;
 
 use std::{future::Future, pin::Pin};
 
-use harness::{Bench, administrator, sue};
+use harness::{Bench, sue};
 use serde_json::json;
 use sorry_policy::SessionId;
-use sorry_session::{CallerEntry, CallerRole, Identity, Session, State, ports::Clock};
+use sorry_session::{Identity, Session, State};
 use sorry_testkit::{Fault, interleave};
 
 type Step<'a> = Pin<Box<dyn Future<Output = u16> + 'a>>;
-
-fn approver(bench: &Bench, person: &str) -> Identity {
-    let identity = Identity {
-        unique_id: format!("AIDA{}", person.to_uppercase()),
-        arn: format!("arn:aws:iam::123456789012:user/sorry/caller/{person}-mgr"),
-        ..sue()
-    };
-    bench.world.plant_caller(CallerEntry {
-        unique_id: identity.unique_id.clone(),
-        account: identity.account.clone(),
-        arn: identity.arn.clone(),
-        person: person.parse().unwrap(),
-        namespace: person.parse().unwrap(),
-        tiers: [].into(),
-        projects: [].into(),
-        roles: [CallerRole::Approver].into(),
-        registered_at: bench.world.now(),
-        registered_by: administrator().arn,
-    });
-    identity
-}
 
 fn pending(bench: &Bench) -> SessionId {
     let response = bench.service.request("admin", "request-1").unwrap();
@@ -64,7 +43,7 @@ fn takes_back<'a>(bench: &'a Bench, id: &'a SessionId) -> Step<'a> {
 /// Runs the words beside each other in a drawn order, then lets everything come to rest.
 fn race(words: &[(&str, &str)], revoked: bool, seed: u64) -> (Session, Vec<u16>) {
     let mut bench = Bench::new();
-    let people: Vec<Identity> = words.iter().map(|(person, _)| approver(&bench, person)).collect();
+    let people: Vec<Identity> = words.iter().map(|(person, _)| bench.approver(person)).collect();
     let id = pending(&bench);
     let mut steps: Vec<Step<'_>> =
         words.iter().zip(&people).map(|((_, word), who)| says(&bench, who, word, &id)).collect();
@@ -119,7 +98,7 @@ fn an_approval_that_failed_half_way_is_made_whole_by_saying_it_again() {
         let mut reached = false;
         for fault in Fault::ALL {
             let mut bench = Bench::new();
-            let ann = approver(&bench, "ann");
+            let ann = bench.approver("ann");
             let id = pending(&bench);
             let first = bench.world.calls().len();
             bench.world.fail_call(first + number, fault);
@@ -147,7 +126,7 @@ fn an_approval_that_failed_half_way_is_made_whole_by_saying_it_again() {
 #[test]
 fn a_request_that_nobody_decides_on_lapses_and_tells() {
     let mut bench = Bench::new();
-    let ann = approver(&bench, "ann");
+    let ann = bench.approver("ann");
     let id = pending(&bench);
     assert!(bench.world.published().iter().any(|event| event.detail["alert"] == true), "approvers are told");
     bench.run_for(240 * 60);

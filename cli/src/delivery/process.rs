@@ -78,7 +78,15 @@ pub(crate) async fn deliver(
             Some(access) => Renewal {
                 role_arn: access.role_arn.clone(),
                 external_id: SecretString::from(access.external_id.as_str()),
-                source_identity: access.source_identity.to_string(),
+                // Only a role's session carries one of its own, and a vault holds a user's key.
+                source_identity: access.source_identity.as_ref().map(ToString::to_string).ok_or_else(
+                    || {
+                        CliError::new(
+                            Exit::Bug,
+                            "the session is of a caller that carries a source identity of its own",
+                        )
+                    },
+                )?,
                 role_session_name: access.role_session_name.clone(),
                 maximum_seconds: access.maximum_seconds,
                 region: region.clone(),

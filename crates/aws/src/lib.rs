@@ -5,11 +5,13 @@
 mod alerts;
 mod belongings;
 mod clock;
+mod counters;
 mod errors;
 mod events;
 pub mod function;
 mod item;
 mod listing;
+pub mod metrics;
 mod principals;
 mod registry;
 mod sessions;
@@ -23,7 +25,7 @@ pub use clock::SystemClock;
 pub use events::EventBridgeBus;
 pub use principals::IamPrincipals;
 pub use registry::DynamoRegistry;
-pub use sessions::DynamoSessions;
+pub use sessions::{DynamoSessions, stored_session};
 pub use tokens::StsTokens;
 pub use workflow::StepFunctionsWorkflow;
 

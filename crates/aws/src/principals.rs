@@ -337,6 +337,13 @@ impl PrincipalProvisioner for IamPrincipals {
         Ok(if there { Presence::There } else { Presence::Gone })
     }
 
+    async fn put_trust_policy(&self, role: &RoleName, document: &str) -> Result<Presence, PortError> {
+        let call = self.client.update_assume_role_policy().role_name(role.as_str()).policy_document(document);
+        let role = Principal::Role(role.clone());
+        let answer = self.unless_gone("UpdateAssumeRolePolicy", &role, call.send().await).await?;
+        Ok(if answer.is_some() { Presence::There } else { Presence::Gone })
+    }
+
     async fn inline_policies(&self, principal: &Principal) -> Result<Vec<String>, PortError> {
         match principal {
             Principal::Role(name) => self.role_policies(principal, name.as_str()).await,

@@ -10,14 +10,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sorry_policy::AccountId;
 use sorry_session::{
-    Actor, Administrators, ErrorCode, Identity, Refusal, StepError,
+    Actor, ErrorCode, Identity, NamedPrincipals, Refusal, StepError,
     issue::IssueError,
     ports::{PortError, Registry},
 };
 use sorry_wire::ErrorBody;
-
-/// Seconds after which what may pass is worth another try.
-const RETRY_AFTER: u32 = 5;
 
 /// A request, as the gateway passed it on.
 #[derive(Clone, Debug)]
@@ -49,8 +46,6 @@ pub struct Response {
     pub status: u16,
     /// JSON.
     pub body: Value,
-    /// After how many seconds the same may be asked again, where waiting helps.
-    pub retry_after: Option<u32>,
 }
 
 impl fmt::Debug for Response {
@@ -101,6 +96,15 @@ impl From<PortError> for ApiError {
     }
 }
 
+/// Whom the deployment names.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'a> {
+    /// Administrators.
+    pub administrators: &'a NamedPrincipals,
+    /// Roles whose identity provider asks for MFA.
+    pub identity_provider_roles: &'a NamedPrincipals,
+}
+
 /// Invariant 1: the gateway's verified signature and the registry say who is asking, and nothing else does.
 ///
 /// # Errors
@@ -109,7 +113,7 @@ pub async fn actor(
     request: &Request,
     account: &AccountId,
     registry: &impl Registry,
-    administrators: &Administrators,
+    named: Named<'_>,
 ) -> Result<Actor, ApiError> {
     let identity = request.identity.clone();
     if identity.account != *account {
@@ -120,9 +124,14 @@ pub async fn actor(
         )
         .into());
     }
-    let entry = registry.caller(&identity.unique_id).await?;
-    let administrator = administrators.include(&identity);
-    Ok(Actor { identity, entry, administrator })
+    let mut entry = registry.caller(&identity.unique_id).await?;
+    // A role's session is somebody by itself, or by its role.
+    if let (None, Some(role)) = (&entry, identity.role_id()) {
+        entry = registry.caller(role).await?;
+    }
+    let administrator = named.administrators.include(&identity);
+    let identity_provider = named.identity_provider_roles.name_role(&identity.account, &identity.arn);
+    Ok(Actor { identity, entry, administrator, identity_provider })
 }
 
 /// The gateway's policies match on the path as it was sent: one that is spelt in another way must not reach a handler.
@@ -181,11 +190,15 @@ pub fn body<T: DeserializeOwned>(request: &Request) -> Result<T, Refusal> {
 pub fn ok(status: u16, value: &impl Serialize) -> Result<Response, ApiError> {
     let body = serde_json::to_value(value)
         .map_err(|error| StepError::new(ErrorCode::Internal, error.to_string()))?;
-    Ok(Response { status, body, retry_after: None })
+    Ok(Response { status, body })
 }
 
 /// The answer for an error. What went wrong inside is for the log; the caller learns the code and what to do.
 pub fn refused(error: &ApiError, request_id: &str) -> Response {
+    let retry_after_seconds = match error {
+        ApiError::Refusal(refusal) => refusal.retry_after_seconds,
+        ApiError::Failure(_) => None,
+    };
     let (code, message, hint) = match error {
         ApiError::Refusal(refusal) => {
             tracing::info!(code = %refusal.code, message = refusal.message, "refused");
@@ -210,12 +223,9 @@ pub fn refused(error: &ApiError, request_id: &str) -> Response {
             (error.code, message.to_owned(), hint.to_owned())
         }
     };
-    let body = ErrorBody { code: code.to_string(), message, hint, request_id: request_id.to_owned() };
-    Response {
-        status: code.http_status(),
-        body: serde_json::to_value(body).unwrap_or_default(),
-        retry_after: code.may_pass().then_some(RETRY_AFTER),
-    }
+    let request_id = request_id.to_owned();
+    let body = ErrorBody { code: code.to_string(), message, hint, request_id, retry_after_seconds };
+    Response { status: code.http_status(), body: serde_json::to_value(body).unwrap_or_default() }
 }
 
 #[cfg(test)]
@@ -267,14 +277,13 @@ mod tests {
         assert_eq!(response.status, 500);
         assert!(!response.body.to_string().contains("inner"));
         assert_eq!(response.body["request_id"], "r-1");
-        assert_eq!(response.retry_after, None);
     }
 
     #[test]
-    fn what_may_pass_says_when_to_ask_again_and_no_answer_shows_its_body() {
-        let refusal = Refusal::new(ErrorCode::IssueUnderWay, "at this moment", "again");
+    fn no_answer_shows_its_body() {
+        let refusal = Refusal::new(ErrorCode::IssueUnderWay, "at this moment", "again").retry_after(5);
         let response = refused(&ApiError::Refusal(refusal), "r-1");
-        assert_eq!((response.status, response.retry_after), (409, Some(RETRY_AFTER)));
+        assert_eq!((response.status, &response.body["retry_after_seconds"]), (409, &serde_json::json!(5)));
         assert!(!format!("{response:?}").contains("at this moment"));
     }
 }

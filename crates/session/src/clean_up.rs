@@ -1,6 +1,8 @@
 //! Ending a session: deciding that it is time, taking access away, and removing what was made for it. Safe to run twice, late and
 //! beside itself.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use sorry_policy::{
     REVOKED_POLICY_NAME, SessionId, revoked_policy, revoked_policy_name, revoked_session_policy,
@@ -29,9 +31,34 @@ pub enum CleanUp {
     Pending,
 }
 
-/// Ends a session that is due, whose end is decided, or that failed.
+/// A clean-up, and how fast it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CleanUpReport {
+    /// What it came to.
+    pub outcome: CleanUp,
+    /// From the decision of the end until IAM took the policy that denies everything, if that was before the session's date, which
+    /// denies by itself. The last time, where the policy was written several times.
+    pub time_to_refusal: Option<Duration>,
+}
+
+/// Ends a session that is due, whose end is decided, or that failed, and tells how fast.
 ///
 /// `failure` is what kept the session from becoming usable, when the workflow caught something.
+///
+/// # Errors
+/// When a call failed; the next run goes on where this one stopped.
+pub async fn clean_up_measured<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock>(
+    ports: &Ports<S, P, E, C>,
+    id: &SessionId,
+    failure: Option<Failure>,
+    by: &ChangedBy,
+) -> Result<CleanUpReport, StepError> {
+    let mut time_to_refusal = None;
+    let outcome = run(ports, id, failure, by, &mut time_to_refusal).await?;
+    Ok(CleanUpReport { outcome, time_to_refusal })
+}
+
+/// Ends a session that is due, whose end is decided, or that failed; see [`clean_up_measured`].
 ///
 /// # Errors
 /// When a call failed; the next run goes on where this one stopped.
@@ -40,6 +67,16 @@ pub async fn clean_up<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: 
     id: &SessionId,
     failure: Option<Failure>,
     by: &ChangedBy,
+) -> Result<CleanUp, StepError> {
+    run(ports, id, failure, by, &mut None).await
+}
+
+async fn run<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock>(
+    ports: &Ports<S, P, E, C>,
+    id: &SessionId,
+    failure: Option<Failure>,
+    by: &ChangedBy,
+    time_to_refusal: &mut Option<Duration>,
 ) -> Result<CleanUp, StepError> {
     for _ in 0..TRIES {
         let Some(session) = ports.store.load(id).await? else {
@@ -54,7 +91,7 @@ pub async fn clean_up<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: 
         } else {
             let now = ports.clock.now();
             let Some((cause, failure)) = due_end(&session, failure.as_ref(), now) else {
-                return Ok(CleanUp::NotDue(goes_on_until(&session)));
+                return Ok(CleanUp::NotDue(session.due_end_at()));
             };
             match outbox::commit(ports, session.ending(cause, failure, by, now)?).await? {
                 // It still waited for an approval: nothing was made.
@@ -63,7 +100,8 @@ pub async fn clean_up<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: 
                 None => continue,
             }
         };
-        let gone = take_access(ports, &ending).await? == Presence::Gone;
+        let refused = |at| *time_to_refusal = refused_after(&ending, at);
+        let gone = take_access(ports, &ending, refused).await? == Presence::Gone;
         // A session that never was ACTIVE may have a write of an earlier try under way, whatever was found and removed.
         if (gone || ending.activated_at.is_none()) && ending.may_still_appear(ports.clock.now()) {
             return Ok(CleanUp::Pending);
@@ -75,12 +113,10 @@ pub async fn clean_up<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: 
     Err(StepError::new(ErrorCode::Unavailable, format!("session `{id}` keeps changing")))
 }
 
-/// When a session that is not due is looked at again. Never in the past, as what else of it is due may be: the workflow waits for it.
-fn goes_on_until(session: &Session) -> Timestamp {
-    match (session.state, &session.approval) {
-        (State::PendingApproval, Some(approval)) => approval.lapses_at,
-        _ => session.expires_at,
-    }
+/// How long after the decision of its end a session was refused everything; nothing if its date had come by then.
+fn refused_after(ending: &Session, at: Timestamp) -> Option<Duration> {
+    let end = ending.end.as_ref().filter(|_| at < ending.expires_at)?;
+    Some(at.duration_since(end.at).unsigned_abs())
 }
 
 /// How a session whose end is not decided yet has to end at `now`, if it has to. `failure` is what was caught on the way.
@@ -91,7 +127,7 @@ fn due_end(
 ) -> Option<(EndCause, Option<Failure>)> {
     match session.state {
         // Also when something was caught: all that failed then was the answer to the last write.
-        State::Active if now < session.expires_at => None,
+        State::Active if now < session.due_end_at() => None,
         State::Active => Some((EndCause::Expired, None)),
         State::PendingApproval => {
             let lapsed = session.approval.as_ref().is_none_or(|approval| approval.lapses_at <= now);
@@ -145,6 +181,7 @@ pub async fn give_up<S: SessionStore, P, E: EventBus, C: Clock>(
 async fn take_access<S, P: PrincipalProvisioner, E, C: Clock>(
     ports: &Ports<S, P, E, C>,
     session: &Session,
+    mut refused: impl FnMut(Timestamp),
 ) -> Result<Presence, StepError> {
     if session.revoked_on_standing_role() && ports.clock.now() < session.credentials_are_dead_at() {
         let (role, id) = (Principal::Role(session.role_name.clone()), &session.session_id);
@@ -153,10 +190,11 @@ async fn take_access<S, P: PrincipalProvisioner, E, C: Clock>(
             .principals
             .put_inline_policy(&role, &revoked_policy_name(id), &revoked_session_policy(id))
             .await?;
+        refused(ports.clock.now());
     }
     let mut all = Presence::There;
     for principal in Principal::of(session) {
-        if remove(ports, &principal, Some(session)).await? == Presence::Gone {
+        if remove_of(ports, &principal, Some(session), &mut refused).await? == Presence::Gone {
             all = Presence::Gone;
         }
     }
@@ -200,10 +238,19 @@ pub async fn settle_keys<S: SessionStore, P: PrincipalProvisioner, E: EventBus, 
 ///
 /// # Errors
 /// When a call failed, or somebody keeps adding to the principal.
-pub async fn remove<S, P: PrincipalProvisioner, E, C>(
+pub async fn remove<S, P: PrincipalProvisioner, E, C: Clock>(
     ports: &Ports<S, P, E, C>,
     principal: &Principal,
     owner: Option<&Session>,
+) -> Result<Presence, StepError> {
+    remove_of(ports, principal, owner, &mut |_| {}).await
+}
+
+async fn remove_of<S, P: PrincipalProvisioner, E, C: Clock>(
+    ports: &Ports<S, P, E, C>,
+    principal: &Principal,
+    owner: Option<&Session>,
+    refused: &mut impl FnMut(Timestamp),
 ) -> Result<Presence, StepError> {
     let principals = &ports.principals;
     if let Some(owner) = owner {
@@ -216,7 +263,7 @@ pub async fn remove<S, P: PrincipalProvisioner, E, C>(
     }
     for _ in 0..TRIES {
         if let Principal::Role(_) | Principal::User(_) = principal
-            && strip(principals, principal).await? == Presence::Gone
+            && strip(ports, principal, refused).await? == Presence::Gone
         {
             return Ok(Presence::Gone);
         }
@@ -228,15 +275,18 @@ pub async fn remove<S, P: PrincipalProvisioner, E, C>(
 }
 
 /// Takes everything from a role or a user, but for itself.
-async fn strip<P: PrincipalProvisioner>(
-    principals: &P,
+async fn strip<S, P: PrincipalProvisioner, E, C: Clock>(
+    ports: &Ports<S, P, E, C>,
     principal: &Principal,
+    refused: &mut impl FnMut(Timestamp),
 ) -> Result<Presence, StepError> {
+    let principals = &ports.principals;
     // First of all, and not overwritten by anything that runs late: whoever holds credentials can do nothing from here on.
     let denied = principals.put_inline_policy(principal, REVOKED_POLICY_NAME, &revoked_policy()).await?;
     if denied == Presence::Gone {
         return Ok(Presence::Gone);
     }
+    refused(ports.clock.now());
     if let Principal::User(user) = principal {
         for belonging in Belonging::ALL {
             principals.take_away(user, belonging).await?;

@@ -13,6 +13,10 @@ use crate::{EndCause, Session, State};
 /// provisioning function lives (30 s) and than IAM takes to show what it made (seconds); held to the template by a contract test.
 pub const PROVISIONING_GRACE: Duration = Duration::from_secs(300);
 
+/// How long an extension that was decided may take, all tries of the workflow included; so much longer a session lives on when its end
+/// comes meanwhile. Also how long after a failed one its last write may land. Held to the workflow by a contract test.
+pub const EXTENSION_GRACE: Duration = PROVISIONING_GRACE;
+
 /// How long the workflow is left to end a session by itself before the sweep does it.
 pub const WORKFLOW_MARGIN: Duration = Duration::from_secs(30);
 
@@ -52,8 +56,9 @@ impl Session {
                 Some(after(self.changed_at, STUCK_AFTER))
             }
             State::Active => {
+                let end = after(self.due_end_at(), WORKFLOW_MARGIN);
                 let unsure_until = self.issue.as_ref().and_then(|issue| issue.unsure_until);
-                unsure_until.into_iter().chain([after(self.expires_at, WORKFLOW_MARGIN)]).min()
+                self.extension_due_at().into_iter().chain(unsure_until).chain([end]).min()
             }
             State::CleanUpFailed => Some(self.changed_at),
             State::Revoked | State::Expired | State::Denied | State::Failed => self.prune_at,
@@ -65,8 +70,8 @@ impl Session {
     /// Where the session stands in the due index, which lists all that is not finished: an open review is not, and is due for nobody
     /// but people.
     pub fn listed_at(&self) -> Option<Timestamp> {
-        let unreviewed = self.review.as_ref().is_some_and(|review| review.closed.is_none());
-        self.due_at().or_else(|| (self.activated_at.is_some() && unreviewed).then_some(Timestamp::MAX))
+        let unreviewed = self.open_or_closed_review().is_some_and(|review| review.closed.is_none());
+        self.due_at().or_else(|| unreviewed.then_some(Timestamp::MAX))
     }
 
     /// The key of the due index that this session stands under.
@@ -88,7 +93,8 @@ impl Session {
 
     /// From when on no credentials of it can work, whatever else happens. The date that they carry has ended them before.
     pub fn credentials_are_dead_at(&self) -> Timestamp {
-        let until = self.issue.as_ref().map_or(self.expires_at, |issue| issue.until.max(self.expires_at));
+        let latest = self.latest_end();
+        let until = self.issue.as_ref().map_or(latest, |issue| issue.until.max(latest));
         after(until, PROVISIONING_GRACE)
     }
 

@@ -13,6 +13,7 @@ use sorry_policy::{Grant, MOST_REVOKED_AT_ONCE};
 
 use crate::{
     ErrorCode, Refusal, Session, State, StepError,
+    decision::address,
     events::ChangedBy,
     outbox,
     ports::{
@@ -26,6 +27,9 @@ use crate::{
 
 /// How long STS is given to know a new access key: 10 to 20 seconds as a rule. The gateway waits 29 seconds for the whole.
 pub const KEY_PATIENCE: Duration = Duration::from_secs(22);
+
+/// Seconds after which the same is worth another try.
+const RETRY_AFTER: u64 = 5;
 
 /// Between two questions to STS.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -98,8 +102,13 @@ pub async fn issue<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clo
         Grant::Standing => LONGEST_CHAINED,
     };
     let seconds = session.expires_at.as_second().saturating_sub(now.as_second()).clamp(SHORTEST, most);
+    let tiers = of_session(tiers, session).await?;
+    // No trust policy asks where the caller is: here is who does.
+    if let (Some(tier), ChangedBy::Caller(identity)) = (tiers.tier(&session.tier), by) {
+        address(&session.tier, tier, identity)?;
+    }
     let standing = match session.grant {
-        Grant::Standing => Some(plan_standing(session, &of_session(tiers, session).await?, place)?),
+        Grant::Standing => Some(plan_standing(session, &tiers, place)?),
         Grant::Role | Grant::User => None,
     };
     if let Some(plan) = &standing {
@@ -187,6 +196,7 @@ async fn token<S, P, E, C: Clock>(
                 "STS does not know the session's new key yet",
                 "try again in some seconds: it takes up to half a minute as a rule",
             )
+            .retry_after(RETRY_AFTER)
             .into());
         }
         tokens.pause(PAUSE).await;
@@ -212,7 +222,8 @@ async fn with_room<S, P: PrincipalProvisioner, E, C>(
         ErrorCode::Throttled,
         format!("{revoked} sessions of `{}` were ended within the last hour", plan.name),
         "the first of them are forgotten when their credentials are dead: try again in some minutes",
-    ))
+    )
+    .retry_after(300))
 }
 
 fn not_issued(session: &Session) -> Refusal {
@@ -229,6 +240,7 @@ fn under_way(session: &Session) -> Refusal {
         format!("credentials of session `{}` are being made at this moment", session.session_id),
         "try again in some seconds",
     )
+    .retry_after(RETRY_AFTER)
 }
 
 fn moved_on(session: &Session) -> Refusal {

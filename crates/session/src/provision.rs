@@ -158,12 +158,12 @@ pub fn plan_grant(session: &Session, tiers: &TierTable, place: &Place) -> Result
     })
 }
 
-/// The tier's statements as they are rendered for a session, and its boundary.
-fn rendered(
+/// The tier's statements as they are rendered for a session, and the tier.
+fn rendered<'a>(
     session: &Session,
-    tiers: &TierTable,
+    tiers: &'a TierTable,
     place: &Place,
-) -> Result<(Vec<serde_json::Value>, String), StepError> {
+) -> Result<(Vec<serde_json::Value>, &'a Tier), StepError> {
     let (Some(tier), Some(template), Some(digest)) =
         (tiers.tier(&session.tier), tiers.template(&session.tier), tiers.digest(&session.tier))
     else {
@@ -183,7 +183,7 @@ fn rendered(
         partition: &place.partition,
     };
     let statements = render(template, &variables).map_err(|error| internal(&error))?;
-    Ok((statements, place.boundary_arn(tier)))
+    Ok((statements, tier))
 }
 
 fn internal(error: &dyn std::error::Error) -> StepError {
@@ -197,7 +197,6 @@ fn tags(session: &Session) -> Vec<(&'static str, String)> {
         ("sorry:namespace", session.namespace.to_string()),
         ("sorry:person", session.person.to_string()),
         ("sorry:tier", session.tier.to_string()),
-        ("sorry:expires-at", session.expires_at.to_string()),
     ];
     tags.extend(session.project.iter().map(|project| ("sorry:project", project.to_string())));
     tags
@@ -208,17 +207,20 @@ fn tags(session: &Session) -> Vec<(&'static str, String)> {
 /// # Errors
 /// Those of [`plan_grant`].
 pub fn plan(session: &Session, tiers: &TierTable, place: &Place) -> Result<ProvisionPlan, StepError> {
-    let (statements, boundary_arn) = rendered(session, tiers, place)?;
+    let (statements, tier) = rendered(session, tiers, place)?;
+    let boundary_arn = place.boundary_arn(tier);
     let documents = || -> Result<(String, String), DocumentError> {
         let access = access_policy(statements, session.expires_at)?;
         let trust = trust_policy(&TrustTerms {
             caller_arn: &session.caller.arn,
             caller_unique_id: &session.caller.unique_id,
-            role_session_name: session.caller.name(),
+            role_session_name: session.role_session_name(),
+            carried: session.carried_identity.as_ref(),
             external_id: &session.external_id,
             session: &session.session_id,
             expires_at: session.expires_at,
             mfa: session.mfa,
+            addresses: &tier.addresses,
         })?;
         Ok((access, trust))
     };
@@ -230,7 +232,8 @@ pub fn plan(session: &Session, tiers: &TierTable, place: &Place) -> Result<Provi
         boundary_arn,
         max_session_seconds: max_session_seconds(session),
         tags: tags(session),
-        description: format!("Lent by sorry until {}", session.expires_at),
+        // Without its end, which can be moved: that stands in the policy `access`.
+        description: format!("Lent by sorry to {}", session.person),
     };
     Ok(ProvisionPlan { role, access_policy })
 }
@@ -244,7 +247,8 @@ pub fn plan_user(
     tiers: &TierTable,
     place: &Place,
 ) -> Result<UserProvisionPlan, StepError> {
-    let (statements, boundary_arn) = rendered(session, tiers, place)?;
+    let (statements, tier) = rendered(session, tiers, place)?;
+    let boundary_arn = place.boundary_arn(tier);
     let document = managed_policy(&statements).map_err(|error| internal(&error))?;
     let path = session_path(&session.namespace);
     let arn = session.policy_arn().ok_or_else(|| {
@@ -263,7 +267,8 @@ pub fn plan_user(
 /// # Errors
 /// Those of [`plan_grant`].
 pub fn plan_standing(session: &Session, tiers: &TierTable, place: &Place) -> Result<StandingPlan, StepError> {
-    let (statements, boundary_arn) = rendered(session, tiers, place)?;
+    let (statements, tier) = rendered(session, tiers, place)?;
+    let boundary_arn = place.boundary_arn(tier);
     let name = session.role_name.clone();
     Ok(StandingPlan {
         arn: format!("arn:{}:iam::{}:role{STANDING_PATH}{name}", place.partition, place.account),
@@ -276,10 +281,24 @@ pub fn plan_standing(session: &Session, tiers: &TierTable, place: &Place) -> Res
     })
 }
 
-/// The smallest maximum that fits the window. Source: IAM CreateRole, MaxSessionDuration, 1 to 12 hours.
+/// The smallest maximum that fits the window. Source: IAM CreateRole, MaxSessionDuration, 1 to 12 hours. A caller that is a role gets an
+/// hour at a time ("role chaining"), so that more would be of no use to it. An extension leaves it as it is: it bounds one
+/// credential, and there are renewals.
 pub fn max_session_seconds(session: &Session) -> i32 {
-    let window = session.window().as_secs();
+    if session.caller.role_id().is_some() {
+        return 3_600;
+    }
+    let window = session.first_window().as_secs();
     i32::try_from(window.clamp(3_600, 43_200)).unwrap_or(3_600)
+}
+
+/// A session that is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// How long it took from the request until it was ACTIVE; nothing if it was so before.
+    pub time_to_active: Option<std::time::Duration>,
 }
 
 /// Makes the role of a session and reports when the session ends. Running it twice, late or beside itself does no harm: the row's
@@ -293,11 +312,11 @@ pub async fn provision<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C:
     id: &SessionId,
     tiers: &impl TierStore,
     place: &Place,
-) -> Result<Timestamp, StepError> {
+) -> Result<Granted, StepError> {
     let by = ChangedBy::service("provision");
     let session = load(ports, id).await?;
     if session.state == State::Active {
-        return Ok(session.expires_at);
+        return Ok(Granted { expires_at: session.expires_at, time_to_active: None });
     }
     let plan = plan_grant(&session, &of_session(tiers, &session).await?, place)?;
     let now = ports.clock.now();
@@ -315,7 +334,8 @@ pub async fn provision<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C:
         GrantPlan::Standing(_) => None,
     };
     let session = commit(ports, session.active(made, &by, ports.clock.now())?).await?;
-    Ok(session.expires_at)
+    let took = session.activated_at.map(|at| at.duration_since(session.requested_at).unsigned_abs());
+    Ok(Granted { expires_at: session.expires_at, time_to_active: took })
 }
 
 async fn make_role<S: SessionStore, P: PrincipalProvisioner, E, C>(
@@ -399,7 +419,7 @@ async fn ours<S: SessionStore, P: PrincipalProvisioner, E, C>(
     }
 }
 
-async fn load<S: SessionStore, P, E, C>(
+pub(crate) async fn load<S: SessionStore, P, E, C>(
     ports: &Ports<S, P, E, C>,
     id: &SessionId,
 ) -> Result<Session, StepError> {
@@ -424,7 +444,7 @@ async fn commit<S: SessionStore, P, E: EventBus, C: Clock>(
     outbox::commit(ports, change).await?.ok_or_else(|| superseded(&session))
 }
 
-fn superseded(session: &Session) -> StepError {
+pub(crate) fn superseded(session: &Session) -> StepError {
     StepError::new(
         ErrorCode::Superseded,
         format!("session `{}` was moved on by somebody else", session.session_id),
@@ -451,7 +471,7 @@ mod tests {
         let plan = plan(&requested(), &tiers, &place()).unwrap();
         assert_eq!(plan.role.path, "/sorry/session/sue/");
         assert_eq!(plan.role.boundary_arn, format!("{}developer", place().boundary_arn_prefix));
-        assert!(plan.role.tags.contains(&("sorry:expires-at", requested().expires_at.to_string())));
+        assert!(plan.role.tags.contains(&(SESSION_TAG, requested().session_id.to_string())));
         assert!(
             plan.access_policy.contains(&format!(r#"{{"aws:CurrentTime":"{}"}}"#, requested().expires_at))
         );
@@ -492,6 +512,17 @@ mod tests {
     }
 
     #[test]
+    fn a_carried_source_identity_is_trusted_and_the_sessions_id_is_its_name() {
+        let carried = Some("sue@example.org".parse().unwrap());
+        let session = Session { carried_identity: carried, ..requested() };
+        let plan = plan(&session, &TierTable::built_in().unwrap(), &place()).unwrap();
+        let trust: serde_json::Value = serde_json::from_str(&plan.role.trust_policy).unwrap();
+        let equals = &trust["Statement"][0]["Condition"]["StringEquals"];
+        assert_eq!(equals["sts:RoleSessionName"], session.session_id.as_str());
+        assert_eq!(equals["aws:SourceIdentity"], "sue@example.org");
+    }
+
+    #[test]
     fn a_session_is_never_given_other_than_what_was_decided() {
         let mut session = requested();
         session.policy_digest = serde_json::from_value("other".into()).unwrap();
@@ -502,8 +533,17 @@ mod tests {
     #[test]
     fn the_maximum_session_duration_is_the_smallest_that_fits() {
         for (window, expected) in [(20, 3_600), (3_600, 3_600), (28_800, 28_800), (129_600, 43_200)] {
-            let session = Session { expires_at: at(window), ..requested() };
+            let mut session = Session { expires_at: at(window), ..requested() };
             assert_eq!(max_session_seconds(&session), expected);
+            // The role keeps the maximum that it was made with.
+            let extended = Session {
+                expires_at: at(window + 7_200),
+                first_expires_at: Some(at(window)),
+                ..session.clone()
+            };
+            assert_eq!(max_session_seconds(&extended), expected);
+            session.caller.unique_id = "AROAEXAMPLE:ci".into();
+            assert_eq!(max_session_seconds(&session), 3_600, "a role chains");
         }
     }
 }

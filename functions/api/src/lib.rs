@@ -4,16 +4,19 @@
 
 mod approvals;
 mod callers;
+mod extension;
+mod limits;
 mod published;
 mod sessions;
+mod suspension;
 mod sweep;
 mod tiers;
 mod view;
 
 pub use sorry_gateway::{ApiError, Request, Response};
-use sorry_gateway::{actor, body, check_path, ok, parameter, refused};
+use sorry_gateway::{Named, actor, body, check_path, ok, parameter, refused};
 use sorry_session::{
-    Actor, Administrators, ErrorCode, Refusal, StepError,
+    Actor, ErrorCode, NamedPrincipals, Refusal, StepError,
     decision::Rules,
     ports::{Alerts, Clock, EventBus, Ports, Registry, SessionStore, Workflow},
     provision::Place,
@@ -32,8 +35,10 @@ pub struct Api<S, R, W, A, E, C> {
     pub alerts: A,
     /// What the deployment allows.
     pub rules: Rules,
-    /// Whom the deployment names.
-    pub administrators: Administrators,
+    /// Whom the deployment names as its administrators.
+    pub administrators: NamedPrincipals,
+    /// Roles that people get only after their identity provider asked for MFA: the gateway does not ask them again.
+    pub identity_provider_roles: NamedPrincipals,
     /// Where the service lives: its account, and what dry runs render with.
     pub place: Place,
     /// Random bytes for ids.
@@ -51,7 +56,12 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
 
     async fn route(&self, request: &Request) -> Result<Response, ApiError> {
         check_path(request)?;
-        let actor = actor(request, &self.place.account, &self.registry, &self.administrators).await?;
+        let named = Named {
+            administrators: &self.administrators,
+            identity_provider_roles: &self.identity_provider_roles,
+        };
+        let actor = actor(request, &self.place.account, &self.registry, named).await?;
+        suspension::check(request, &actor)?;
         match (request.method.as_str(), request.resource.as_str()) {
             ("POST", "/tiers/{tier}/sessions") => self.request_session(request, &actor).await,
             ("GET", "/tiers") => self.list_tiers(&actor).await,
@@ -66,11 +76,18 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             ("POST", "/sessions/{id}/review") => {
                 self.review_session(parameter(request, "id")?, request, &actor).await
             }
+            ("POST", "/sessions/{id}/extension") => self.extend_session(request, &actor).await,
             ("GET", "/admin/callers") => self.list_callers(&actor).await,
             ("PUT", "/admin/callers/{id}") => {
                 self.put_caller(parameter(request, "id")?, request, &actor).await
             }
             ("DELETE", "/admin/callers/{id}") => self.remove_caller(parameter(request, "id")?, &actor).await,
+            ("PUT", "/admin/callers/{id}/suspension") => {
+                self.suspend_caller(parameter(request, "id")?, &actor).await
+            }
+            ("DELETE", "/admin/callers/{id}/suspension") => {
+                self.resume_caller(parameter(request, "id")?, &actor).await
+            }
             ("GET", "/admin/tiers") => self.show_tier_set(&actor).await,
             ("PUT", "/admin/tiers") => self.publish_tiers(request, &actor).await,
             ("GET", "/admin/sweep") => self.show_sweep(&actor).await,

@@ -6,10 +6,10 @@ use lambda_http::{Error, Request, service_fn};
 use sorry_api::Api;
 use sorry_aws::{
     DynamoRegistry, DynamoSessions, EventBridgeBus, SnsAlerts, StepFunctionsWorkflow, SystemClock, function,
-    settings,
+    metrics, settings,
 };
 use sorry_gateway::http;
-use sorry_session::{Administrators, decision::Rules, ports::Ports};
+use sorry_session::{NamedPrincipals, decision::Rules, limits::Limits, ports::Ports};
 use tracing::Instrument;
 
 #[tokio::main(flavor = "current_thread")]
@@ -19,6 +19,7 @@ async fn main() -> Result<(), Error> {
     let sessions = settings::required(settings::SESSIONS_TABLE)?;
     let audit = settings::required(settings::AUDIT_TABLE)?;
     let registry = settings::required(settings::REGISTRY_TABLE)?;
+    let by_idp: Vec<String> = settings::list(settings::IDENTITY_PROVIDER_ROLES)?;
     let api = Api {
         ports: Ports {
             store: DynamoSessions::new(&sdk, sessions, audit.clone(), Some(registry.clone())),
@@ -33,8 +34,13 @@ async fn main() -> Result<(), Error> {
             enabled_tiers: settings::list(settings::ENABLED_TIERS)?.into_iter().collect(),
             minimum_window: Duration::from_secs(settings::parsed(settings::MINIMUM_WINDOW_SECONDS)?),
             mfa_required: settings::parsed(settings::MFA_REQUIRED)?,
+            limits: Limits {
+                requests_per_minute: settings::parsed(settings::REQUESTS_PER_MINUTE)?,
+                session_principals: settings::parsed(settings::MAXIMUM_SESSION_PRINCIPALS)?,
+            },
         },
-        administrators: Administrators::new(settings::list::<String>(settings::ADMINISTRATORS)?),
+        administrators: NamedPrincipals::new(settings::list::<String>(settings::ADMINISTRATORS)?),
+        identity_provider_roles: NamedPrincipals::new(by_idp),
         place: settings::place()?,
         random: sorry_aws::random,
     };
@@ -46,6 +52,8 @@ async fn main() -> Result<(), Error> {
                 Ok(request) => api.answer(&request).await,
                 Err(refusal) => http::unreadable(refusal, &http::request_id(&event)),
             };
+            let code = response.body.get("code").and_then(|code| code.as_str());
+            metrics::emit(&metrics::answered(response.status, code));
             http::response(&response).map_err(Error::from)
         }
         .instrument(span)

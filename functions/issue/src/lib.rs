@@ -1,10 +1,11 @@
 //! `POST /sessions/{id}/credentials`: credentials of sessions whose principal the caller cannot assume. The only function through
 //! whose memory secrets go. The step itself is [`sorry_session::issue`]; here is who may have them.
 
-use sorry_gateway::{ApiError, Request, Response, actor, check_path, ok, parameter, refused};
+use sorry_gateway::{ApiError, Named, Request, Response, actor, check_path, ok, parameter, refused};
 use sorry_session::{
-    Actor, Administrators, ErrorCode, Refusal, Session,
+    Actor, ErrorCode, NamedPrincipals, Refusal, Session,
     caller::Operation,
+    decision::suspended,
     events::ChangedBy,
     issue::issue,
     ports::{Clock, EventBus, Ports, PrincipalProvisioner, Registry, SessionStore, TokenIssuer},
@@ -43,9 +44,13 @@ where
 
     async fn route(&self, request: &Request) -> Result<Response, ApiError> {
         check_path(request)?;
-        // No administrator is one here: nobody but its caller uses a session.
-        let nobody = Administrators::default();
-        let actor = actor(request, &self.place.account, &self.registry, &nobody).await?;
+        // Nobody that the deployment names is anybody here: only its caller uses a session.
+        let nobody = NamedPrincipals::default();
+        let named = Named { administrators: &nobody, identity_provider_roles: &nobody };
+        let actor = actor(request, &self.place.account, &self.registry, named).await?;
+        if let Some(entry) = actor.entry.as_ref().filter(|entry| entry.suspended.is_some()) {
+            return Err(suspended(entry).into());
+        }
         match (request.method.as_str(), request.resource.as_str()) {
             ("POST", "/sessions/{id}/credentials") => self.issue(request, &actor).await,
             (method, resource) => Err(Refusal::new(

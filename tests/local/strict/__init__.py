@@ -18,6 +18,7 @@ from . import (
     iam_condition_keys,
     iam_lists,
     iam_names,
+    metric_math,
     mfa,
     own_user,
     pass_role,
@@ -28,6 +29,7 @@ from . import (
     session_tokens,
     source_identity,
     subscriptions,
+    table_policies,
     tags_on_creation,
     trust_principals,
     user_belongings,
@@ -54,8 +56,10 @@ PATCHES = (
     own_user,
     user_belongings,
     cloudformation_iam,
+    table_policies,
     api_gateway,
     subscriptions,
+    metric_math,
 )
 
 

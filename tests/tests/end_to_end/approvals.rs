@@ -5,11 +5,6 @@ use sorry_tests::{Finished, LocalAws, Person};
 
 use crate::{PATIENCE, reaches, request, row, state};
 
-/// A person whose word counts.
-fn approver(aws: &LocalAws, user_name: &str) -> Person {
-    aws.register_with(user_name, &["--role", "caller", "--role", "approver"])
-}
-
 /// Asks for a session that somebody else must approve, and does not wait.
 #[track_caller]
 fn pending(person: &Person) -> String {
@@ -50,7 +45,7 @@ fn a_session_begins_when_somebody_else_approves_it_and_not_before() {
         &["--person", "sue", "--namespace", "sue", "--role", "approver", "--role", "caller"],
     );
     let bob = aws.register("bob-mgr");
-    let ann = approver(&aws, "ann-mgr");
+    let ann = aws.register_approver("ann-mgr");
 
     let session = pending(&sue);
     assert_eq!(aws.roles("/sorry/session/"), [""; 0], "nothing is made before the word");
@@ -64,6 +59,10 @@ fn a_session_begins_when_somebody_else_approves_it_and_not_before() {
             .then_some(())
     });
 
+    let guard = aws.register_with("guard", &["--role", "security"]);
+    let seen = guard.sorry(&["list", "--everybody", "--output", "json"]).success().json();
+    assert_eq!(seen["sessions"][0]["session_id"], session.as_str());
+    is_refused(&bob.sorry(&["list", "--everybody"]), 3, "NotAllowed");
     is_refused(&sue.sorry(&["approve", &session]), 3, "NotAllowed");
     is_refused(&desk.sorry(&["approve", &session]), 3, "SelfApproval");
     is_refused(&bob.sorry(&["approve", &session]), 4, "SessionNotFound");
@@ -92,7 +91,7 @@ fn a_session_begins_when_somebody_else_approves_it_and_not_before() {
 #[test]
 fn a_request_that_waits_at_the_terminal_goes_on_when_it_is_approved_and_ends_when_it_is_denied() {
     let aws = LocalAws::start();
-    let (sue, ann) = (aws.register("sue-mgr"), approver(&aws, "ann-mgr"));
+    let (sue, ann) = (aws.register("sue-mgr"), aws.register_approver("ann-mgr"));
     for (word, exit) in [("approve", 0), ("deny", 4)] {
         let arguments = ["request", "--tier", "admin", "--for", "15m", "--reason", "an end-to-end test"];
         let mut waiting = sue.command(&arguments);
@@ -117,7 +116,7 @@ fn a_request_that_waits_at_the_terminal_goes_on_when_it_is_approved_and_ends_whe
 fn a_denial_wins_at_the_same_instant_and_takes_back_what_was_granted() {
     let aws = LocalAws::start();
     let sue = aws.register("sue-mgr");
-    let (ann, bob) = (approver(&aws, "ann-mgr"), approver(&aws, "bob-mgr"));
+    let (ann, bob) = (aws.register_approver("ann-mgr"), aws.register_approver("bob-mgr"));
     for _ in 0..3 {
         let session = pending(&sue);
         std::thread::scope(|scope| {
@@ -137,7 +136,7 @@ fn a_denial_wins_at_the_same_instant_and_takes_back_what_was_granted() {
 #[test]
 fn after_the_time_to_decide_nobody_can_and_the_request_lapses() {
     let aws = LocalAws::start();
-    let (sue, ann) = (aws.register("sue-mgr"), approver(&aws, "ann-mgr"));
+    let (sue, ann) = (aws.register("sue-mgr"), aws.register_approver("ann-mgr"));
     let session = pending(&sue);
     // Four hours pass: the row says so.
     aws.call(
@@ -165,7 +164,7 @@ fn after_the_time_to_decide_nobody_can_and_the_request_lapses() {
 fn a_break_glass_session_stays_to_be_reviewed_until_somebody_else_has() {
     let aws = LocalAws::start();
     let _security = aws.subscribe_to_alerts();
-    let (sue, ann) = (aws.register("sue-mgr"), approver(&aws, "ann-mgr"));
+    let (sue, ann) = (aws.register("sue-mgr"), aws.register_approver("ann-mgr"));
     let (session, _) = request(&sue, "break-glass", "15m");
     sue.sorry(&["revoke", &session]).success();
     let said = ["--comment", "read its CloudTrail: in order"];
