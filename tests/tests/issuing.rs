@@ -299,18 +299,12 @@ fn sessions_of_one_standing_role_end_apart_and_are_pruned_when_they_are_dead() {
 fn a_standing_role_that_is_full_of_revocations_gives_no_more() {
     let mut bench = Bench::new();
     let most = sorry_policy::MOST_REVOKED_AT_ONCE;
-    let mut ids = Vec::new();
-    for number in 0..2 * most {
+    for number in 0..most {
         let id = bench.granted("break-glass", &format!("request-{number}"));
         assert_eq!(issue(&bench, &id), Some(200));
-        ids.push(id);
-    }
-    for id in &ids {
-        bench.service.revoke(id).unwrap();
-    }
-    bench.run_for(LONGEST_WORKFLOW);
-    for id in &ids {
-        assert_eq!(bench.world.row(id).unwrap().state, State::Revoked, "there was room for all");
+        bench.service.revoke(&id).unwrap();
+        bench.run_for(5);
+        assert_eq!(bench.world.row(&id).unwrap().state, State::Revoked, "there was room for it");
     }
     let late = bench.granted("break-glass", "request-late");
     let refused: Value = bench.service.issue(&sue(), &late).unwrap().body;

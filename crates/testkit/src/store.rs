@@ -35,7 +35,7 @@ impl Inner {
         let text = serde_json::to_string(session).unwrap();
         let read: Session = serde_json::from_str(&text).unwrap();
         assert_eq!(read, *session, "a row is not what was written");
-        assert_eq!(read.version, ROW_VERSION);
+        assert!((1..=ROW_VERSION).contains(&read.version));
         let now = self.now;
         self.rows.entry(read.session_id.clone()).or_default().push((now, read));
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sorry_policy::TierTable;
+use sorry_policy::{Grant, RoleName, TierTable};
 use tempfile::TempDir;
 
 use crate::project::{Template, each, found, found_pairs, rendered, source, text};
@@ -276,11 +276,53 @@ fn every_service_is_trusted_for_this_account_alone() {
     }
     assert_eq!(seen, TELLING_SERVICES.map(str::to_owned).into(), "services that the template trusts");
     for (id, role) in Template::deployed().of_type("AWS::IAM::Role") {
+        if id.ends_with("StandingRole") {
+            continue;
+        }
         for statement in role["AssumeRolePolicyDocument"]["Statement"].as_array().unwrap() {
             assert!(
                 statement["Condition"].to_string().contains("aws:SourceArn"),
                 "{id} is not for one resource alone"
             );
+        }
+    }
+}
+
+/// One role stands ready for each tier that is lent so: bounded, and for sessions that `issue` gives it to.
+#[test]
+fn what_stands_ready_is_bounded_and_for_the_issue_function_alone() {
+    let template = Template::deployed();
+    let tiers = TierTable::built_in().unwrap();
+    let standing: Vec<_> = tiers.iter().filter(|(_, tier)| tier.grant == Grant::Standing).collect();
+    let roles: BTreeMap<_, _> = template
+        .of_type("AWS::IAM::Role")
+        .into_iter()
+        .filter(|(id, _)| id.ends_with("StandingRole"))
+        .collect();
+    let names: BTreeSet<_> = roles.values().map(|role| rendered(&role["RoleName"])).collect();
+    let expected: BTreeSet<_> =
+        standing.iter().map(|(name, _)| RoleName::standing(name).to_string()).collect();
+    assert_eq!(names, expected, "left: roles of the template; right: built-in tiers");
+    for (id, role) in roles {
+        assert_eq!(role["Path"], "/sorry/standing/", "{id}");
+        assert_eq!(role["MaxSessionDuration"], 3600, "{id}");
+        let (name, tier) =
+            standing.iter().find(|(name, _)| role["RoleName"] == RoleName::standing(name).as_str()).unwrap();
+        let boundary = template.resource(role["PermissionsBoundary"]["Ref"].as_str().unwrap());
+        assert_eq!(boundary["ManagedPolicyName"], format!("sorry-boundary-{}", tier.boundary), "{id}");
+        let issue = json!({"AWS": {"Fn::GetAtt": ["IssueRole", "Arn"]}});
+        for statement in role["AssumeRolePolicyDocument"]["Statement"].as_array().unwrap() {
+            assert_eq!(statement["Principal"], issue, "{id}");
+            let condition = &statement["Condition"];
+            match rendered(&statement["Sid"]).as_str() {
+                "ForASession" => {
+                    let sixteen = json!({"StringLike": {"sts:SourceIdentity": "????????????????"}});
+                    assert_eq!(*condition, sixteen, "{id}: it is revoked by its source identity");
+                }
+                _ => {
+                    assert_eq!(condition["StringEquals"]["aws:RequestTag/sorry:tier"], name.as_str(), "{id}")
+                }
+            }
         }
     }
 }
@@ -303,6 +345,9 @@ fn nothing_is_allowed_to_everybody() {
 fn the_functions_and_the_workflow_are_allowed_calls_and_not_services() {
     let template = Template::deployed();
     for (id, role) in template.of_type("AWS::IAM::Role") {
+        if id.ends_with("StandingRole") {
+            continue;
+        }
         assert!(role.get("ManagedPolicyArns").is_none(), "{id}: AWS's policies allow more than is needed");
         for statement in role["Policies"]
             .as_array()

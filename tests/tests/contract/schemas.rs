@@ -578,6 +578,9 @@ fn the_words_of_the_enums_are_the_same() {
         ("Session.properties.grant", grants.clone()),
         ("Session.properties.state", states),
         ("SessionEnd.properties.cause", causes),
+        ("RequestSession.properties.grant", grants.clone()),
+        ("IssuedCredentials.properties.grant", grants.clone()),
+        ("Tier.properties.other_grants.items", grants.clone()),
         ("Tier.properties.grant", grants),
     ];
     let expected: BTreeMap<_, _> =
