@@ -9,7 +9,7 @@
 #   --sessions-only  end all sessions and leave the rest: nobody gets a new one until the two functions may run again
 #
 # In this order, so that nothing is left with access should a step fail:
-#   1. no new sessions: the functions `sorry-api` and `sorry-provision` may not run any more
+#   1. no new sessions: the functions `sorry-api`, `sorry-issue` and `sorry-provision` may not run any more
 #   2. every session's principal gets the policy `revoked`, which denies everything, credentials already issued included
 #   3. the principals are removed; once more after the longest time that a function may still have been running
 #   4. waiting executions are stopped: a state machine is deleted only when its last one has ended, up to 36 hours later
@@ -24,7 +24,7 @@ export AWS_PAGER=""
 
 readonly tables=(sorry-sessions sorry-registry sorry-audit)
 # The functions that give access, or start what does.
-readonly granting=(sorry-api sorry-provision)
+readonly granting=(sorry-api sorry-issue sorry-provision)
 readonly session_path=/sorry/session/
 readonly deny_all='{"Version":"2012-10-17","Statement":[{"Sid":"SorryRevoked","Effect":"Deny","Action":"*","Resource":"*"}]}'
 # The longest that a function that makes or repairs roles may run (the sweep's time-out), and a little.
@@ -138,7 +138,7 @@ if $delete_data; then
   for bucket in $tier_bucket $code_bucket; do if bucket_exists "$bucket"; then say "  bucket:           $bucket with all versions"; fi; done
 fi
 say "would keep:"
-if $sessions_only; then say "  all else; \`sorry-api\` and \`sorry-provision\` stay stopped"; else say "  callers' users:   ${#callers[@]}${callers[*]:+: ${callers[*]}}, without any permission"; fi
+if $sessions_only; then say "  all else; \`sorry-api\`, \`sorry-issue\` and \`sorry-provision\` stay stopped"; else say "  callers' users:   ${#callers[@]}${callers[*]:+: ${callers[*]}}, without any permission"; fi
 if ! $delete_data && ! $sessions_only; then say "  data:             tables ${tables[*]}; key; buckets of tiers and zips (--delete-data removes them)"; fi
 $sessions_only || say "  API Gateway's role for logs, which is the account's"
 
@@ -287,7 +287,7 @@ fi
 if $sessions_only; then
   prove_no_sessions
   say "done: no session is left. The sweep brings the rows to their end. To lend again:"
-  say "  for f in sorry-api sorry-provision; do aws lambda delete-function-concurrency --function-name \$f; done"
+  say "  for f in sorry-api sorry-issue sorry-provision; do aws lambda delete-function-concurrency --function-name \$f; done"
   exit 0
 fi
 
@@ -308,6 +308,15 @@ fi
 for user in "${callers[@]}"; do
   gone aws iam detach-user-policy --user-name "$user" --policy-arn "$policies/sorry-caller"
   say "took the callers' policy from $user"
+done
+
+# What ended sessions on roles that stand ready; CloudFormation knows nothing of it, and IAM deletes no role with it.
+standing=()
+list standing aws iam list-roles --path-prefix /sorry/standing/ --query 'Roles[].RoleName'
+for role in "${standing[@]}"; do
+  ended=()
+  list ended aws iam list-role-policies --role-name "$role" --query "PolicyNames[?starts_with(@, 'revoked-')]"
+  for policy in "${ended[@]}"; do gone aws iam delete-role-policy --role-name "$role" --policy-name "$policy"; done
 done
 
 if [[ -n $status ]]; then

@@ -582,7 +582,7 @@ fn all_sessions_are_ended_first_and_that_nothing_is_left_is_shown() {
     // The rest is there, and lends nothing until somebody lets it.
     assert!(!aws.roles("/sorry/service/").is_empty());
     assert_ne!(sue.sorry(&["tiers"]).code, 0, "the API is stopped");
-    for function in ["sorry-api", "sorry-provision"] {
+    for function in ["sorry-api", "sorry-issue", "sorry-provision"] {
         aws.call("lambda.delete_function_concurrency", json!({"FunctionName": function}));
     }
     let (session, third) = lent(&sue);

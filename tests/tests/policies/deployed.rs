@@ -229,10 +229,33 @@ fn session(
     let role = aws.call("iam.get_role", json!({"RoleName": role_name}))["Role"].clone();
     let access = aws.call("iam.get_role_policy", json!({"RoleName": role_name, "PolicyName": "access"}));
     let boundary = &role["PermissionsBoundary"]["PermissionsBoundaryArn"];
-    documents.insert(format!("access:{tier}"), access["PolicyDocument"].clone());
+    let mut access = access["PolicyDocument"].clone();
+    let expires_at = text(&row["expires_at"]["S"]);
+    let stands = row["grant"]["S"] == "standing";
+    if stands {
+        // What a session of it may do is decided by the role's policy and the session's together; both allow everything, and the
+        // second ends.
+        access = session_policy(tier, &expires_at);
+    }
+    documents.insert(format!("access:{tier}"), access);
     documents.insert(format!("trust:{tier}"), role["AssumeRolePolicyDocument"].clone());
     documents.insert(format!("boundary:{tier}"), managed(aws, &text(boundary)));
     let equals = &role["AssumeRolePolicyDocument"]["Statement"][0]["Condition"]["StringEquals"];
+    if stands {
+        let tags = ["sorry:session", "sorry:namespace", "sorry:person", "sorry:tier"];
+        let values = [id, "sue", "sue", tier];
+        return Session {
+            role_arn: text(&role["Arn"]),
+            role_id: text(&role["RoleId"]),
+            role_name,
+            expires_at,
+            session_id: id.to_owned(),
+            external_id: text(&row["external_id"]["S"]),
+            owner: owner.clone(),
+            name: "sue-mgr".to_owned(),
+            tags: tags.map(str::to_owned).into_iter().zip(values.map(str::to_owned)).collect(),
+        };
+    }
     let tags = role["Tags"].as_array().expect("tags").iter();
     let tags: BTreeMap<_, _> = tags.map(|tag| (text(&tag["Key"]), text(&tag["Value"]))).collect();
     Session {
@@ -248,6 +271,24 @@ fn session(
         name: text(&equals["sts:RoleSessionName"]),
         tags,
     }
+}
+
+/// The session policy that `issue` gives along: nobody can read it back from AWS.
+fn session_policy(tier: &str, expires_at: &str) -> Value {
+    let tiers = sorry_policy::TierTable::built_in().expect("tiers");
+    let template = tiers.template(&tier.parse().expect("a tier")).expect("a template");
+    let variables = sorry_policy::Variables {
+        namespace: &"sue".parse().expect("a namespace"),
+        project: None,
+        session: &sorry_policy::SessionId::from_random([0; 10]),
+        account: &"123456789012".parse().expect("an account"),
+        region: &"us-east-1".parse().expect("a region"),
+        partition: &"aws".parse().expect("a partition"),
+    };
+    let statements = sorry_policy::render(template, &variables).expect("it renders");
+    let text =
+        sorry_policy::session_policy(statements, expires_at.parse().expect("a date")).expect("it fits");
+    serde_json::from_str(&text).expect("JSON")
 }
 
 fn caller(aws: &LocalAws, person: &Person) -> Caller {
