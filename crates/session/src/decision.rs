@@ -11,7 +11,7 @@ use sorry_policy::{
 use crate::{
     Actor, CallerEntry, ErrorCode, Identity, Refusal, Session, State,
     caller::CallerRole,
-    events::{self, AuditRecord, ChangedBy},
+    events::{self, AuditRecord, ChangedBy, Changer},
     expiry::IDEMPOTENCY_MEMORY,
     ports::IdempotencyKey,
     session::ROW_VERSION,
@@ -322,7 +322,10 @@ impl Terms {
     /// The session that was granted: its window begins `now`.
     pub fn session(self, session_id: SessionId, external_id: ExternalId, now: Timestamp) -> NewSession {
         let request_digest = self.request_digest();
-        let by = ChangedBy::Caller(self.caller.clone());
+        let by = ChangedBy::Caller(Changer {
+            person: Some(self.entry.person.clone()),
+            identity: self.caller.clone(),
+        });
         let mut session = Session {
             version: ROW_VERSION,
             role_name: RoleName::for_session(&self.entry.namespace, &self.tier_name, &session_id),
@@ -351,9 +354,15 @@ impl Terms {
             ended_at: None,
             changed_at: now,
             outbox: Vec::new(),
+            audit_head: None,
         };
         session.outbox.push(events::session_event(&session, false));
-        let audit = events::session_audit(&session, &by, None);
+        let mut audit = events::session_audit(&session, &by, None);
+        if let Some(details) = audit.details.as_object_mut() {
+            details.insert("rule".to_owned(), self.rule.into());
+        }
+        let audit = audit.sealed(None);
+        session.audit_head.clone_from(&audit.hash);
         let key = IdempotencyKey {
             caller: session.caller.unique_id.clone(),
             client_request_id: self.client_request_id,
@@ -384,13 +393,13 @@ impl Terms {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
     use crate::lifecycle::tests::{at, requested};
 
-    fn actor() -> Actor {
+    pub(crate) fn actor() -> Actor {
         let identity = requested().caller;
         Actor {
             entry: Some(CallerEntry {

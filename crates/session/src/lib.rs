@@ -14,6 +14,7 @@
 //!  REVOKING, EXPIRING, FAILING ──▶ CLEAN_UP_FAILED ──▶ the end it was on its way to
 //! ```
 
+pub mod audit;
 pub mod caller;
 pub mod clean_up;
 pub mod decision;

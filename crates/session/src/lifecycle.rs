@@ -174,6 +174,8 @@ impl Session {
         edit(&mut session);
         let audit =
             events::session_audit(&session, by, session.end.as_ref().and_then(|end| end.failure.as_ref()));
+        let audit = audit.sealed(self.audit_head.clone());
+        session.audit_head.clone_from(&audit.hash);
         let alert = to == State::CleanUpFailed || (session.alert && to.is_over());
         session.outbox.push(events::session_event(&session, alert));
         Change { session, expected_fence: self.fence, audit }
@@ -314,6 +316,7 @@ pub(crate) mod tests {
             ended_at: None,
             changed_at: at(0),
             outbox: Vec::new(),
+            audit_head: None,
         }
     }
 
