@@ -3,7 +3,9 @@
 //! Not for: decisions. An adapter says what happened, by [`PortError`](sorry_session::ports::PortError) or by the port's own answer.
 
 mod alerts;
+mod audit;
 mod clock;
+mod digests;
 mod errors;
 mod events;
 pub mod function;
@@ -17,6 +19,7 @@ mod workflow;
 
 pub use alerts::SnsAlerts;
 pub use clock::SystemClock;
+pub use digests::S3Digests;
 pub use events::EventBridgeBus;
 pub use principals::IamPrincipals;
 pub use registry::DynamoRegistry;

@@ -32,7 +32,7 @@ const CANARY: &str = "canary";
 /// Sessions that one page of a list holds.
 const PAGE: i32 = 50;
 /// How often a transaction is tried that met another one on the same item.
-const TRIES: u32 = 5;
+pub(crate) const TRIES: u32 = 5;
 
 /// The tables `sessions` and `audit`, and the idempotency keys in `registry`.
 #[derive(Clone, Debug)]
@@ -137,15 +137,17 @@ fn cursor_at(key: &Item) -> Result<SessionCursor, PortError> {
     read().ok_or_else(|| PortError::Unreadable("Query: a last key that no session has".to_owned()))
 }
 
-fn built<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, PortError> {
+pub(crate) fn built<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, PortError> {
     result.map_err(|error| PortError::Refused(format!("a request that cannot be built: {error}")))
 }
 
-/// The put of an audit record: append-only.
+/// The put of an audit record that is sealed: append-only. `hour` is what the index by time is made of.
 pub(crate) fn put_audit(table: &str, record: &AuditRecord) -> Result<TransactWriteItem, PortError> {
+    let mut item = to_item(record)?;
+    item.insert("hour".to_owned(), string(record.hour()));
     let put = Put::builder()
         .table_name(table)
-        .set_item(Some(to_item(record)?))
+        .set_item(Some(item))
         .condition_expression("attribute_not_exists(subject)");
     Ok(TransactWriteItem::builder().put(built(put.build())?).build())
 }
@@ -217,7 +219,7 @@ fn reason(reasons: &[CancellationReason]) -> Cancellation {
 }
 
 /// Waits a random part of a growing while, so that two that met do not meet again.
-async fn pause(attempt: u32) {
+pub(crate) async fn pause(attempt: u32) {
     let [byte] = crate::random::<1>().unwrap_or([128]);
     let most = 20_u64.saturating_mul(2_u64.saturating_pow(attempt));
     tokio::time::sleep(std::time::Duration::from_millis(most * u64::from(byte) / 255)).await;

@@ -128,11 +128,17 @@ impl Actor {
         self.administrator
     }
 
+    /// Whether the actor sees everybody's sessions and may read the audit: the deployment's administrators, and who is registered as
+    /// `security` or `admin`.
+    pub fn is_overseer(&self) -> bool {
+        self.administrator || self.has(CallerRole::Security) || self.has(CallerRole::Admin)
+    }
+
     /// The matrix of ARCHITECTURE.md, "Who may do what".
     pub fn may(&self, operation: Operation, session: &Session) -> bool {
         let same_person = self.entry.as_ref().is_some_and(|entry| entry.person == session.person);
         let same_namespace = self.entry.as_ref().is_some_and(|entry| entry.namespace == session.namespace);
-        let overseer = self.administrator || self.has(CallerRole::Security) || self.has(CallerRole::Admin);
+        let overseer = self.is_overseer();
         match operation {
             Operation::View => same_person || same_namespace || overseer,
             // Only the principal that the trust policy names can assume the role, whoever else the person is.
@@ -217,6 +223,8 @@ mod tests {
         ] {
             assert_eq!([View, Use, Revoke].map(|operation| who.may(operation, &session)), may, "{who:?}");
             assert_eq!(who.is_administrator(), administers, "{who:?}");
+            let oversees = administers || who.has(Security) || who.has(Admin);
+            assert_eq!(who.is_overseer(), oversees, "{who:?}");
         }
     }
 }

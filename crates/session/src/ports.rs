@@ -243,7 +243,7 @@ pub trait DigestStore {
 }
 
 /// The registry of callers, and beside them the tiers and the audit.
-pub trait Registry: TierStore + AuditLog {
+pub trait Registry: TierStore + AuditLog + DigestStore {
     /// Reads a caller by the principal's unique id, consistently.
     async fn caller(&self, unique_id: &str) -> Result<Option<CallerEntry>, PortError>;
     /// All callers; not consistent.

@@ -18,6 +18,7 @@ use sorry_policy::{RoleName, SessionId};
 
 use crate::{
     ErrorCode, Failure, Session, State, StepError,
+    audit::digest::DigestsWritten,
     clean_up::{self, CleanUp, clean_up, remove_role},
     events::{ChangedBy, OutboxEntry, SWEEP_HELD_EVENT, sweep_audit},
     hold::{SweepMemory, are_many},
@@ -49,10 +50,28 @@ pub struct SweepReport {
     /// Why it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_because: Option<String>,
+    /// Digests of the audit that were written.
+    #[serde(default)]
+    pub digests: usize,
     /// What did not succeed; the next sweep tries again.
     pub failed: Vec<String>,
     /// Whether the time was not enough for everything.
     pub unfinished: bool,
+}
+
+impl SweepReport {
+    /// The report with what became of the digests.
+    #[must_use]
+    pub fn with_digests(mut self, written: Result<DigestsWritten, StepError>) -> Self {
+        match written {
+            Ok(written) => {
+                self.digests = written.count;
+                self.unfinished |= written.unfinished;
+            }
+            Err(error) => self.failed.push(format!("digests of the audit: {}: {error}", error.code)),
+        }
+        self
+    }
 }
 
 /// Runs one sweep. One item that fails never stops the rest.

@@ -1,16 +1,21 @@
-//! The scheduled reconciler, wired to AWS. The step itself is [`sorry_session::sweep`].
+//! The scheduled reconciler, wired to AWS. The steps themselves are [`sorry_session::sweep`] and, for the digests of the audit,
+//! [`sorry_session::audit::digest`].
+
+use std::time::Duration;
 
 use sorry_aws::{
-    DynamoRegistry, DynamoSessions, EventBridgeBus, IamPrincipals, SystemClock, function, settings,
+    DynamoRegistry, DynamoSessions, EventBridgeBus, IamPrincipals, S3Digests, SystemClock, function, settings,
 };
-use sorry_session::{ports::Ports, sweep::sweep};
+use sorry_session::{StepError, audit::digest::write_due, ports::Ports, sweep::sweep};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     function::start_logging();
     let sdk = settings::sdk().await;
     let audit = settings::required(settings::AUDIT_TABLE)?;
-    let registry = DynamoRegistry::new(&sdk, settings::required(settings::REGISTRY_TABLE)?, audit.clone());
+    let registry = DynamoRegistry::new(&sdk, settings::required(settings::REGISTRY_TABLE)?, audit.clone())
+        .with_digests(S3Digests::new(&sdk, settings::required(settings::AUDIT_BUCKET)?));
+    let period = Duration::from_secs(settings::parsed(settings::AUDIT_DIGEST_SECONDS)?);
     let ports = Ports {
         store: DynamoSessions::new(&sdk, settings::required(settings::SESSIONS_TABLE)?, audit, None),
         principals: IamPrincipals::new(&sdk),
@@ -18,5 +23,11 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         clock: SystemClock,
     };
     // The schedule sends nothing that matters.
-    function::serve(async |_: serde_json::Value| sweep(&ports, &registry).await).await
+    function::serve(async |_: serde_json::Value| {
+        let report = sweep(&ports, &registry).await;
+        // Whatever became of the sweep: the audit does not wait for it.
+        let digests = write_due(&registry, &registry, &ports.clock, period).await;
+        Ok::<_, StepError>(report?.with_digests(digests))
+    })
+    .await
 }

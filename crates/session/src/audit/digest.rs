@@ -53,7 +53,12 @@ pub struct DigestEntry {
 
 impl Digest {
     /// The digest of a period. Records without a hash are from before there were chains, and in no digest.
-    pub fn new(begins: Timestamp, ends: Timestamp, previous: Option<AuditHash>, records: &[AuditRecord]) -> Self {
+    pub fn new(
+        begins: Timestamp,
+        ends: Timestamp,
+        previous: Option<AuditHash>,
+        records: &[AuditRecord],
+    ) -> Self {
         let entry = |record: &AuditRecord| {
             let AuditRecord { subject, sequence, hash, .. } = record.clone();
             hash.map(|hash| DigestEntry { subject, sequence, hash })
@@ -202,9 +207,11 @@ mod tests {
 
     #[test]
     fn a_digest_is_read_as_it_was_written() {
-        let records = [record("tiers", 3, 5), record("sweep", 2, 4).sealed(None), record("sweep", 1, 9).sealed(None)];
+        let records =
+            [record("tiers", 3, 5), record("sweep", 2, 4).sealed(None), record("sweep", 1, 9).sealed(None)];
         let digest = Digest::new(at(0), at(3600), Some(AuditHash::of(b"before")), &records);
-        let order: Vec<_> = digest.records.iter().map(|entry| (entry.subject.as_str(), entry.sequence)).collect();
+        let order: Vec<_> =
+            digest.records.iter().map(|entry| (entry.subject.as_str(), entry.sequence)).collect();
         assert_eq!(order, [("sweep", 1), ("sweep", 2)], "sorted, and without what has no hash");
         assert_eq!(Digest::read(&digest.text()).unwrap(), digest);
         assert_eq!(digest_name(at(0)), "20260101T000000Z.json");

@@ -193,11 +193,7 @@ impl FromStr for AuditCursor {
         let parsed = || {
             let (at, rest) = text.split_once('_')?;
             let (sequence, subject) = rest.split_once('_')?;
-            Some(Self {
-                at: at.parse().ok()?,
-                sequence: sequence.parse().ok()?,
-                subject: subject.to_owned(),
-            })
+            Some(Self { at: at.parse().ok()?, sequence: sequence.parse().ok()?, subject: subject.to_owned() })
         };
         // In its own spelling: the store compares text.
         parsed().filter(|cursor| cursor.to_string() == text && cursor.subject.len() <= 256).ok_or_else(|| {
@@ -298,7 +294,11 @@ pub(crate) mod tests {
             assert_eq!(good.parse::<AuditCursor>().unwrap().to_string(), good);
         }
         for garbage in ["", "_", "__", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z_x_y", "yesterday_1_x"] {
-            assert_eq!(garbage.parse::<AuditCursor>().unwrap_err().code, ErrorCode::InvalidInput, "{garbage}");
+            assert_eq!(
+                garbage.parse::<AuditCursor>().unwrap_err().code,
+                ErrorCode::InvalidInput,
+                "{garbage}"
+            );
         }
     }
 }

@@ -6,12 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::{
-    Actor, Refusal,
-    audit::AuditRecord,
-    events::ChangedBy,
-    ports::Clock,
-};
+use crate::{Actor, Refusal, audit::AuditRecord, events::ChangedBy, ports::Clock};
 
 /// How long a tally is kept after the last refusal that it counts, in seconds.
 const TALLY_KEPT: i64 = 90 * 24 * 3600;
@@ -143,7 +138,10 @@ mod tests {
         let note = note(&actor(), &refusal(ErrorCode::TierNotAllowed), ATTEMPT, None, &At(0)).unwrap();
         assert_eq!(note.tally.key, "refusal#AIDAEXAMPLE#TierNotAllowed");
         let record = note.record.unwrap();
-        assert_eq!((record.subject.as_str(), record.what.as_str()), ("refusals#AIDAEXAMPLE", "refused.TierNotAllowed"));
+        assert_eq!(
+            (record.subject.as_str(), record.what.as_str()),
+            ("refusals#AIDAEXAMPLE", "refused.TierNotAllowed")
+        );
         assert_eq!(record.by.person().unwrap().as_str(), "sue");
         assert_eq!(record.details["path"], "/tiers/admin/sessions");
         assert!(record.concerns("sue"));

@@ -57,14 +57,24 @@ impl fmt::Display for Fault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Self::DigestUnreadable(why) => return write!(formatter, "the digest cannot be read: {why}"),
-            Self::DigestMissing(from) => return write!(formatter, "the digest that begins at {from} is missing"),
-            Self::DigestChainBroken => "the digest does not name the one before it: one of the two is not what was written",
-            Self::DigestOverwritten => "something else was written under this digest's name, or it was deleted",
-            Self::DigestsEnd => "the digests end here, though later ones must be there: they were removed, or nobody writes them",
+            Self::DigestMissing(from) => {
+                return write!(formatter, "the digest that begins at {from} is missing");
+            }
+            Self::DigestChainBroken => {
+                "the digest does not name the one before it: one of the two is not what was written"
+            }
+            Self::DigestOverwritten => {
+                "something else was written under this digest's name, or it was deleted"
+            }
+            Self::DigestsEnd => {
+                "the digests end here, though later ones must be there: they were removed, or nobody writes them"
+            }
             Self::Gone => "the record is gone: its digest names it",
             Self::NotAsDigested => "the record is not the one that its digest names: it was replaced",
             Self::Altered => "the record was altered: it does not have the hash of what it says",
-            Self::ChainBroken => "the record does not name the one before it: one was altered, removed, put in or moved",
+            Self::ChainBroken => {
+                "the record does not name the one before it: one was altered, removed, put in or moved"
+            }
             Self::Gap => "the record before this one is gone",
             Self::NotDigested => "the record is in no digest: it was put in, or dated back, afterwards",
             Self::Unsealed => "the record has no hash: it was taken away, or the record put in",
@@ -199,7 +209,8 @@ impl Work {
         let mut head: Option<&AuditHash> = None;
         let mut before: Option<u64> = None;
         for record in records {
-            let gap = record.is_of_a_session() && record.sequence != before.map_or(1, |before| before.saturating_add(1));
+            let gap = record.is_of_a_session()
+                && record.sequence != before.map_or(1, |before| before.saturating_add(1));
             let mut faults = BTreeSet::new();
             if gap {
                 faults.insert(Fault::Gap);
