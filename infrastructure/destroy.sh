@@ -12,7 +12,7 @@
 #   2. every session's role gets the policy `revoked`, which denies everything, credentials already issued included
 #   3. the roles are removed; once more after the longest time that a function may still have been running
 #   4. the callers' policy is taken from the callers' users; the users and their keys stay, and can do nothing
-#   5. the stack is deleted; the tables, their key and the tiers' bucket stay, unless --delete-data
+#   5. the stack is deleted; the tables, their key and the bucket of the audit's digests stay, unless --delete-data
 # From the environment: STACK (sorry), CODE_BUCKET (sorry-code-<account>-<region>).
 # Needs: the AWS CLI, signed in with rights over IAM; bash 4.4 or later.
 set -euo pipefail
@@ -75,10 +75,10 @@ bucket_exists() { aws s3api head-bucket --bucket "$1" --expected-bucket-owner "$
 
 # ── What there is ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 status=$(stack_status)
-key="" tier_bucket=""
+key="" audit_bucket=""
 if [[ -n $status ]]; then
   key=$(physical DataKey)
-  tier_bucket=$(physical TierBucket)
+  audit_bucket=$(physical AuditBucket)
 fi
 # Left by an earlier run: the tables still say which key they lie under.
 if [[ -z $key ]] && table_exists sorry-audit; then
@@ -109,11 +109,11 @@ if [[ -n $status ]]; then say "  the stack:        functions, API, state machine
 if $delete_data; then
   for table in "${tables[@]}"; do if table_exists "$table"; then say "  table:            $table"; fi; done
   if [[ -n $key ]]; then say "  key:              $key, in 30 days"; fi
-  for bucket in $tier_bucket $code_bucket; do if bucket_exists "$bucket"; then say "  bucket:           $bucket with all versions"; fi; done
+  for bucket in $audit_bucket $code_bucket; do if bucket_exists "$bucket"; then say "  bucket:           $bucket with all versions"; fi; done
 fi
 say "would keep:"
 say "  callers' users:   ${#callers[@]}${callers[*]:+: ${callers[*]}}, without any permission"
-if ! $delete_data; then say "  data:             tables ${tables[*]}; key; buckets of tiers and zips (--delete-data removes them)"; fi
+if ! $delete_data; then say "  data:             tables ${tables[*]}; key; buckets of digests and zips (--delete-data removes them)"; fi
 say "  API Gateway's role for logs, which is the account's"
 
 if ((${#bounded[@]} > 0)); then
@@ -209,14 +209,23 @@ if [[ -n $status ]]; then
   say "deleted the stack $stack"
 fi
 
+# Digests are locked: with GOVERNANCE whoever may bypass that deletes them, with COMPLIANCE nobody does before their time.
 empty_and_delete_bucket() {
-  local bucket=$1 batch
+  local bucket=$1 batch errors bypass=()
+  if [[ $bucket == "$audit_bucket" ]]; then
+    aws s3api delete-bucket-policy --bucket "$bucket"
+    bypass=(--bypass-governance-retention)
+  fi
   while true; do
     # shellcheck disable=SC2016 # the backticks are JMESPath's, around a literal
     batch=$(aws s3api list-object-versions --bucket "$bucket" --max-items 500 --output json \
       --query '{Objects: [Versions, DeleteMarkers][][].{Key: Key, VersionId: VersionId}, Quiet: `true`}')
     [[ $batch == *'"Key"'* ]] || break
-    aws s3api delete-objects --bucket "$bucket" --delete "$batch" >/dev/null
+    errors=$(words aws s3api delete-objects --bucket "$bucket" --delete "$batch" "${bypass[@]}" --query 'Errors[0].Message')
+    if [[ -n $errors && $errors != None ]]; then
+      say "kept the bucket $bucket: $errors"
+      return
+    fi
   done
   aws s3api delete-bucket --bucket "$bucket"
   say "deleted the bucket $bucket"
@@ -230,14 +239,14 @@ if $delete_data; then
     aws dynamodb delete-table --table-name "$table" >/dev/null
     say "deleted the table $table"
   done
-  for bucket in $tier_bucket $code_bucket; do
+  for bucket in $audit_bucket $code_bucket; do
     if bucket_exists "$bucket"; then empty_and_delete_bucket "$bucket"; fi
   done
   if [[ -n $key ]]; then
     aws kms schedule-key-deletion --key-id "$key" --pending-window-in-days 30 >/dev/null
     say "the key $key goes in 30 days; until then: aws kms cancel-key-deletion --key-id $key"
   fi
-elif [[ -n $tier_bucket || -n $key ]]; then
-  say "kept: tables ${tables[*]}; key ${key:-?}; buckets ${tier_bucket:-?} and $code_bucket"
+elif [[ -n $audit_bucket || -n $key ]]; then
+  say "kept: tables ${tables[*]}; key ${key:-?}; buckets ${audit_bucket:-?} and $code_bucket"
 fi
 say "done"

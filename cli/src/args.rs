@@ -1,5 +1,6 @@
 //! The command line as it is typed. Nothing is decided here but what a word means.
 
+mod audit;
 mod vault;
 
 use std::{ffi::OsString, path::PathBuf, str::FromStr};
@@ -100,7 +101,7 @@ pub(crate) enum Command {
     /// Register callers and look after the service
     #[command(
         subcommand,
-        after_help = "Examples:\n  sorry admin callers list\n  sorry admin sweep --confirm"
+        after_help = "Examples:\n  sorry admin callers list\n  sorry admin sweep --confirm\n  sorry admin audit --user sue"
     )]
     Admin(Admin),
     /// Look after the profiles in AWS's files
@@ -490,6 +491,8 @@ pub(crate) enum Admin {
     Tiers(PublishedTiers),
     /// Show what the sweep holds, and let it go
     Sweep(Sweep),
+    /// Read the audit, and find out whether it was tampered with
+    Audit(Audit),
 }
 
 #[derive(Args, Debug)]
@@ -621,6 +624,7 @@ pub(crate) struct RemoveCaller {
     pub(crate) output: Text,
 }
 
+pub(crate) use audit::{Audit, AuditCommand, AuditFilter, AuditFormat, VerifyAudit};
 pub(crate) use vault::{
     AddKey, AddPassphrase, Answers, ExportVault, ImportKey, RekeyVault, RemoveKey, RemoveVault, RotateKey,
     Setup, ShowVault, SshKeyChoice, Vault, VaultStatus,

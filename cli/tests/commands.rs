@@ -213,6 +213,8 @@ fn every_command_explains_itself() {
         ("admin_tiers_diff", vec!["admin", "tiers", "diff"]),
         ("admin_tiers_publish", vec!["admin", "tiers", "publish"]),
         ("admin_sweep", vec!["admin", "sweep"]),
+        ("admin_audit", vec!["admin", "audit"]),
+        ("admin_audit_verify", vec!["admin", "audit", "verify"]),
         ("profiles", vec!["profiles"]),
         ("profiles_list", vec!["profiles", "list"]),
         ("profiles_check", vec!["profiles", "check"]),

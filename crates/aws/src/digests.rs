@@ -30,9 +30,7 @@ pub struct S3Digests {
 impl S3Digests {
     /// The bucket of this name.
     pub fn new(config: &aws_config::SdkConfig, bucket: String) -> Self {
-        let config = aws_sdk_s3::config::Builder::from(config);
-        // A local endpoint has one name for all buckets; so have AWS's own.
-        Self { client: Client::from_conf(config.force_path_style(true).build()), bucket }
+        Self { client: Client::new(config), bucket }
     }
 
     /// The names after `cursor` with what was written first under each, and whether there may be more.

@@ -19,6 +19,7 @@ from . import (
     iam_lists,
     iam_names,
     mfa,
+    object_lock,
     own_user,
     pass_role,
     policy_sizes,
@@ -52,6 +53,7 @@ PATCHES = (
     iam_lists,
     own_user,
     cloudformation_iam,
+    object_lock,
     api_gateway,
     subscriptions,
 )

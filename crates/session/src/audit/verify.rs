@@ -67,7 +67,7 @@ impl fmt::Display for Fault {
                 "something else was written under this digest's name, or it was deleted"
             }
             Self::DigestsEnd => {
-                "the digests end here, though later ones must be there: they were removed, or nobody writes them"
+                "the digests end here, though later ones must be there: they were removed, or never written, or the copy is old"
             }
             Self::Gone => "the record is gone: its digest names it",
             Self::NotAsDigested => "the record is not the one that its digest names: it was replaced",
