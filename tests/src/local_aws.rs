@@ -106,6 +106,14 @@ impl LocalAws {
         Person::new(self, user_name, &keys)
     }
 
+    /// As [`Self::register`], with these roles instead of `caller` alone.
+    #[track_caller]
+    pub fn register_as(&self, user_name: &str, roles: &[&str]) -> Person {
+        let flags: Vec<_> = roles.iter().flat_map(|role| ["--role", role]).collect();
+        let keys = serde_json::from_value(self.add_caller(user_name, &flags)).expect("the answer has a key");
+        Person::new(self, user_name, &keys)
+    }
+
     /// As [`Self::register`], with a device for MFA codes.
     #[track_caller]
     pub fn register_with_mfa(&self, user_name: &str) -> Person {

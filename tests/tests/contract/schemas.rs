@@ -15,9 +15,10 @@ use sorry_policy::{
     TierTable,
 };
 use sorry_wire::{
-    Access, CallerList, CallerRemoved, CallerRole, CallerView, ConfirmSweep, DryRun, EndCause, EndView,
-    ErrorBody, Failure, Grant, HoldView, PlannedRole, PublishTiers, PutCaller, RenderedTier, RequestSession,
-    SessionList, SessionView, State, SweepView, TierList, TierSetView, TierView, Verdict, WhoAmI,
+    Access, AuditHash, AuditList, AuditRecord, CallerList, CallerRemoved, CallerRole, CallerView, ChangedBy,
+    ConfirmSweep, DigestList, DigestView, DryRun, EndCause, EndView, ErrorBody, Failure, Grant, HoldView,
+    PlannedRole, PublishTiers, PutCaller, RenderedTier, RequestSession, SessionList, SessionView, State,
+    SweepView, TierList, TierSetView, TierView, Verdict, WhoAmI,
 };
 
 use crate::{
@@ -265,6 +266,31 @@ fn caller() -> CallerView {
     }
 }
 
+fn audit_record() -> AuditRecord {
+    AuditRecord {
+        subject: "sweep".into(),
+        sequence: 1,
+        at: at(),
+        what: "sweep.held".into(),
+        by: ChangedBy::service("sweep"),
+        details: json!({"count": 6}),
+        previous: None,
+        hash: None,
+    }
+}
+
+fn audit_list(cursor: Option<&str>) -> AuditList {
+    AuditList { records: vec![audit_record().sealed(None)], cursor: cursor.map(str::to_owned) }
+}
+
+fn audit_digest() -> DigestView {
+    DigestView { name: "20260101T000000Z.json".into(), text: "{}\n".into(), overwritten: false }
+}
+
+fn digest_list(cursor: Option<&str>) -> DigestList {
+    DigestList { digests: vec![audit_digest()], cursor: cursor.map(str::to_owned) }
+}
+
 fn pairs() -> Vec<Pair> {
     let least_who = WhoAmI {
         account: "123456789012".into(),
@@ -342,6 +368,15 @@ fn pairs() -> Vec<Pair> {
         answer("Sweep", "SweepView", &sweep, &SweepView::default()),
         answer("SweepHold", "HoldView", &hold, &hold),
         request("ConfirmSweep", "ConfirmSweep", &confirm, json!({"digest": ""})),
+        answer(
+            "AuditRecord",
+            "AuditRecord",
+            &audit_record().sealed(Some(AuditHash::of(b"x"))),
+            &audit_record(),
+        ),
+        answer("AuditList", "AuditList", &audit_list(Some("x")), &audit_list(None)),
+        answer("Digest", "DigestView", &audit_digest(), &audit_digest()),
+        answer("DigestList", "DigestList", &digest_list(Some("x")), &digest_list(None)),
         answer("Error", "ErrorBody", &error, &error),
     ]
 }

@@ -11,6 +11,7 @@
     reason = "helpers of tests: what should not happen ends the test"
 )]
 
+mod audit;
 mod break_glass;
 mod delivery;
 #[path = "../../../crates/credentials/tests/desk/mod.rs"]

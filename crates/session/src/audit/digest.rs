@@ -18,9 +18,8 @@ use crate::{
 /// How long after its end a period is left to settle, as a share of its length: a quarter of an hour after an hour. Records are written
 /// within seconds of their time (no function lives longer than 4 minutes), and the index by which they are found lags.
 const SETTLING: u32 = 4;
-/// How long one sweep writes digests before it leaves the rest to the next. Together with the sweep's own budget it lies below the
-/// function's time-out; held by a contract test.
-pub const DIGEST_BUDGET: Duration = Duration::from_secs(30);
+/// How long one sweep writes digests, beside all else that it does, before it leaves the rest to the next.
+const DIGEST_BUDGET: Duration = Duration::from_secs(30);
 /// Version of the form of a digest.
 const VERSION: u32 = 1;
 

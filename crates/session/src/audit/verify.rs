@@ -134,9 +134,10 @@ pub fn verify(records: &[AuditRecord], digests: &[StoredDigest], now: Timestamp)
             Some(_) => work.verification.digested += 1,
         }
     }
+    let periods: BTreeMap<_, _> = digests.iter().map(|digest| (digest.begins, digest.ends)).collect();
     for records in subjects.values_mut() {
         records.sort_by_key(|record| record.sequence);
-        work.chain(records, &listed, &digests);
+        work.chain(records, &listed, &periods);
     }
     work.verification.findings.sort();
     work.verification.findings.dedup();
@@ -205,7 +206,12 @@ impl Work {
     }
 
     /// Follows the chain of one subject, in the order of its sequence.
-    fn chain(&mut self, records: &[&AuditRecord], listed: &Listed<'_>, digests: &[Digest]) {
+    fn chain(
+        &mut self,
+        records: &[&AuditRecord],
+        listed: &Listed<'_>,
+        periods: &BTreeMap<Timestamp, Timestamp>,
+    ) {
         let mut head: Option<&AuditHash> = None;
         let mut before: Option<u64> = None;
         for record in records {
@@ -218,7 +224,7 @@ impl Work {
             match &record.hash {
                 None => {
                     self.verification.unsealed += 1;
-                    if !may_be_unsealed(record, listed, digests) {
+                    if !may_be_unsealed(record, listed, periods) {
                         faults.insert(Fault::Unsealed);
                     }
                     // What follows begins a chain.
@@ -232,7 +238,7 @@ impl Work {
                     if record.previous.as_ref() != head {
                         faults.insert(Fault::ChainBroken);
                     }
-                    if !is_listed(record, listed) && is_digested(record.at, digests) {
+                    if !is_listed(record, listed) && is_digested(record.at, periods) {
                         faults.insert(Fault::NotDigested);
                     }
                     head = Some(hash);
@@ -250,14 +256,18 @@ fn is_listed(record: &AuditRecord, listed: &Listed<'_>) -> bool {
     listed.contains_key(&(record.subject.as_str(), record.sequence))
 }
 
-fn is_digested(at: Timestamp, digests: &[Digest]) -> bool {
-    digests.iter().any(|digest| (digest.begins..digest.ends).contains(&at))
+fn is_digested(at: Timestamp, periods: &BTreeMap<Timestamp, Timestamp>) -> bool {
+    periods.range(..=at).next_back().is_some_and(|(_, ends)| at < *ends)
 }
 
 /// Records without a hash are those of the version before chains: none of them is in a digest, and none is younger than the end of the
 /// first one, in whose time that version was replaced. Whoever takes the hash off a later record, or dates one back that a digest names, is
 /// found; whoever does either to a record of the last hour could as well write that hour anew.
-fn may_be_unsealed(record: &AuditRecord, listed: &Listed<'_>, digests: &[Digest]) -> bool {
-    let early = digests.first().is_none_or(|first| record.at < first.ends);
+fn may_be_unsealed(
+    record: &AuditRecord,
+    listed: &Listed<'_>,
+    periods: &BTreeMap<Timestamp, Timestamp>,
+) -> bool {
+    let early = periods.first_key_value().is_none_or(|(_, ends)| record.at < *ends);
     early && record.previous.is_none() && !is_listed(record, listed)
 }
