@@ -888,6 +888,14 @@ def roles_in_use_cannot_be_deleted(aws: LocalAws) -> None:
 
 
 @probe
+def transport_counts_as_secure(aws: LocalAws) -> None:
+    """A policy that asks for TLS lets the SDKs in: on AWS they send nothing without."""
+    insecure = {"Effect": "Deny", "Action": "sqs:*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+    caller = aws.user(allow("sqs:ListQueues"), insecure)
+    allowed(caller.client("sqs").list_queues)
+
+
+@probe
 def object_lock_from_stacks(aws: LocalAws) -> None:
     """A bucket that a stack makes with Object Lock keeps every version for the default retention."""
     lock = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}}}

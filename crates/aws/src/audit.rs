@@ -152,7 +152,7 @@ impl DynamoRegistry {
             }
             let mut query = query(&self.client, &self.audit)
                 .index_name("by-hour")
-                .key_condition_expression("hour = :hour AND #at BETWEEN :from AND :to")
+                .key_condition_expression("at_hour = :hour AND #at BETWEEN :from AND :to")
                 .expression_attribute_names("#at", "at")
                 .expression_attribute_values(":hour", string(hour(begins)))
                 .expression_attribute_values(":from", string(begins.to_string()))
@@ -160,7 +160,7 @@ impl DynamoRegistry {
                 .limit(i32::try_from(PAGE).unwrap_or(i32::MAX));
             if let Some(place) = after.take().filter(|place| place.sequence > 0) {
                 query = query
-                    .exclusive_start_key("hour", string(hour(place.at)))
+                    .exclusive_start_key("at_hour", string(hour(place.at)))
                     .exclusive_start_key("at", string(place.at.to_string()))
                     .exclusive_start_key("subject", string(&place.subject))
                     .exclusive_start_key("sequence", number(place.sequence));

@@ -141,10 +141,10 @@ pub(crate) fn built<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, 
     result.map_err(|error| PortError::Refused(format!("a request that cannot be built: {error}")))
 }
 
-/// The put of an audit record that is sealed: append-only. `hour` is what the index by time is made of.
+/// The put of an audit record that is sealed: append-only. `at_hour` is what the index by time is made of.
 pub(crate) fn put_audit(table: &str, record: &AuditRecord) -> Result<TransactWriteItem, PortError> {
     let mut item = to_item(record)?;
-    item.insert("hour".to_owned(), string(record.hour()));
+    item.insert("at_hour".to_owned(), string(record.hour()));
     let put = Put::builder()
         .table_name(table)
         .set_item(Some(item))

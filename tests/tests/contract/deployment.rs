@@ -96,7 +96,7 @@ fn indexes_are_those_that_the_adapters_query() {
             ]),
         ),
         ("RegistryTable", "crates/aws/src/registry.rs", BTreeSet::from([text("by-kind", "kind", "key")])),
-        ("AuditTable", "crates/aws/src/audit.rs", BTreeSet::from([text("by-hour", "hour", "at")])),
+        ("AuditTable", "crates/aws/src/audit.rs", BTreeSet::from([text("by-hour", "at_hour", "at")])),
     ] {
         assert_eq!(indexes(template.resource(id)), expected, "left: the indexes of {id}; right: this test");
         let adapter = source(file);
