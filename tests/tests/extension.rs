@@ -71,7 +71,7 @@ impl Other {
 /// Decides the end of the only session, as the API does.
 fn revoke(world: &World) -> Option<SessionId> {
     let session = world.rows().into_iter().next()?;
-    let session = block_on(clean_up::revoke(&world.ports(), session, &ChangedBy::Caller(sue()))).unwrap();
+    let session = block_on(clean_up::revoke(&world.ports(), session, &ChangedBy::Caller(sue().into()))).unwrap();
     if session.state.is_ending() {
         block_on(world.start_end(&session)).unwrap();
     }
@@ -161,7 +161,7 @@ fn invariant_5_an_extension_beside_a_revocation_and_a_sweep_restores_nothing() {
         let world = bench.world.clone();
         let ended = async {
             let session = world.row(&id).unwrap();
-            let session = clean_up::revoke(&world.ports(), session, &ChangedBy::Caller(sue()))
+            let session = clean_up::revoke(&world.ports(), session, &ChangedBy::Caller(sue().into()))
                 .await
                 .map_err(|error| error.to_string())?;
             world.start_end(&session).await.map_err(|error| error.to_string())?;

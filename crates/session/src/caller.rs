@@ -169,7 +169,8 @@ impl Actor {
         self.administrator
     }
 
-    /// Whether the actor sees and ends everybody's sessions.
+    /// Whether the actor sees and ends everybody's sessions and may read the audit: the deployment's administrators, and who is registered
+    /// as `security` or `admin`.
     pub fn oversees(&self) -> bool {
         self.administrator || self.has(CallerRole::Security) || self.has(CallerRole::Admin)
     }
@@ -292,6 +293,8 @@ mod tests {
             assert_eq!([View, Use, Revoke].map(|operation| who.may(operation, &session)), may, "{who:?}");
             assert_eq!(who.may(Extend, &session), who.may(Use, &session), "{who:?}");
             assert_eq!(who.is_administrator(), administers, "{who:?}");
+            let oversees = administers || who.has(Security) || who.has(Admin);
+            assert_eq!(who.oversees(), oversees, "{who:?}");
         }
     }
 }

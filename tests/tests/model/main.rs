@@ -344,7 +344,9 @@ fn every_life_is_one_that_the_model_allows() {
     let certain: usize = figures.exact.values().sum();
     let open: usize = figures.open.values().sum();
     assert!(certain > open, "the model knows too little to be worth anything");
-    for stands in [Stands::Absent, Stands::Awaiting, Stands::Active].into_iter().chain(CAUSES.map(Stands::Over)) {
+    for stands in
+        [Stands::Absent, Stands::Awaiting, Stands::Active].into_iter().chain(CAUSES.map(Stands::Over))
+    {
         assert!(figures.exact.contains_key(&stands), "no session surely was {stands:?}");
     }
     assert!(figures.granted > 0 && figures.refused > 0);

@@ -170,7 +170,8 @@ impl Loan {
     fn may_become(&self) -> Vec<Stands> {
         let granted = self.tier != APPROVED || self.words.values().any(|approve| *approve);
         let denied = self.words.values().any(|approve| !approve);
-        let mut next = if granted { vec![Granting, Active, Ending(Failed), Over(Failed)] } else { Vec::new() };
+        let mut next =
+            if granted { vec![Granting, Active, Ending(Failed), Over(Failed)] } else { Vec::new() };
         if denied {
             next.extend([Ending(Denied), Over(Denied)]);
         }
