@@ -77,8 +77,28 @@ pub(crate) enum Command {
     Status(Status),
     /// Fetch a session's credentials, for the first time or again
     Renew(Renew),
+    /// Have a session end later
+    Extend(Extend),
     /// End sessions before their time
     Revoke(Revoke),
+    /// Approve what somebody else asks for
+    #[command(after_help = "\
+The window begins with the last approval that the tier asks for.
+
+Examples:
+  sorry list --awaiting-me
+  sorry approve 7k3m --comment 'ticket 4711, as agreed'")]
+    Approve(Decide),
+    /// Deny what somebody else asks for
+    #[command(after_help = "\
+A denial beats every approval, also those given before, until the time to decide runs out.
+
+Examples:
+  sorry deny 7k3m
+  sorry deny 7k3m --comment 'developer is enough for this'")]
+    Deny(Decide),
+    /// Say what you found when you looked at somebody else's session afterwards
+    Review(Review),
     /// Run a command with a session's credentials
     Exec(Exec),
     /// Print lines that take a session's credentials into a shell
@@ -192,6 +212,13 @@ pub(crate) struct MfaCode {
     pub(crate) mfa_stdin: bool,
 }
 
+impl MfaCode {
+    /// Whether the code came with the command.
+    pub(crate) fn is_given(&self) -> bool {
+        self.mfa_code.is_some() || self.mfa_stdin
+    }
+}
+
 /// How credentials are delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Deliver {
@@ -302,11 +329,19 @@ pub(crate) struct CredentialProcess {
 Examples:
   sorry list
   sorry list --status active
+  sorry list --awaiting-me
+  sorry list --everybody --status clean-up-failed
   sorry list --namespace --output json")]
 pub(crate) struct List {
     /// Everybody's sessions in your namespace, not yours alone
     #[arg(long)]
     pub(crate) namespace: bool,
+    /// Other people's sessions whose approval or review waits for you
+    #[arg(long, conflicts_with = "namespace")]
+    pub(crate) awaiting_me: bool,
+    /// Everybody's sessions that are not over, if you oversee them
+    #[arg(long, conflicts_with_all = ["namespace", "awaiting_me"])]
+    pub(crate) everybody: bool,
     /// Only those in this state, or `live`
     #[arg(long, value_name = "STATE")]
     pub(crate) status: Option<StateFilter>,
@@ -342,11 +377,49 @@ pub(crate) struct Renew {
 }
 
 #[derive(Args, Debug)]
+#[command(
+    group(clap::ArgGroup::new("time").required(true)),
+    after_help = "\
+Before its end only, and for no longer in all than the tier and your registration allow, counted
+from the beginning of its window. Credentials that a program has in use go on; the profiles that
+hold the session are written again, with credentials for the longer time.
+
+Examples:
+  sorry extend 7k3m --hours 2
+  sorry extend 7k3m --for 90m
+  sorry extend 7k3m --hours 1 --no-wait --output json"
+)]
+pub(crate) struct Extend {
+    /// The session: its id, or the beginning of it
+    pub(crate) session: String,
+    /// By how many hours, in whole hours
+    #[arg(long, group = "time", value_name = "N")]
+    pub(crate) hours: Option<u32>,
+    /// By how much, such as 90m or 1h30m
+    #[arg(long = "for", group = "time", value_name = "DURATION", value_parser = time::seconds)]
+    pub(crate) duration: Option<u64>,
+    #[command(flatten)]
+    pub(crate) code: MfaCode,
+    /// Overwrite files that cannot be replaced (bind mounts), keeping a copy
+    #[arg(long)]
+    pub(crate) in_place: bool,
+    /// Do not wait until AWS has the new end; profiles stay as they are
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Args, Debug)]
 #[command(after_help = "\
+Waits until nothing of them is left. Credentials that this machine holds are tried (sns:ListTopics)
+before and after, and it is said after how long AWS refused them.
+
 Examples:
   sorry revoke 7k3m
   sorry revoke 7k3m 0c9d
-  sorry revoke --all")]
+  sorry revoke --all
+  sorry revoke 7k3m --output json")]
 pub(crate) struct Revoke {
     /// The sessions: their ids, or the beginnings of them
     #[arg(required_unless_present = "all", value_name = "SESSION")]
@@ -357,6 +430,40 @@ pub(crate) struct Revoke {
     /// Do not wait until the access is gone
     #[arg(long)]
     pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Decide {
+    /// The session: its id, or the beginning of it
+    pub(crate) session: String,
+    /// Why, in 10 characters or more
+    #[arg(long)]
+    pub(crate) comment: Option<String>,
+    #[command(flatten)]
+    pub(crate) code: MfaCode,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+A break-glass session opens a review, which stays open until somebody else closes it.
+
+Examples:
+  sorry list --awaiting-me
+  sorry review 7k3m --comment 'read its CloudTrail: only the failed disk was replaced'")]
+pub(crate) struct Review {
+    /// The session: its id, or the beginning of it
+    pub(crate) session: String,
+    /// What you found, in 10 characters or more
+    #[arg(long)]
+    pub(crate) comment: String,
+    #[command(flatten)]
+    pub(crate) code: MfaCode,
+    #[command(flatten)]
+    pub(crate) output: Text,
 }
 
 #[derive(Args, Debug)]
@@ -553,6 +660,10 @@ pub(crate) enum Callers {
     Add(Box<AddCaller>),
     /// Show the registered callers
     List(ListCallers),
+    /// End a caller's sessions and answer it nothing, until it is resumed
+    Suspend(SuspendCaller),
+    /// Lift a caller's suspension
+    Resume(ResumeCaller),
     /// Remove a caller, its sessions and, if `add` made it, its user
     Remove(RemoveCaller),
 }
@@ -572,7 +683,7 @@ pub(crate) struct AddCaller {
     /// Name of the IAM user; with --existing also its ARN, that of an assumed-role session, or that of a whole role
     pub(crate) name: String,
     /// A tier the caller may have, and for how many hours at most
-    #[arg(long = "tier", required = true, value_name = "TIER=HOURS")]
+    #[arg(long = "tier", value_name = "TIER=HOURS")]
     pub(crate) tiers: Vec<TierHours>,
     /// Whose keys they are; must be said with --namespace [default: the namespace]
     #[arg(long)]
@@ -584,7 +695,8 @@ pub(crate) struct AddCaller {
     /// A project that the caller may name
     #[arg(long = "project", value_name = "PROJECT")]
     pub(crate) projects: Vec<ProjectName>,
-    /// What the caller may do: `caller` asks for sessions, `security` and `admin` see and end those of others
+    /// What the caller may do: `caller` asks for sessions, `approver` decides on those of others, `security` and `admin` see and
+    /// end them
     #[arg(long = "role", value_name = "ROLE", default_value = "caller")]
     pub(crate) roles: Vec<Role>,
     /// Register a principal that exists elsewhere: no user, no policy, no key
@@ -622,6 +734,34 @@ Examples:
   sorry admin callers remove sue-mgr
   sorry admin callers remove AROAEXAMPLEID00000001:sue")]
 pub(crate) struct RemoveCaller {
+    /// The caller's name, or its unique id
+    pub(crate) caller: String,
+    #[command(flatten)]
+    pub(crate) code: MfaCode,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The entry stays. All sessions of the caller and what it has asked for are ended; run again, it ends
+what is left. The caller's own AWS key stays as it is: it opens nothing here.
+
+Examples:
+  sorry admin callers suspend sue-mgr
+  sorry admin callers suspend AROAEXAMPLEID00000001:sue --output json")]
+pub(crate) struct SuspendCaller {
+    /// The caller's name, or its unique id
+    pub(crate) caller: String,
+    #[command(flatten)]
+    pub(crate) code: MfaCode,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sorry admin callers resume sue-mgr")]
+pub(crate) struct ResumeCaller {
     /// The caller's name, or its unique id
     pub(crate) caller: String,
     #[command(flatten)]
@@ -720,6 +860,7 @@ impl FromStr for TierHours {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
     Caller,
+    Approver,
     Security,
     Admin,
 }
@@ -728,6 +869,7 @@ impl From<Role> for CallerRole {
     fn from(role: Role) -> Self {
         match role {
             Role::Caller => Self::Caller,
+            Role::Approver => Self::Approver,
             Role::Security => Self::Security,
             Role::Admin => Self::Admin,
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sorry_profiles::Profile;
-use sorry_wire::{EndCause, ErrorCode, SessionId, SessionView, State};
+use sorry_wire::{EndCause, ErrorCode, ExtensionStatus, ReviewView, SessionId, SessionView, State, Vote};
 use tokio::time::Instant;
 
 use crate::{
@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const PATIENCE_BEFORE_ACTIVE: Duration = Duration::from_secs(360);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The same while people think.
+const LONGEST_PAUSE_FOR_PEOPLE: Duration = Duration::from_secs(10);
 
 /// Ids by their beginnings: whole ids as they are, shorter ones as far as one session of the caller's person alone begins so, or one
 /// alone of those that are not over.
@@ -33,6 +35,14 @@ pub(crate) async fn resolve(api: &Api<'_>, texts: &[String]) -> Result<Vec<Resul
         Vec::new()
     };
     Ok(parsed.into_iter().map(|wanted| wanted?.among(&listed)).collect())
+}
+
+/// One id, by its beginning among the sessions of `scope`.
+pub(crate) async fn resolve_among(api: &Api<'_>, text: &str, scope: Scope) -> Result<SessionId> {
+    match Wanted::parse(text)? {
+        Wanted::Whole(id) => Ok(id),
+        beginning => beginning.among(&api.sessions(scope).await?),
+    }
 }
 
 /// As [`resolve`], of one.
@@ -78,8 +88,8 @@ impl Wanted {
             sessions.iter().filter(|session| session.session_id.as_str().starts_with(&beginning)).collect();
         match fitting.as_slice() {
             [] => {
-                Err(CliError::new(Exit::NotFound, format!("no session of yours begins with `{beginning}`"))
-                    .hint("`sorry list` shows them; other people's sessions go by their whole id")
+                Err(CliError::new(Exit::NotFound, format!("none of these sessions begins with `{beginning}`"))
+                    .hint("`sorry list` shows yours, `sorry list --awaiting-me` those that wait for you; others go by their whole id")
                     .code(ErrorCode::SessionNotFound.as_str()))
             }
             [one] => Ok(one.session_id.clone()),
@@ -105,6 +115,7 @@ impl Wanted {
 /// Waits until a session is ACTIVE. Whatever else it becomes is an error that says why.
 pub(crate) async fn until_active(app: &App, api: &Api<'_>, session: SessionView) -> Result<SessionView> {
     let id = session.session_id.clone();
+    let session = until_decided(app, api, session).await?;
     let session = wait(app, api, PATIENCE, session, |session| match session.state {
         State::Requested => Some("waiting: the session's workflow is starting".to_owned()),
         State::Provisioning => Some("waiting: the session's role is being made in IAM".to_owned()),
@@ -123,9 +134,36 @@ pub(crate) async fn until_active(app: &App, api: &Api<'_>, session: SessionView)
     Err(not_active(&session))
 }
 
+/// Waits for the approvals of a session, as long as they can come.
+async fn until_decided(app: &App, api: &Api<'_>, session: SessionView) -> Result<SessionView> {
+    let Some(approval) = &session.approval else { return Ok(session) };
+    let remaining = approval.lapses_at.duration_since((app.clock)()).as_secs().max(0).unsigned_abs();
+    // The service's word on the lapse comes with its next look.
+    let patience = Duration::from_secs(remaining).saturating_add(PATIENCE);
+    let waited = wait(app, api, patience, session, |session| {
+        (session.state == State::PendingApproval).then(|| format!("waiting: {}", awaited(session)))
+    });
+    Ok(waited.await?.unwrap_or_else(|session| session))
+}
+
+/// What a session in PENDING_APPROVAL waits for.
+pub(crate) fn awaited(session: &SessionView) -> String {
+    let id = &session.session_id;
+    let Some(approval) = &session.approval else { return format!("`{id}` needs an approval") };
+    let given = approval.votes.iter().filter(|vote| vote.decision == Vote::Approve).count();
+    format!(
+        "`{id}` has {given} of {} approvals, until {}; others give them with `sorry approve {id}`",
+        approval.needed,
+        shown(approval.lapses_at)
+    )
+}
+
 /// Why a session that was meant to become or be ACTIVE is not.
 pub(crate) fn not_active(session: &SessionView) -> CliError {
     let (id, state) = (&session.session_id, session.state);
+    if state == State::PendingApproval {
+        return CliError::failed(format!("session `{id}` is not approved yet")).hint(awaited(session));
+    }
     let failure = session.end.as_ref().and_then(|end| end.failure.as_ref());
     match (failure, &session.end) {
         (Some(failure), _) => CliError::failed(format!("session `{id}` failed: {}", failure.message))
@@ -142,6 +180,7 @@ pub(crate) fn not_active(session: &SessionView) -> CliError {
             let by = match end.cause {
                 EndCause::Expired => "its time was up".to_owned(),
                 EndCause::Revoked => format!("revoked by `{}`", end.by),
+                EndCause::Denied => format!("denied by `{}`", end.by),
                 EndCause::Failed => format!("it failed, as `{}` found", end.by),
             };
             let message = match (over, session.activated_at) {
@@ -160,6 +199,63 @@ pub(crate) fn not_active(session: &SessionView) -> CliError {
         (None, None) => CliError::failed(format!("session `{id}` is {state}"))
             .hint(format!("`sorry status {id}` shows where it stands")),
     }
+}
+
+/// Waits until a session has its new end. Whatever else came of its extension is an error that says why.
+pub(crate) async fn until_extended(app: &App, api: &Api<'_>, session: SessionView) -> Result<SessionView> {
+    let id = session.session_id.clone();
+    let status = |session: &SessionView| session.extension.as_ref().map(|extension| extension.status);
+    let session = wait(app, api, PATIENCE, session, |session| {
+        (status(session) == Some(ExtensionStatus::UnderWay))
+            .then(|| "waiting: the new end is being written to IAM".to_owned())
+    })
+    .await?
+    .map_err(|session| {
+        CliError::failed(format!("session `{id}` is still being extended")).hint(format!(
+            "it goes on without this command: `sorry status {id}`; until then it ends at {}",
+            shown(session.expires_at)
+        ))
+    })?;
+    if session.state != State::Active {
+        return Err(not_active(&session));
+    }
+    if status(&session) == Some(ExtensionStatus::Done) {
+        return Ok(session);
+    }
+    let failure = session.extension.as_ref().and_then(|extension| extension.failure.as_ref());
+    let why = failure.map(|failure| format!(": {}", failure.message)).unwrap_or_default();
+    let error = CliError::failed(format!("session `{id}` was not extended{why}"))
+        .hint(format!("it goes on until {}; ask again in five minutes", shown(session.expires_at)));
+    Err(match failure {
+        Some(failure) => error.code(failure.code.clone()),
+        None => error,
+    })
+}
+
+/// A session's extension for people, as far as it says more than the session's end.
+pub(crate) fn extension(session: &SessionView) -> Option<String> {
+    let extension = session.extension.as_ref()?;
+    let to = shown(extension.extending_to);
+    let failure =
+        extension.failure.as_ref().map(|failure| format!(": {}", failure.message)).unwrap_or_default();
+    Some(match extension.status {
+        ExtensionStatus::AwaitingApproval => {
+            let until = extension.lapses_at.map(|at| format!(" until {}", shown(at))).unwrap_or_default();
+            format!("to {to}, waits for approval{until}")
+        }
+        ExtensionStatus::UnderWay => format!("to {to}, being written"),
+        ExtensionStatus::Done => format!("to {to}, done"),
+        ExtensionStatus::Denied => format!("to {to}, denied"),
+        ExtensionStatus::Lapsed => format!("to {to}, not approved in time"),
+        ExtensionStatus::Failed => format!("to {to}, failed{failure}"),
+        ExtensionStatus::Overtaken => format!("to {to}, overtaken by the session's end"),
+    })
+}
+
+/// Whether a later end of a session is asked for and not settled.
+pub(crate) fn is_being_extended(session: &SessionView) -> bool {
+    let open = [ExtensionStatus::AwaitingApproval, ExtensionStatus::UnderWay];
+    session.extension.as_ref().is_some_and(|extension| open.contains(&extension.status))
 }
 
 /// Waits until nothing of a session is left, or the service says that it could not remove it yet.
@@ -201,7 +297,9 @@ async fn wait(
         }
         app.ui.progress(&reason);
         tokio::time::sleep(pause).await;
-        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+        let longest =
+            if session.state == State::PendingApproval { LONGEST_PAUSE_FOR_PEOPLE } else { LONGEST_PAUSE };
+        pause = (pause * 3 / 2).min(longest);
         session = api.session(session.session_id.as_str()).await?;
     }
     app.ui.done();
@@ -246,11 +344,14 @@ pub(crate) fn as_pairs(
         ("reason", session.reason.clone().unwrap_or_default()),
         ("caller", session.caller.clone()),
         ("requested", time(Some(session.requested_at))),
+        ("approval", approval(session)),
         ("active", time(session.activated_at)),
         ("expires", time(Some(session.expires_at))),
+        ("extension", extension(session).unwrap_or_default()),
         ("end", cause.unwrap_or_default()),
         ("failure", failure.unwrap_or_default()),
         ("ended", time(session.ended_at)),
+        ("review", session.review.as_ref().map(review).unwrap_or_default()),
         (
             "role",
             session
@@ -261,6 +362,27 @@ pub(crate) fn as_pairs(
         ("mfa", if session.mfa { "asked for" } else { "" }.to_owned()),
         ("profile", names.join(", ")),
     ]
+}
+
+fn approval(session: &SessionView) -> String {
+    let Some(approval) = &session.approval else { return String::new() };
+    let votes = approval.votes.iter().map(|vote| {
+        let word = match vote.decision {
+            Vote::Approve => "approved",
+            Vote::Deny => "denied",
+        };
+        let comment = vote.comment.as_ref().map(|comment| format!(": {comment}")).unwrap_or_default();
+        format!("{word} by {}{comment}", vote.person)
+    });
+    let needed = format!("{} needed before {}", approval.needed, shown(approval.lapses_at));
+    votes.chain([needed]).collect::<Vec<_>>().join("; ")
+}
+
+fn review(review: &ReviewView) -> String {
+    match &review.closed {
+        Some(closed) => format!("closed by {} at {}: {}", closed.person, shown(closed.at), closed.comment),
+        None => format!("open since {}", shown(review.opened_at)),
+    }
 }
 
 #[cfg(test)]

@@ -136,6 +136,23 @@ until_it "the session is EXPIRED" is_in "$session" EXPIRED
 run sorry status "$session"
 [[ -z $(roles) ]] || fail "the role should be gone"
 
+chapter "The tier admin takes somebody else's approval"
+note "an administrator registers ann, who approves and reviews, with a key and a device for codes of her own"
+sorry --quiet --caller-profile administrator admin callers add ann-mgr --role approver --mfa --output json |
+  .local/venv/bin/python tests/local/keep_caller.py ann-mgr "$AWS_SHARED_CREDENTIALS_FILE" "$state/ann-seed" ||
+  fail "ann should have been registered"
+as_ann() { SORRY_MFA_PROCESS="$PWD/.local/venv/bin/python $PWD/tests/local/mfa_code.py $state/ann-seed" "$@"; }
+run sorry request --tier admin --hours 1 --reason "rotate the certificates" --no-wait
+session=$(session_of)
+[[ -z $(roles) ]] || fail "nothing should be made yet"
+note "now ann:"
+run as_ann sorry --caller-profile ann-mgr list --awaiting-me
+run as_ann sorry --caller-profile ann-mgr approve "$session" --comment "as agreed in ticket 4711"
+note "and sue again; her hour begins with the approval:"
+run sorry renew "$session"
+run aws --profile sue-admin cloudwatch describe-alarms --query 'length(MetricAlarms)' --output text
+run sorry revoke "$session"
+
 chapter "Break-glass: nobody listens, nothing is granted"
 refused NoSubscriber sorry request --tier break-glass --hours 1 --reason "the queue ate the database"
 note "security subscribes to the alert topic"
@@ -154,6 +171,9 @@ created=$(as_administrator iam list-roles --path-prefix /sorry/session/ --query 
 as_administrator --endpoint-url "$AWS_ENDPOINT_URL" sqs receive-message --queue-url "$queue" --max-number-of-messages 10 --attribute-names SentTimestamp --output json |
   python3 tests/local/show_alert.py "$session" "$created" || fail "security should have heard before the role was made"
 run sorry revoke "$session"
+note "its review stays open until somebody else has looked:"
+run as_ann sorry --caller-profile ann-mgr list --awaiting-me
+run as_ann sorry --caller-profile ann-mgr review "$session" --comment "read its CloudTrail: only the database was restored"
 
 chapter "What is left"
 run sorry list

@@ -933,6 +933,21 @@ def roles_in_use_cannot_be_deleted(aws: LocalAws) -> None:
     allowed(aws.iam.delete_role, RoleName=role)
 
 
+@probe
+def alarms_watch_expressions(aws: LocalAws) -> None:
+    """A stack may have an alarm on an expression over metrics; one on two of them, or on none, is refused."""
+
+    def stack(*watched: bool) -> str:
+        stat = {"Stat": "Sum", "Period": 60, "Metric": {"Namespace": "probe", "MetricName": "probe"}}
+        metrics = [{"Id": f"m{number}", "MetricStat": stat, "ReturnData": one} for number, one in enumerate(watched)]
+        alarm = {"Metrics": metrics, "EvaluationPeriods": 1, "ComparisonOperator": "GreaterThanThreshold", "Threshold": 0}
+        return aws.deploy({"Alarm": {"Type": "AWS::CloudWatch::Alarm", "Properties": alarm}})[0]
+
+    assert stack(True, False) == "CREATE_COMPLETE"
+    for wrong in ((True, True), (False, False)):
+        assert stack(*wrong) != "CREATE_COMPLETE"
+
+
 @fact
 def trust_can_ask_for_addresses(aws: LocalAws) -> None:
     """A trust policy can ask for addresses (`aws:SourceIp`)."""

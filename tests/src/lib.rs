@@ -8,10 +8,14 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stderr,
+    clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "this library is part of tests: what should not happen ends the test"
 )]
 
+mod chaos;
+mod gateway;
+mod http;
 mod judge;
 mod local_aws;
 mod person;
@@ -22,6 +26,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use chaos::{ChaosProxy, Disturbance, Weather};
+pub use gateway::Gateway;
 pub use judge::{Judge, Keys, Verdict};
 pub use local_aws::{LocalAws, keys_of};
 pub use person::{Finished, Person};
@@ -56,4 +62,10 @@ pub fn eventually<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Optio
         // Between two looks, not instead of one.
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// Nanoseconds of the clock's second: the same hardly twice.
+pub(crate) fn nanoseconds() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |now| u64::from(now.subsec_nanos()))
 }

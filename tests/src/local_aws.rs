@@ -5,7 +5,7 @@ use std::{path::Path, process::Command, time::Duration};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{Judge, Keys, Person, Verdict};
+use crate::{ChaosProxy, Judge, Keys, Person, Verdict};
 
 /// A server of its own, with the stack deployed; it ends with this value, or with the test.
 pub struct LocalAws {
@@ -24,6 +24,36 @@ impl LocalAws {
 
     /// Starts one with other parameters of the template, as `Name=Value`.
     pub fn start_with(parameters: &[&str]) -> Self {
+        Self::up(parameters, &[])
+    }
+
+    /// Starts one that keeps its state when it is restarted, and whose functions reach it through a proxy only.
+    pub fn start_behind(proxy: &ChaosProxy, parameters: &[&str]) -> Self {
+        let aws = Self::up(parameters, &["--keep-state", "--functions-endpoint", &proxy.url()]);
+        let port = aws.output("endpoint_url").rsplit(':').next().and_then(|port| port.parse().ok());
+        proxy.lead_to(port.expect("a port"));
+        aws
+    }
+
+    /// Ends the server and starts it again with the same state. Functions and executions that ran are lost.
+    #[track_caller]
+    pub fn restart(&self, proxy: &ChaosProxy) {
+        let done = Command::new(crate::python())
+            .arg(crate::project().join("tests/local/local_aws.py"))
+            .args(["restart", "--watch-parent", &std::process::id().to_string()])
+            .args(["--functions-endpoint", &proxy.url()])
+            .arg("--state")
+            .arg(self.state.path())
+            .output()
+            .expect("Python runs");
+        assert!(
+            done.status.success(),
+            "the local AWS did not restart:\n{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+    }
+
+    fn up(parameters: &[&str], flags: &[&str]) -> Self {
         let state = TempDir::with_prefix("sorry-local-aws-").expect("a folder can be made");
         let mut command = Command::new(crate::python());
         command
@@ -32,7 +62,8 @@ impl LocalAws {
             .arg("--state")
             .arg(state.path())
             .arg("--binaries")
-            .arg(crate::binaries());
+            .arg(crate::binaries())
+            .args(flags);
         for parameter in ["RequireMfa=false"].iter().chain(parameters) {
             command.args(["--set", parameter]);
         }
@@ -140,14 +171,37 @@ impl LocalAws {
     /// Registers a caller for all tiers, with `sorry` itself, and gives them a shell.
     #[track_caller]
     pub fn register(&self, user_name: &str) -> Person {
-        let keys = serde_json::from_value(self.add_caller(user_name, &[])).expect("the answer has a key");
+        self.register_with(user_name, &[])
+    }
+
+    /// As [`Self::register`], with more words of `sorry admin callers add`.
+    #[track_caller]
+    pub fn register_with(&self, user_name: &str, flags: &[&str]) -> Person {
+        let keys = serde_json::from_value(self.add_caller(user_name, flags)).expect("the answer has a key");
         Person::new(self, user_name, &keys)
+    }
+
+    /// Somebody who approves and reviews what others ask for.
+    #[track_caller]
+    pub fn register_approver(&self, user_name: &str) -> Person {
+        self.register_with(user_name, &["--role", "approver"])
     }
 
     /// As [`Self::register`], with a device for MFA codes.
     #[track_caller]
     pub fn register_with_mfa(&self, user_name: &str) -> Person {
-        let answer = self.add_caller(user_name, &["--mfa"]);
+        self.add_with_mfa(user_name, &["--mfa"])
+    }
+
+    /// As [`Self::register_approver`], with a device for MFA codes.
+    #[track_caller]
+    pub fn register_approver_with_mfa(&self, user_name: &str) -> Person {
+        self.add_with_mfa(user_name, &["--mfa", "--role", "approver"])
+    }
+
+    #[track_caller]
+    fn add_with_mfa(&self, user_name: &str, flags: &[&str]) -> Person {
+        let answer = self.add_caller(user_name, flags);
         let seed = answer["mfa_device"]["secret"].as_str().expect("the answer has a seed").to_owned();
         let keys = serde_json::from_value(answer).expect("the answer has a key");
         Person::new(self, user_name, &keys).with_mfa(&seed)
@@ -164,10 +218,23 @@ impl LocalAws {
         self.administrator_person().sorry(&arguments).success().json()
     }
 
+    /// All items of a list that comes in pages: `next` names the place in the answer, and in the question for the next page.
+    pub fn pages(&self, call: &str, mut question: Value, next: (&str, &str), items: &str) -> Vec<Value> {
+        let mut all = Vec::new();
+        loop {
+            let answer = self.call(call, question.clone());
+            all.extend(answer[items].as_array().cloned().unwrap_or_default());
+            match answer.get(next.0) {
+                Some(place) => question[next.1] = place.clone(),
+                None => return all,
+            }
+        }
+    }
+
     /// All items of a table.
     pub fn items(&self, table: &str) -> Vec<Value> {
-        let answer = self.call("dynamodb.scan", json!({"TableName": table, "ConsistentRead": true}));
-        answer["Items"].as_array().cloned().unwrap_or_default()
+        let scan = json!({"TableName": table, "ConsistentRead": true});
+        self.pages("dynamodb.scan", scan, ("LastEvaluatedKey", "ExclusiveStartKey"), "Items")
     }
 
     /// The rows of sessions, without the canary.
@@ -179,8 +246,8 @@ impl LocalAws {
 
     /// Names of the roles under a path.
     pub fn roles(&self, path: &str) -> Vec<String> {
-        let answer = self.call("iam.list_roles", json!({"PathPrefix": path}));
-        let roles = answer["Roles"].as_array().cloned().unwrap_or_default();
+        let list = json!({"PathPrefix": path, "MaxItems": 1000});
+        let roles = self.pages("iam.list_roles", list, ("Marker", "Marker"), "Roles");
         roles.iter().map(|role| role["RoleName"].as_str().expect("a name").to_owned()).collect()
     }
 

@@ -162,6 +162,21 @@ impl Person {
         }
     }
 
+    /// Asks for a session, has `approver` approve it if it waits for that, and waits until its credentials are in a profile. Its id and
+    /// the credentials.
+    #[track_caller]
+    pub fn request_approved(&self, approver: &Self, tier: &str, window: &str) -> (String, Keys) {
+        let arguments = ["request", "--tier", tier, "--for", window, "--reason", "a test asks for it"];
+        let made =
+            self.sorry(&[&arguments[..], &["--no-wait", "--output", "json"]].concat()).success().json();
+        let session = made["session_id"].as_str().expect("an id");
+        if made["state"] == "PENDING_APPROVAL" {
+            approver.sorry(&["approve", session]).success();
+        }
+        let view = self.sorry(&["renew", session, "--output", "json"]).success().json();
+        (session.to_owned(), self.profile(view["profile"].as_str().expect("a profile")))
+    }
+
     /// `sorry`, ready to be run in the person's shell: nothing of the environment of the tests is in it.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(crate::binaries().join("sorry"));

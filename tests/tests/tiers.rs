@@ -65,7 +65,8 @@ fn a_dry_run_shows_what_the_request_then_makes() {
         assert_eq!(planned["tags"], with_placeholders(&tags, id.as_str(), external_id));
 
         for (member, value) in [
-            ("decision", json!("grant")),
+            ("decision", json!(if row.approval.is_some() { "await-approval" } else { "grant" })),
+            ("approvals", json!(row.approval.as_ref().map_or(0, |approval| approval.needed))),
             ("tier", json!(row.tier)),
             ("namespace", json!(row.namespace)),
             ("person", json!(row.person)),

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sorry_wire::{AddressRange, DryRun, spoken};
+use sorry_wire::{AddressRange, DryRun, Verdict, spoken};
 
-use crate::{app::App, args::TextFormat, error::Result, time::with_distance};
+use crate::{app::App, args::TextFormat, commands::tiers::others, error::Result, time::with_distance};
 
 pub(super) fn print(app: &App, found: &DryRun, format: TextFormat) -> Result<u8> {
     if format == TextFormat::Json {
@@ -29,7 +29,13 @@ fn pairs(app: &App, found: &DryRun) -> Vec<(&'static str, String)> {
     };
     let optional = |value: Option<String>| value.unwrap_or_default();
     vec![
-        ("decision", "granted".to_owned()),
+        (
+            "decision",
+            match found.decision {
+                Verdict::Grant => "granted".to_owned(),
+                Verdict::AwaitApproval => format!("granted if {} approve", others(found.approvals)),
+            },
+        ),
         ("because", found.rule.clone()),
         ("tier", found.tier.to_string()),
         ("namespace", found.namespace.to_string()),
@@ -39,7 +45,6 @@ fn pairs(app: &App, found: &DryRun) -> Vec<(&'static str, String)> {
         ("until", with_distance(found.expires_at, (app.clock)())),
         ("MFA", if found.mfa { "a code is asked for" } else { "not asked for" }.to_owned()),
         ("addresses", addresses(&found.addresses)),
-        ("approvals", found.approvals.to_string()),
         ("alert", told),
         ("role", format!("{}{}", found.role.path, found.role.name)),
         ("boundary", found.role.boundary.clone()),

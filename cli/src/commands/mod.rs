@@ -1,6 +1,7 @@
 //! One file for each command: `commands/<verb>.rs`.
 
 mod admin;
+mod approvals;
 mod completions;
 mod console;
 pub(crate) mod credential_process;
@@ -8,6 +9,7 @@ mod doctor;
 mod dry_run;
 mod env;
 mod exec;
+mod extend;
 mod list;
 mod profiles;
 mod renew;
@@ -18,6 +20,8 @@ mod status;
 mod tiers;
 mod vault;
 mod whoami;
+
+use sorry_wire::Vote;
 
 use crate::{app::App, args::Command, error::Result};
 
@@ -30,6 +34,10 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<u8> {
         Command::List(arguments) => list::run(app, &arguments).await,
         Command::Status(arguments) => status::run(app, &arguments).await,
         Command::Renew(arguments) => renew::run(app, &arguments).await,
+        Command::Approve(arguments) => approvals::decide(app, Vote::Approve, arguments).await,
+        Command::Deny(arguments) => approvals::decide(app, Vote::Deny, arguments).await,
+        Command::Review(arguments) => approvals::review(app, arguments).await,
+        Command::Extend(arguments) => extend::run(app, &arguments).await,
         Command::Revoke(arguments) => revoke::run(app, &arguments).await,
         Command::Exec(arguments) => exec::run(app, &arguments).await,
         Command::Env(arguments) => env::run(app, &arguments).await,

@@ -1,7 +1,7 @@
 //! `sorry request`: ask, wait, assume the role, write the profile; success is said after all of it.
 
 use serde_json::Value;
-use sorry_wire::{DryRun, RequestSession, SessionView};
+use sorry_wire::{DryRun, RequestSession, SessionView, State};
 
 use crate::{
     app::App,
@@ -44,7 +44,12 @@ pub(crate) async fn run(app: &App, arguments: Request) -> Result<u8> {
     app.on_interrupt(format!(
         "session `{id}` goes on: `sorry renew {id}` fetches its credentials, `sorry revoke {id}` ends it"
     ));
-    if arguments.no_wait {
+    let pending = session.state == State::PendingApproval;
+    // A code that was given with the command is long used up, or over, when somebody has decided.
+    if arguments.no_wait || (pending && arguments.delivery.code.is_given()) {
+        if pending {
+            app.ui.say(&sessions::awaited(&session));
+        }
         print(app, &session, None, arguments.output.format)?;
         app.ui.say(&format!(
             "`sorry status {id}` shows where it stands, `sorry renew {id}` fetches its credentials"
@@ -94,7 +99,7 @@ pub(super) fn print(
 }
 
 /// 128 random bits in the form of a UUID: the service's key against asking twice.
-fn client_request_id() -> Result<String> {
+pub(super) fn client_request_id() -> Result<String> {
     let mut random = [0_u8; 16];
     getrandom::fill(&mut random)
         .map_err(|error| CliError::new(Exit::Failed, format!("no random numbers: {error}")))?;

@@ -63,13 +63,20 @@ fn yours(tier: &TierView) -> String {
 
 fn asks_for(tier: &TierView) -> String {
     let asked = [
-        (tier.mfa, "MFA"),
-        (tier.reason_required, "a reason"),
-        (tier.alert, "an alert"),
-        (!tier.addresses.is_empty(), "an address"),
+        (tier.mfa, "MFA".to_owned()),
+        (tier.reason_required, "a reason".to_owned()),
+        (!tier.addresses.is_empty(), "an address".to_owned()),
+        (tier.approvals > 0, format!("approval by {}", others(tier.approvals))),
+        (tier.alert, "an alert".to_owned()),
+        (tier.review, "a review".to_owned()),
     ];
-    let asked: Vec<&str> = asked.into_iter().filter_map(|(asked, what)| asked.then_some(what)).collect();
+    let asked: Vec<String> = asked.into_iter().filter_map(|(asked, what)| asked.then_some(what)).collect();
     if asked.is_empty() { "–".to_owned() } else { asked.join(", ") }
+}
+
+/// Other people, by their number.
+pub(super) fn others(count: u32) -> String {
+    if count == 1 { "1 other".to_owned() } else { format!("{count} others") }
 }
 
 fn pairs(tier: &TierView) -> Vec<(&'static str, String)> {

@@ -4,10 +4,12 @@
 
 mod alerts;
 mod clock;
+mod counters;
 mod errors;
 mod events;
 pub mod function;
 mod item;
+pub mod metrics;
 mod principals;
 mod registry;
 mod sessions;
@@ -20,7 +22,7 @@ pub use clock::SystemClock;
 pub use events::EventBridgeBus;
 pub use principals::IamPrincipals;
 pub use registry::DynamoRegistry;
-pub use sessions::DynamoSessions;
+pub use sessions::{DynamoSessions, stored_session};
 pub use workflow::StepFunctionsWorkflow;
 
 /// Random bytes from the operating system.

@@ -25,4 +25,4 @@ pub use names::{
 };
 pub use set::{TierSet, TierSetDigest, TierSetError};
 pub use template::{RenderError, Variables, render};
-pub use tiers::{Grant, PolicyDigest, Tier, TierTable, TierTableError};
+pub use tiers::{Approvals, CallerRole, Grant, PolicyDigest, Tier, TierTable, TierTableError};

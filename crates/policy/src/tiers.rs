@@ -1,6 +1,10 @@
 //! The table of tiers, `policy_templates/tiers.toml`, and the copy of it that is built in.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -21,12 +25,83 @@ pub(crate) const BUILT_IN_TEMPLATES: [(&str, &str); 4] = [
 /// renewal.
 const LONGEST_HOURS: u32 = 36;
 
+/// How many live sessions of one tier a caller has at most, where the tier does not say.
+const CONCURRENT_SESSIONS: u32 = 3;
+/// The most that a tier can say: their ids lie in one item of the registry.
+const MOST_CONCURRENT_SESSIONS: u32 = 1_000;
+
 /// How a session gives access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Grant {
     /// A role made for the session, assumed by the caller.
     Role,
+    /// A user made for the session, whose credentials the service hands out: one set of up to 36 hours.
+    User,
+    /// A role that stands ready for the tier, whose credentials the service hands out: usable at once, with no write to IAM.
+    Standing,
+}
+
+/// What a registered caller may do. Rows and tiers name it; the registry gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CallerRole {
+    /// Asks for sessions.
+    Caller,
+    /// Approves or denies what others ask for, where a tier says so; closes reviews.
+    Approver,
+    /// Sees and ends everybody's sessions; closes reviews.
+    Security,
+    /// As `security`. It does not open `/admin`: that is for the principals that the deployment names, so that nobody can be made
+    /// an administrator by a row in a table.
+    Admin,
+}
+
+/// Whose word a request of a tier waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approvals {
+    /// How many other persons must approve, 1 to 5.
+    pub count: u32,
+    /// The registry roles of which an approver has one.
+    pub approvers: BTreeSet<CallerRole>,
+    /// After how many minutes without them the request lapses, 1 to 10080 (a week).
+    pub within_minutes: u32,
+}
+
+impl CallerRole {
+    /// All roles.
+    pub const ALL: [Self; 4] = [Self::Caller, Self::Approver, Self::Security, Self::Admin];
+
+    /// The role as it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Approver => "approver",
+            Self::Security => "security",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for CallerRole {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl Approvals {
+    /// How long a request waits.
+    pub fn within(&self) -> Duration {
+        Duration::from_secs(u64::from(self.within_minutes) * 60)
+    }
+
+    fn can_be_used(&self) -> bool {
+        (1..=5).contains(&self.count)
+            && !self.approvers.is_empty()
+            && !self.approvers.contains(&CallerRole::Caller)
+            && (1..=10_080).contains(&self.within_minutes)
+    }
 }
 
 /// One tier: a named set of permissions with limits.
@@ -47,14 +122,33 @@ pub struct Tier {
     /// Whether security is told before the grant and at its end.
     #[serde(default)]
     pub alert: bool,
+    /// Whose approval a request waits for; nobody's if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<Approvals>,
+    /// Whether somebody else has to look at each session afterwards, and say so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub review: bool,
     /// From where alone a session can be asked for and its role assumed; from anywhere if empty.
     // Left out where there are none, so that tiers without any keep their digests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<AddressRange>,
+    /// How many live sessions of it one caller may have at once, 1 to 1000; 3 if left out.
+    #[serde(default = "concurrent_sessions", skip_serializing_if = "is_usual")]
+    pub concurrent_sessions: u32,
     /// File with the policy template.
     pub template: String,
     /// Name of the permissions boundary, after the deployment's prefix.
     pub boundary: TierName,
+}
+
+const fn concurrent_sessions() -> u32 {
+    CONCURRENT_SESSIONS
+}
+
+/// What a tier does not say is not part of its digest, either.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields on by reference")]
+const fn is_usual(sessions: &u32) -> bool {
+    *sessions == CONCURRENT_SESSIONS
 }
 
 impl Tier {
@@ -100,6 +194,22 @@ pub enum TierTableError {
         /// What it says.
         hours: u32,
     },
+    /// A tier lends no session at all, or more at once than are counted.
+    #[error(
+        "tier `{tier}` allows {sessions} sessions at once; a tier allows 1 to {MOST_CONCURRENT_SESSIONS}"
+    )]
+    ConcurrentSessions {
+        /// The tier.
+        tier: TierName,
+        /// What it says.
+        sessions: u32,
+    },
+    /// A tier's approvals ask for what nobody can give.
+    #[error(
+        "the approvals of tier `{0}` cannot be used: 1 to 5 by persons with one of the roles `approver`, `security` and `admin`, \
+         within 1 to 10080 minutes"
+    )]
+    Approvals(TierName),
 }
 
 #[derive(Deserialize)]
@@ -145,6 +255,13 @@ impl TierTable {
         for (name, tier) in file.tiers {
             if !(1..=LONGEST_HOURS).contains(&tier.maximum_hours) {
                 return Err(TierTableError::Hours { tier: name, hours: tier.maximum_hours });
+            }
+            if !(1..=MOST_CONCURRENT_SESSIONS).contains(&tier.concurrent_sessions) {
+                let sessions = tier.concurrent_sessions;
+                return Err(TierTableError::ConcurrentSessions { tier: name, sessions });
+            }
+            if tier.approvals.as_ref().is_some_and(|approvals| !approvals.can_be_used()) {
+                return Err(TierTableError::Approvals(name));
             }
             let Some(template) = template(&tier.template) else {
                 return Err(TierTableError::NoTemplate { tier: name, template: tier.template });
@@ -256,6 +373,12 @@ mod tests {
             parse(table(1).replace("= 1\n", "= 2\n"), Some("")),
             Err(TierTableError::Version(2))
         ));
+        let concurrent =
+            |sessions: u32| parse(format!("{}\nconcurrent_sessions = {sessions}", table(1)), Some("{}"));
+        assert!(concurrent(1).is_ok() && concurrent(1_000).is_ok());
+        for sessions in [0, 1_001] {
+            assert!(matches!(concurrent(sessions), Err(TierTableError::ConcurrentSessions { .. })));
+        }
         assert!(parse(format!("{}\nsurprise = 1", table(1)), Some("{}")).is_err());
         assert!(parse(format!("{}\naddresses = ['192.0.2.0/24']", table(1)), Some("{}")).is_ok());
         assert!(parse(format!("{}\naddresses = ['192.0.2.1/24']", table(1)), Some("{}")).is_err());
@@ -276,5 +399,11 @@ mod tests {
         assert_eq!(digest(1, "a"), digest(1, "a"));
         assert_ne!(digest(1, "a"), digest(2, "a"));
         assert_ne!(digest(1, "a"), digest(1, "b"));
+        let with = |more: &str| {
+            let text = format!("{}\n{more}", definition(1));
+            TierTable::parse(&text, |_| Some("a".to_owned())).unwrap().digest(&name("x2")).unwrap().clone()
+        };
+        assert_eq!(with("concurrent_sessions = 3"), digest(1, "a"), "what is usual need not be said");
+        assert_ne!(with("concurrent_sessions = 4"), digest(1, "a"));
     }
 }

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+pub use sorry_policy::CallerRole;
 use sorry_policy::{AccountId, Namespace, PersonName, ProjectName, SourceIdentity, TierName};
 
-use crate::Session;
+use crate::{Session, approval::is_approver};
 
 /// The principal that signed a request, as the gateway verified it. Nothing here comes from a body, a header or a flag.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,19 +33,6 @@ impl Identity {
         let (role, _) = self.unique_id.split_once(':')?;
         role.starts_with("AROA").then_some(role)
     }
-}
-
-/// What a registered person may do beside asking for sessions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CallerRole {
-    /// Asks for sessions.
-    Caller,
-    /// Sees and ends everybody's sessions.
-    Security,
-    /// Sees and ends everybody's sessions, as `security` does. It does not open `/admin`: that is for the principals that the
-    /// deployment names, so that nobody can be made an administrator by a row in a table.
-    Admin,
 }
 
 /// Who asks a caller for MFA.
@@ -94,6 +82,18 @@ pub struct CallerEntry {
     pub registered_at: Timestamp,
     /// ARN of the administrator who wrote it.
     pub registered_by: String,
+    /// Since when nothing is answered to it; nothing if it is not suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<Suspension>,
+}
+
+/// An entry that stays and opens nothing, until an administrator says otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// Since when.
+    pub at: Timestamp,
+    /// ARN of the administrator who suspended it.
+    pub by: String,
 }
 
 /// Principals that the deployment itself names: its administrators, so that there is a first one, and the roles behind an identity
@@ -154,6 +154,8 @@ pub enum Operation {
     View,
     /// Be shown the external id and assume the role.
     Use,
+    /// Have it end later.
+    Extend,
     /// End it before its time.
     Revoke,
 }
@@ -168,6 +170,11 @@ impl Actor {
         self.administrator
     }
 
+    /// Whether the actor sees and ends everybody's sessions.
+    pub fn oversees(&self) -> bool {
+        self.administrator || self.has(CallerRole::Security) || self.has(CallerRole::Admin)
+    }
+
     /// Whether the identity provider has asked for MFA: the entry says so, and the deployment still does.
     pub fn has_mfa_by_idp(&self) -> bool {
         let by_idp = self.entry.as_ref().is_some_and(|entry| entry.mfa == MfaBy::Idp);
@@ -178,11 +185,18 @@ impl Actor {
     pub fn may(&self, operation: Operation, session: &Session) -> bool {
         let same_person = self.entry.as_ref().is_some_and(|entry| entry.person == session.person);
         let same_namespace = self.entry.as_ref().is_some_and(|entry| entry.namespace == session.namespace);
-        let overseer = self.administrator || self.has(CallerRole::Security) || self.has(CallerRole::Admin);
+        let overseer = self.oversees();
         match operation {
-            Operation::View => same_person || same_namespace || overseer,
+            Operation::View => {
+                same_person || same_namespace || overseer || is_approver(self, session) || {
+                    session.review.is_some() && self.has(CallerRole::Approver)
+                }
+            }
             // Only the principal that the trust policy names can assume the role, whoever else the person is.
-            Operation::Use => self.entry.is_some() && self.identity.unique_id == session.caller.unique_id,
+            // What it may have at most stands in that principal's entry.
+            Operation::Use | Operation::Extend => {
+                self.entry.is_some() && self.identity.unique_id == session.caller.unique_id
+            }
             Operation::Revoke => same_person || overseer,
         }
     }
@@ -241,7 +255,7 @@ mod tests {
     #[test]
     fn the_matrix_of_who_may_do_what() {
         use CallerRole::{Admin, Caller, Security};
-        use Operation::{Revoke, Use, View};
+        use Operation::{Extend, Revoke, Use, View};
         let session = crate::lifecycle::tests::requested();
         let actor = |unique_id: &str, person: &str, namespace: &str, role, administrator| Actor {
             identity: Identity { unique_id: unique_id.into(), ..session.caller.clone() },
@@ -258,6 +272,7 @@ mod tests {
                 source_identity: None,
                 registered_at: session.requested_at,
                 registered_by: "test".into(),
+                suspended: None,
             }),
             administrator,
             identity_provider: false,
@@ -276,6 +291,7 @@ mod tests {
             (unregistered, [true, false, true], true),
         ] {
             assert_eq!([View, Use, Revoke].map(|operation| who.may(operation, &session)), may, "{who:?}");
+            assert_eq!(who.may(Extend, &session), who.may(Use, &session), "{who:?}");
             assert_eq!(who.is_administrator(), administers, "{who:?}");
         }
     }

@@ -1,6 +1,8 @@
 //! Ending a session: deciding that it is time, taking access away, and removing what was made for it. Safe to run twice, late and
 //! beside itself.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use sorry_policy::{REVOKED_POLICY_NAME, RoleName, SessionId, revoked_policy};
 
@@ -26,9 +28,34 @@ pub enum CleanUp {
     Pending,
 }
 
-/// Ends a session that is due, whose end is decided, or that failed.
+/// A clean-up, and how fast it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CleanUpReport {
+    /// What it came to.
+    pub outcome: CleanUp,
+    /// From the decision of the end until IAM took the policy that denies everything, if that was before the session's date, which
+    /// denies by itself. The last time, where the policy was written several times.
+    pub time_to_refusal: Option<Duration>,
+}
+
+/// Ends a session that is due, whose end is decided, or that failed, and tells how fast.
 ///
 /// `failure` is what kept the session from becoming usable, when the workflow caught something.
+///
+/// # Errors
+/// When a call failed; the next run goes on where this one stopped.
+pub async fn clean_up_measured<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock>(
+    ports: &Ports<S, P, E, C>,
+    id: &SessionId,
+    failure: Option<Failure>,
+    by: &ChangedBy,
+) -> Result<CleanUpReport, StepError> {
+    let mut time_to_refusal = None;
+    let outcome = run(ports, id, failure, by, &mut time_to_refusal).await?;
+    Ok(CleanUpReport { outcome, time_to_refusal })
+}
+
+/// Ends a session that is due, whose end is decided, or that failed; see [`clean_up_measured`].
 ///
 /// # Errors
 /// When a call failed; the next run goes on where this one stopped.
@@ -37,6 +64,16 @@ pub async fn clean_up<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: 
     id: &SessionId,
     failure: Option<Failure>,
     by: &ChangedBy,
+) -> Result<CleanUp, StepError> {
+    run(ports, id, failure, by, &mut None).await
+}
+
+async fn run<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock>(
+    ports: &Ports<S, P, E, C>,
+    id: &SessionId,
+    failure: Option<Failure>,
+    by: &ChangedBy,
+    time_to_refusal: &mut Option<Duration>,
 ) -> Result<CleanUp, StepError> {
     for _ in 0..TRIES {
         let Some(session) = ports.store.load(id).await? else {
@@ -51,14 +88,18 @@ pub async fn clean_up<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: 
         } else {
             let now = ports.clock.now();
             let Some((cause, failure)) = due_end(&session, failure.as_ref(), now) else {
-                return Ok(CleanUp::NotDue(session.expires_at));
+                return Ok(CleanUp::NotDue(session.due_end_at()));
             };
             match outbox::commit(ports, session.ending(cause, failure, by, now)?).await? {
+                // It still waited for an approval: nothing was made.
+                Some(ended) if ended.state.is_over() => return Ok(CleanUp::Ended),
                 Some(ending) => ending,
                 None => continue,
             }
         };
-        let gone = remove_role(ports, &ending.role_name, Some(&ending)).await? == Presence::Gone;
+        let refused = |at| *time_to_refusal = refused_after(&ending, at);
+        let removed = remove_role_of(ports, &ending.role_name, Some(&ending), refused).await?;
+        let gone = removed == Presence::Gone;
         // A session that never was ACTIVE may have a write of an earlier try under way, whatever was found and removed.
         if (gone || ending.activated_at.is_none()) && ending.may_still_appear(ports.clock.now()) {
             return Ok(CleanUp::Pending);
@@ -70,6 +111,12 @@ pub async fn clean_up<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: 
     Err(StepError::new(ErrorCode::Unavailable, format!("session `{id}` keeps changing")))
 }
 
+/// How long after the decision of its end a session was refused everything; nothing if its date had come by then.
+fn refused_after(ending: &Session, at: Timestamp) -> Option<Duration> {
+    let end = ending.end.as_ref().filter(|_| at < ending.expires_at)?;
+    Some(at.duration_since(end.at).unsigned_abs())
+}
+
 /// How a session whose end is not decided yet has to end at `now`, if it has to. `failure` is what was caught on the way.
 fn due_end(
     session: &Session,
@@ -78,8 +125,13 @@ fn due_end(
 ) -> Option<(EndCause, Option<Failure>)> {
     match session.state {
         // Also when something was caught: all that failed then was the answer to the last write.
-        State::Active if now < session.expires_at => None,
+        State::Active if now < session.due_end_at() => None,
         State::Active => Some((EndCause::Expired, None)),
+        State::PendingApproval => {
+            let lapsed = session.approval.as_ref().is_none_or(|approval| approval.lapses_at <= now);
+            let failure = || Failure::new(ErrorCode::ApprovalLapsed, "it was not approved in time");
+            lapsed.then(|| (EndCause::Expired, Some(failure())))
+        }
         _ => {
             let unknown = || Failure::new(ErrorCode::Unavailable, "provisioning did not finish");
             Some((EndCause::Failed, Some(failure.cloned().unwrap_or_else(unknown))))
@@ -129,10 +181,19 @@ pub async fn give_up<S: SessionStore, P, E: EventBus, C: Clock>(
 ///
 /// # Errors
 /// When a call failed, or somebody keeps adding to the role.
-pub async fn remove_role<S, P: PrincipalProvisioner, E, C>(
+pub async fn remove_role<S, P: PrincipalProvisioner, E, C: Clock>(
     ports: &Ports<S, P, E, C>,
     name: &RoleName,
     owner: Option<&Session>,
+) -> Result<Presence, StepError> {
+    remove_role_of(ports, name, owner, |_| {}).await
+}
+
+async fn remove_role_of<S, P: PrincipalProvisioner, E, C: Clock>(
+    ports: &Ports<S, P, E, C>,
+    name: &RoleName,
+    owner: Option<&Session>,
+    mut refused: impl FnMut(Timestamp),
 ) -> Result<Presence, StepError> {
     let principals = &ports.principals;
     if let Some(owner) = owner {
@@ -149,6 +210,7 @@ pub async fn remove_role<S, P: PrincipalProvisioner, E, C>(
         {
             return Ok(Presence::Gone);
         }
+        refused(ports.clock.now());
         let (revoked, others): (Vec<_>, Vec<_>) = principals
             .inline_policies(name)
             .await?

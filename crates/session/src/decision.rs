@@ -10,9 +10,11 @@ use sorry_policy::{
 
 use crate::{
     Actor, CallerEntry, ErrorCode, Identity, Refusal, Session, State,
+    approval::{Approval, Review},
     caller::CallerRole,
     events::{self, AuditRecord, ChangedBy},
     expiry::IDEMPOTENCY_MEMORY,
+    limits::Limits,
     ports::IdempotencyKey,
     session::ROW_VERSION,
 };
@@ -46,6 +48,8 @@ pub struct Rules {
     pub minimum_window: Duration,
     /// Whether tiers that want MFA get it.
     pub mfa_required: bool,
+    /// How much it lends.
+    pub limits: Limits,
 }
 
 /// The answer to a request.
@@ -85,6 +89,8 @@ pub struct NewSession {
     pub audit: AuditRecord,
     /// What makes asking twice asking once.
     pub key: IdempotencyKey,
+    /// How many live sessions of the tier the caller may have, this one included.
+    pub most_live: u32,
 }
 
 /// Decides on a request.
@@ -108,6 +114,15 @@ pub fn registered(actor: &Actor) -> Result<&CallerEntry, Refusal> {
         }
         _ => Err(unregistered(actor)),
     }
+}
+
+/// The answer to a caller that an administrator has suspended.
+pub fn suspended(entry: &CallerEntry) -> Refusal {
+    Refusal::new(
+        ErrorCode::CallerSuspended,
+        format!("`{}` is suspended, and its sessions are ended", entry.arn),
+        "an administrator can lift that: `sorry admin callers resume`",
+    )
 }
 
 /// The answer to somebody whom the registry does not know as a caller.
@@ -147,7 +162,7 @@ fn terms(
     })
 }
 
-fn client_request_id(value: &str) -> Result<String, Refusal> {
+pub(crate) fn client_request_id(value: &str) -> Result<String, Refusal> {
     let fits = (8..=64).contains(&value.len())
         && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if fits {
@@ -176,7 +191,11 @@ fn offered(entry: &CallerEntry, rules: &Rules) -> String {
     }
 }
 
-fn tier(
+/// A tier that is lent here, and to this caller.
+///
+/// # Errors
+/// When there is none of that name, or it is not for the caller.
+pub(crate) fn tier(
     wanted: &str,
     entry: &CallerEntry,
     tiers: &TierTable,
@@ -205,6 +224,12 @@ fn tier(
     Ok((name, tier.clone(), digest.clone()))
 }
 
+/// The longest window of a tier that a caller may have.
+pub(crate) fn longest(name: &TierName, tier: &Tier, entry: &CallerEntry) -> Duration {
+    let yours = Duration::from_secs(u64::from(entry.tiers.get(name).copied().unwrap_or(0)) * 3600);
+    tier.maximum().min(yours)
+}
+
 fn window(
     seconds: u64,
     name: &TierName,
@@ -212,9 +237,7 @@ fn window(
     entry: &CallerEntry,
     rules: &Rules,
 ) -> Result<Duration, Refusal> {
-    let most = tier
-        .maximum()
-        .min(Duration::from_secs(u64::from(entry.tiers.get(name).copied().unwrap_or(0)) * 3600));
+    let most = longest(name, tier, entry);
     let window = Duration::from_secs(seconds);
     if window < rules.minimum_window || window.is_zero() {
         return Err(Refusal::new(
@@ -255,8 +278,12 @@ fn mfa(name: &TierName, tier: &Tier, actor: &Actor, rules: &Rules) -> Result<boo
     Ok(asked)
 }
 
-/// The role's trust policy asks again; whoever cannot use a session is not given one.
-fn address(name: &TierName, tier: &Tier, identity: &Identity) -> Result<(), Refusal> {
+/// Whether a tier is lent to where the request comes from. The role's trust policy asks again; whoever cannot use a session is not
+/// given one.
+///
+/// # Errors
+/// When it is not.
+pub(crate) fn address(name: &TierName, tier: &Tier, identity: &Identity) -> Result<(), Refusal> {
     let from = identity.source_address.as_deref();
     let parsed = from.and_then(|address| address.parse().ok());
     if tier.addresses.is_empty()
@@ -302,22 +329,30 @@ fn reason(value: Option<&str>, name: &TierName, tier: &Tier) -> Result<Option<St
             Ok(None)
         };
     };
-    // A reason is read by people, in alerts and logs: nothing in it may make it look like another one.
+    cleaned_text(value).map(Some)
+}
+
+/// A reason or a comment as it is kept.
+///
+/// # Errors
+/// When it says too little or too much, or could be read as something else.
+pub(crate) fn cleaned_text(value: &str) -> Result<String, Refusal> {
+    // It is read by people, in alerts and logs: nothing in it may make it look like another one.
     if let Some(character) = value.chars().find(|character| is_unreadable(*character)) {
         return Err(Refusal::new(
             ErrorCode::ReasonUnusable,
-            format!("the reason holds the character U+{:04X}", u32::from(character)),
+            format!("the text holds the character U+{:04X}", u32::from(character)),
             "write it in one line, without control characters or marks of direction",
         ));
     }
     let cleaned = value.trim();
     if (SHORTEST_REASON..=LONGEST_REASON).contains(&cleaned.chars().count()) {
-        Ok(Some(cleaned.to_owned()))
+        Ok(cleaned.to_owned())
     } else {
         Err(Refusal::new(
             ErrorCode::ReasonUnusable,
-            format!("the reason has {} characters", cleaned.chars().count()),
-            format!("say in {SHORTEST_REASON} to {LONGEST_REASON} characters what it is for"),
+            format!("the text has {} characters", cleaned.chars().count()),
+            format!("say what it is for, or why, in {SHORTEST_REASON} to {LONGEST_REASON} characters"),
         ))
     }
 }
@@ -364,13 +399,14 @@ impl Terms {
     pub fn session(self, session_id: SessionId, external_id: ExternalId, now: Timestamp) -> NewSession {
         let request_digest = self.request_digest();
         let by = ChangedBy::Caller(self.caller.clone());
+        let most_live = self.tier.concurrent_sessions;
         let own_entry = self.entry.unique_id == self.caller.unique_id;
         let mut session = Session {
             version: ROW_VERSION,
             role_name: RoleName::for_session(&self.entry.namespace, &self.tier_name, &session_id),
             session_id,
             fence: 1,
-            state: State::Requested,
+            state: if self.tier.approvals.is_some() { State::PendingApproval } else { State::Requested },
             grant: self.tier.grant,
             tier: self.tier_name,
             namespace: self.entry.namespace,
@@ -384,9 +420,14 @@ impl Terms {
             tiers_digest: self.tiers_digest,
             mfa: self.mfa,
             alert: self.tier.alert,
+            approval: self.tier.approvals.as_ref().map(|approvals| Approval::asked(approvals, now)),
+            approved_at: None,
+            review: self.tier.review.then_some(Review { opened_at: now, closed: None }),
             requested_at: now,
             // Windows are bounded by `window`, so this cannot overflow; if it did, the session would be over at once.
             expires_at: now.checked_add(self.window).unwrap_or(now),
+            first_expires_at: None,
+            extension: None,
             external_id,
             role: None,
             provisioning_at: None,
@@ -396,7 +437,8 @@ impl Terms {
             changed_at: now,
             outbox: Vec::new(),
         };
-        session.outbox.push(events::session_event(&session, false));
+        // Approvers listen on the bus, and where security listens.
+        session.outbox.push(events::session_event(&session, session.approval.is_some()));
         let audit = events::session_audit(&session, &by, None);
         let key = IdempotencyKey {
             caller: session.caller.unique_id.clone(),
@@ -404,7 +446,7 @@ impl Terms {
             request_digest,
             expires_at: now.checked_add(IDEMPOTENCY_MEMORY).unwrap_or(now),
         };
-        NewSession { session, audit, key }
+        NewSession { session, audit, key, most_live }
     }
 
     fn request_digest(&self) -> String {
@@ -456,6 +498,7 @@ mod tests {
                 source_identity: None,
                 registered_at: at(0),
                 registered_by: "test".into(),
+                suspended: None,
             }),
             identity,
             administrator: false,
@@ -471,6 +514,7 @@ mod tests {
                 .collect(),
             minimum_window: Duration::from_secs(900),
             mfa_required: true,
+            limits: Limits::default(),
         }
     }
 

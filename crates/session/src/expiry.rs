@@ -13,6 +13,10 @@ use crate::{Session, State};
 /// provisioning function lives (30 s) and than IAM takes to show what it made (seconds); held to the template by a contract test.
 pub const PROVISIONING_GRACE: Duration = Duration::from_secs(300);
 
+/// How long an extension that was decided may take, all tries of the workflow included; so much longer a session lives on when its end
+/// comes meanwhile. Also how long after a failed one its last write may land. Held to the workflow by a contract test.
+pub const EXTENSION_GRACE: Duration = PROVISIONING_GRACE;
+
 /// How long the workflow is left to end a session by itself before the sweep does it.
 pub const WORKFLOW_MARGIN: Duration = Duration::from_secs(30);
 
@@ -33,7 +37,7 @@ pub const DUE_SHARDS: u8 = 8;
 
 /// The largest clock difference between this service and AWS that AWS itself accepts is 5 minutes; arithmetic here stays far
 /// inside of what a timestamp holds, so an overflow could only come from a corrupt row, and then "never" is the safe answer.
-fn after(moment: Timestamp, duration: Duration) -> Timestamp {
+pub(crate) fn after(moment: Timestamp, duration: Duration) -> Timestamp {
     moment.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
@@ -41,15 +45,28 @@ impl Session {
     /// When the sweep should look at this session if nobody else has moved it on by then; `None`: never.
     pub fn due_at(&self) -> Option<Timestamp> {
         let by_state = match self.state {
+            State::PendingApproval => {
+                Some(self.approval.as_ref().map_or(self.changed_at, |approval| approval.lapses_at))
+            }
             State::Requested | State::Provisioning | State::Revoking | State::Expiring | State::Failing => {
                 Some(after(self.changed_at, STUCK_AFTER))
             }
-            State::Active => Some(after(self.expires_at, WORKFLOW_MARGIN)),
+            State::Active => {
+                let end = after(self.due_end_at(), WORKFLOW_MARGIN);
+                Some(self.extension_due_at().map_or(end, |extension| extension.min(end)))
+            }
             State::CleanUpFailed => Some(self.changed_at),
-            State::Revoked | State::Expired | State::Failed => None,
+            State::Revoked | State::Expired | State::Denied | State::Failed => None,
         };
         let by_outbox = (!self.outbox.is_empty()).then(|| after(self.changed_at, OUTBOX_MARGIN));
         by_state.into_iter().chain(by_outbox).min()
+    }
+
+    /// Where the session stands in the due index, which lists all that is not finished: an open review is not, and is due for nobody
+    /// but people.
+    pub fn listed_at(&self) -> Option<Timestamp> {
+        let unreviewed = self.open_or_closed_review().is_some_and(|review| review.closed.is_none());
+        self.due_at().or_else(|| unreviewed.then_some(Timestamp::MAX))
     }
 
     /// The key of the due index that this session stands under.
@@ -59,7 +76,7 @@ impl Session {
 
     /// When the table may forget the row: garbage collection only, never a decision.
     pub fn forget_at(&self) -> Option<Timestamp> {
-        self.state.is_over().then(|| after(self.changed_at, RETENTION))
+        (self.state.is_over() && self.listed_at().is_none()).then(|| after(self.changed_at, RETENTION))
     }
 
     /// Whether a principal of this session may still appear although none is seen at `now`: a write may be on its way, or IAM may

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ErrorCode, Session, StepError,
+    approval::{CastVote, ClosedReview},
     events::{self, AuditRecord, ChangedBy},
     session::{CreatedRole, End},
 };
@@ -16,6 +17,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum State {
+    /// Decided, if others approve; nothing exists yet.
+    PendingApproval,
     /// Decided; nothing exists yet.
     Requested,
     /// IAM is being written.
@@ -32,6 +35,8 @@ pub enum State {
     Revoked,
     /// Ended at its time, and nothing is left.
     Expired,
+    /// Others said no, and nothing is left.
+    Denied,
     /// Never usable, and nothing is left.
     Failed,
     /// Something is left that could not be removed; every sweep tries again.
@@ -40,7 +45,8 @@ pub enum State {
 
 impl State {
     /// All states, in the order of life.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
+        Self::PendingApproval,
         Self::Requested,
         Self::Provisioning,
         Self::Active,
@@ -49,6 +55,7 @@ impl State {
         Self::Failing,
         Self::Revoked,
         Self::Expired,
+        Self::Denied,
         Self::Failed,
         Self::CleanUpFailed,
     ];
@@ -56,6 +63,7 @@ impl State {
     /// The state as it is written.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::PendingApproval => "PENDING_APPROVAL",
             Self::Requested => "REQUESTED",
             Self::Provisioning => "PROVISIONING",
             Self::Active => "ACTIVE",
@@ -64,6 +72,7 @@ impl State {
             Self::Failing => "FAILING",
             Self::Revoked => "REVOKED",
             Self::Expired => "EXPIRED",
+            Self::Denied => "DENIED",
             Self::Failed => "FAILED",
             Self::CleanUpFailed => "CLEAN_UP_FAILED",
         }
@@ -71,7 +80,7 @@ impl State {
 
     /// Whether nothing is left and nothing more will happen.
     pub const fn is_over(self) -> bool {
-        matches!(self, Self::Revoked | Self::Expired | Self::Failed)
+        matches!(self, Self::Revoked | Self::Expired | Self::Denied | Self::Failed)
     }
 
     /// Whether the end is decided and something may be left.
@@ -94,6 +103,8 @@ pub enum EndCause {
     Expired,
     /// Somebody ended it.
     Revoked,
+    /// Others said no.
+    Denied,
     /// A step failed.
     Failed,
 }
@@ -102,7 +113,8 @@ impl EndCause {
     const fn passing(self) -> State {
         match self {
             Self::Expired => State::Expiring,
-            Self::Revoked => State::Revoking,
+            // A denial that comes after an approval takes away what was granted by then.
+            Self::Revoked | Self::Denied => State::Revoking,
             Self::Failed => State::Failing,
         }
     }
@@ -111,6 +123,7 @@ impl EndCause {
         match self {
             Self::Expired => State::Expired,
             Self::Revoked => State::Revoked,
+            Self::Denied => State::Denied,
             Self::Failed => State::Failed,
         }
     }
@@ -129,6 +142,21 @@ impl Failure {
     /// A failure with one of the service's own codes.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code: code.to_string(), message: message.into() }
+    }
+
+    /// A failure as Step Functions hands it on, for people: the message of a function's error is JSON with the function's own
+    /// message inside.
+    #[must_use]
+    pub fn readable(self) -> Self {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Cause {
+            error_message: String,
+        }
+        match serde_json::from_str::<Cause>(&self.message) {
+            Ok(cause) => Self { message: cause.error_message, ..self },
+            Err(_) => self,
+        }
     }
 }
 
@@ -166,7 +194,13 @@ impl From<TransitionError> for StepError {
 }
 
 impl Session {
-    fn change(&self, to: State, by: &ChangedBy, now: Timestamp, edit: impl FnOnce(&mut Self)) -> Change {
+    pub(crate) fn change(
+        &self,
+        to: State,
+        by: &ChangedBy,
+        now: Timestamp,
+        edit: impl FnOnce(&mut Self),
+    ) -> Change {
         let mut session = self.clone();
         session.state = to;
         session.fence = self.fence.saturating_add(1);
@@ -174,12 +208,17 @@ impl Session {
         edit(&mut session);
         let audit =
             events::session_audit(&session, by, session.end.as_ref().and_then(|end| end.failure.as_ref()));
-        let alert = to == State::CleanUpFailed || (session.alert && to.is_over());
+        // Approvers listen where security listens.
+        let asks = session.extension_awaiting().is_some() && self.extension_awaiting().is_none();
+        let extends =
+            session.alert && session.extension_under_way().is_some() && self.extension_under_way().is_none();
+        let ends = session.alert && to.is_over() && !self.state.is_over();
+        let alert = to == State::CleanUpFailed || asks || extends || ends;
         session.outbox.push(events::session_event(&session, alert));
         Change { session, expected_fence: self.fence, audit }
     }
 
-    fn refuse(&self, wanted: State) -> TransitionError {
+    pub(crate) fn refuse(&self, wanted: State) -> TransitionError {
         TransitionError { session: self.session_id.to_string(), state: self.state, wanted }
     }
 
@@ -210,12 +249,70 @@ impl Session {
             State::Provisioning => Ok(self.change(State::Active, by, now, |session| {
                 session.role = Some(role);
                 session.activated_at = Some(now);
+                if let Some(review) = &mut session.review {
+                    review.opened_at = now;
+                }
             })),
             _ => Err(self.refuse(State::Active)),
         }
     }
 
-    /// Any living state → the passing state of `cause`. What comes first stays: an end is decided once.
+    /// PENDING_APPROVAL → REQUESTED if that is the last approval it needs: its window begins. Else one vote more.
+    ///
+    /// # Errors
+    /// When the session waits for no approval.
+    pub fn approved_by(
+        &self,
+        cast: CastVote,
+        by: &ChangedBy,
+        now: Timestamp,
+    ) -> Result<Change, TransitionError> {
+        let (State::PendingApproval, Some(approval)) = (self.state, &self.approval) else {
+            return Err(self.refuse(State::Requested));
+        };
+        let mut approval = approval.clone();
+        approval.votes.push(cast);
+        let given = approval.is_given();
+        let window = self.window();
+        Ok(self.change(if given { State::Requested } else { self.state }, by, now, |session| {
+            session.approval = Some(approval);
+            if given {
+                session.approved_at = Some(now);
+                // Bounded like every window; if it overflowed, the session would be over at once.
+                session.expires_at = now.checked_add(window).unwrap_or(now);
+            }
+        }))
+    }
+
+    /// A denial: ends the session, whether it still waits or was granted a moment ago.
+    ///
+    /// # Errors
+    /// When it needed no approval, or its end is decided already.
+    pub fn denied_by(
+        &self,
+        cast: CastVote,
+        by: &ChangedBy,
+        now: Timestamp,
+    ) -> Result<Change, TransitionError> {
+        let mut denied = self.clone();
+        match &mut denied.approval {
+            Some(approval) => approval.votes.push(cast),
+            None => return Err(self.refuse(State::Denied)),
+        }
+        denied.ending(EndCause::Denied, None, by, now)
+    }
+
+    /// The review is closed; the session stays where it stands.
+    pub(crate) fn reviewed(&self, closed: ClosedReview, by: &ChangedBy, now: Timestamp) -> Change {
+        self.change(self.state, by, now, |session| {
+            if let Some(review) = &mut session.review {
+                review.closed = Some(closed);
+            }
+        })
+    }
+
+    /// Any living state → the passing state of `cause`; from PENDING_APPROVAL, where nothing was made yet, at once to the end. What
+    /// comes first stays: an end is decided once.
     ///
     /// # Errors
     /// When its end is decided already.
@@ -226,11 +323,14 @@ impl Session {
         by: &ChangedBy,
         now: Timestamp,
     ) -> Result<Change, TransitionError> {
+        let end = End { cause, by: by.name().to_owned(), at: now, failure };
         match self.state {
+            State::PendingApproval => Ok(self.change(cause.over(), by, now, |session| {
+                session.end = Some(end);
+                session.ended_at = Some(now);
+            })),
             State::Requested | State::Provisioning | State::Active => {
-                Ok(self.change(cause.passing(), by, now, |session| {
-                    session.end = Some(End { cause, by: by.name().to_owned(), at: now, failure });
-                }))
+                Ok(self.change(cause.passing(), by, now, |session| session.end = Some(end)))
             }
             _ => Err(self.refuse(cause.passing())),
         }
@@ -306,8 +406,13 @@ pub(crate) mod tests {
             carried_identity: None,
             mfa: false,
             alert: false,
+            approval: None,
+            approved_at: None,
+            review: None,
             requested_at: at(0),
             expires_at: at(3600),
+            first_expires_at: None,
+            extension: None,
             external_id: ExternalId::from_random([4; 16]),
             role: None,
             provisioning_at: None,
@@ -328,6 +433,15 @@ pub(crate) mod tests {
             arn: "arn:aws:iam::123456789012:role/sorry/session/sue/x".into(),
             unique_id: "AROAEXAMPLE".into(),
         }
+    }
+
+    #[test]
+    fn a_functions_error_is_unwrapped_and_anything_else_kept() {
+        let failure = |message: &str| Failure { code: "PolicyRefused".into(), message: message.into() };
+        let wrapped = failure(r#"{"errorType":"PolicyRefused","errorMessage":"CreateRole: no"}"#);
+        assert_eq!(wrapped.readable(), failure("CreateRole: no"));
+        assert_eq!(failure("timed out").readable(), failure("timed out"));
+        assert_eq!(failure("").readable(), failure(""));
     }
 
     /// The transition table, whole: what each state allows, and nothing else.
@@ -360,6 +474,7 @@ pub(crate) mod tests {
             .collect();
             let ends = [State::Revoking, State::Expiring, State::Failing];
             let expected: Vec<State> = match state {
+                State::PendingApproval => vec![State::Revoked, State::Expired, State::Failed],
                 State::Requested => [&[State::Provisioning], &ends[..]].concat(),
                 State::Provisioning => [&[State::Provisioning, State::Active], &ends[..]].concat(),
                 State::Active => ends.to_vec(),
@@ -367,7 +482,7 @@ pub(crate) mod tests {
                     vec![State::Revoked, State::CleanUpFailed]
                 }
                 State::CleanUpFailed => vec![State::Revoked],
-                State::Revoked | State::Expired | State::Failed => vec![],
+                State::Revoked | State::Expired | State::Denied | State::Failed => vec![],
             };
             assert_eq!(reached, expected, "{state}");
         }

@@ -117,7 +117,6 @@ pub fn plan(session: &Session, tiers: &TierTable, place: &Place) -> Result<Provi
         ("sorry:namespace", session.namespace.to_string()),
         ("sorry:person", session.person.to_string()),
         ("sorry:tier", session.tier.to_string()),
-        ("sorry:expires-at", session.expires_at.to_string()),
     ];
     tags.extend(session.project.iter().map(|project| ("sorry:project", project.to_string())));
     let role = RolePlan {
@@ -127,19 +126,30 @@ pub fn plan(session: &Session, tiers: &TierTable, place: &Place) -> Result<Provi
         boundary_arn: place.boundary_arn(tier),
         max_session_seconds: max_session_seconds(session),
         tags,
-        description: format!("Lent by sorry until {}", session.expires_at),
+        // Without its end, which can be moved: that stands in the policy `access`.
+        description: format!("Lent by sorry to {}", session.person),
     };
     Ok(ProvisionPlan { role, access_policy })
 }
 
 /// The smallest maximum that fits the window. Source: IAM CreateRole, MaxSessionDuration, 1 to 12 hours. A caller that is a role gets an
-/// hour at a time ("role chaining"), so that more would be of no use to it.
+/// hour at a time ("role chaining"), so that more would be of no use to it. An extension leaves it as it is: it bounds one
+/// credential, and there are renewals.
 pub fn max_session_seconds(session: &Session) -> i32 {
     if session.caller.role_id().is_some() {
         return 3_600;
     }
-    let window = session.expires_at.duration_since(session.requested_at).as_secs();
+    let window = session.first_window().as_secs();
     i32::try_from(window.clamp(3_600, 43_200)).unwrap_or(3_600)
+}
+
+/// A session that is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// How long it took from the request until it was ACTIVE; nothing if it was so before.
+    pub time_to_active: Option<std::time::Duration>,
 }
 
 /// Makes the role of a session and reports when the session ends. Running it twice, late or beside itself does no harm: the row's
@@ -153,11 +163,11 @@ pub async fn provision<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C:
     id: &sorry_policy::SessionId,
     tiers: &impl TierStore,
     place: &Place,
-) -> Result<Timestamp, StepError> {
+) -> Result<Granted, StepError> {
     let by = ChangedBy::service("provision");
     let session = load(ports, id).await?;
     if session.state == State::Active {
-        return Ok(session.expires_at);
+        return Ok(Granted { expires_at: session.expires_at, time_to_active: None });
     }
     let plan = plan(&session, &of_session(tiers, &session).await?, place)?;
     let now = ports.clock.now();
@@ -177,7 +187,8 @@ pub async fn provision<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C:
         return Err(StepError::new(ErrorCode::Unavailable, message));
     }
     let session = commit(ports, session.active(role, &by, ports.clock.now())?).await?;
-    Ok(session.expires_at)
+    let took = session.activated_at.map(|at| at.duration_since(session.requested_at).unsigned_abs());
+    Ok(Granted { expires_at: session.expires_at, time_to_active: took })
 }
 
 async fn create_role<S: SessionStore, P: PrincipalProvisioner, E, C>(
@@ -213,7 +224,7 @@ async fn create_role<S: SessionStore, P: PrincipalProvisioner, E, C>(
     }
 }
 
-async fn load<S: SessionStore, P, E, C>(
+pub(crate) async fn load<S: SessionStore, P, E, C>(
     ports: &Ports<S, P, E, C>,
     id: &sorry_policy::SessionId,
 ) -> Result<Session, StepError> {
@@ -238,7 +249,7 @@ async fn commit<S: SessionStore, P, E: EventBus, C: Clock>(
     outbox::commit(ports, change).await?.ok_or_else(|| superseded(&session))
 }
 
-fn superseded(session: &Session) -> StepError {
+pub(crate) fn superseded(session: &Session) -> StepError {
     StepError::new(
         ErrorCode::Superseded,
         format!("session `{}` was moved on by somebody else", session.session_id),
@@ -265,7 +276,7 @@ mod tests {
         let plan = plan(&requested(), &tiers, &place()).unwrap();
         assert_eq!(plan.role.path, "/sorry/session/sue/");
         assert_eq!(plan.role.boundary_arn, format!("{}developer", place().boundary_arn_prefix));
-        assert!(plan.role.tags.contains(&("sorry:expires-at", requested().expires_at.to_string())));
+        assert!(plan.role.tags.contains(&(SESSION_TAG, requested().session_id.to_string())));
         assert!(
             plan.access_policy.contains(&format!(r#"{{"aws:CurrentTime":"{}"}}"#, requested().expires_at))
         );
@@ -296,6 +307,13 @@ mod tests {
         for (window, expected) in [(20, 3_600), (3_600, 3_600), (28_800, 28_800), (129_600, 43_200)] {
             let mut session = Session { expires_at: at(window), ..requested() };
             assert_eq!(max_session_seconds(&session), expected);
+            // The role keeps the maximum that it was made with.
+            let extended = Session {
+                expires_at: at(window + 7_200),
+                first_expires_at: Some(at(window)),
+                ..session.clone()
+            };
+            assert_eq!(max_session_seconds(&extended), expected);
             session.caller.unique_id = "AROAEXAMPLE:ci".into();
             assert_eq!(max_session_seconds(&session), 3_600, "a role chains");
         }

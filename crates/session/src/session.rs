@@ -1,5 +1,7 @@
 //! The row of one session: everything that is known of a loan, and the truth that every step reads again.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sorry_policy::{
@@ -9,12 +11,17 @@ use sorry_policy::{
 
 use crate::{
     Identity, State,
+    approval::{Approval, Review},
     events::OutboxEntry,
+    extension::Extension,
     lifecycle::{EndCause, Failure},
 };
 
-/// The layout of a row that this program writes. A row of another version is refused, never guessed at.
-pub const ROW_VERSION: u32 = 1;
+/// The layout of a row that this program writes. It reads this and all before it, back to 1: what a session made by an earlier
+/// program does not say has a default that is true of it. A row of a later version is refused, never guessed at.
+///
+/// 1: the first. 2: approvals, reviews, grants that are not roles, extensions.
+pub const ROW_VERSION: u32 = 2;
 
 /// One loan. All fields are plain data: [`crate::lifecycle`] alone changes them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,8 +67,23 @@ pub struct Session {
     pub alert: bool,
     /// When it was asked for.
     pub requested_at: Timestamp,
-    /// When AWS stops honouring it.
+    /// Whose word it waits for, or waited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Approval>,
+    /// When the last of them approved: then the window begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_at: Option<Timestamp>,
+    /// Whether somebody else has to look at it afterwards, and did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<Review>,
+    /// When AWS stops honouring it. While it waits for an approval: when it would, had the window begun with the request.
     pub expires_at: Timestamp,
+    /// When it would have been over if it had never been extended; nothing if it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_expires_at: Option<Timestamp>,
+    /// The last extension that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension: Option<Extension>,
     /// The role that is, or would be, made for it.
     pub role_name: RoleName,
     /// What its owner must present to assume the role.
@@ -89,6 +111,27 @@ pub struct Session {
 }
 
 impl Session {
+    /// When its window began, or would have.
+    pub fn begins_at(&self) -> Timestamp {
+        self.approved_at.unwrap_or(self.requested_at)
+    }
+
+    /// The review of it, once there is something to look at: a session that never was usable has none.
+    pub fn open_or_closed_review(&self) -> Option<&Review> {
+        self.review.as_ref().filter(|_| self.activated_at.is_some())
+    }
+
+    /// The length of its window.
+    pub fn window(&self) -> Duration {
+        self.expires_at.duration_since(self.begins_at()).unsigned_abs()
+    }
+
+    /// The length that its window had when its principal was made.
+    pub fn first_window(&self) -> Duration {
+        let end = self.first_expires_at.unwrap_or(self.expires_at);
+        end.duration_since(self.begins_at()).unsigned_abs()
+    }
+
     /// Key of the registry's entry that it rests on: when that goes, so does the session.
     pub fn registration(&self) -> &str {
         self.registered_as.as_deref().unwrap_or(&self.caller.unique_id)

@@ -14,16 +14,20 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sorry_policy::{RoleName, SessionId};
+use sorry_policy::{RoleName, SessionId, TierName};
 
 use crate::{
     ErrorCode, Failure, Session, State, StepError,
     clean_up::{self, CleanUp, clean_up, remove_role},
     events::{ChangedBy, OutboxEntry, SWEEP_HELD_EVENT, sweep_audit},
+    extend::not_extended,
     hold::{SweepMemory, are_many},
     lifecycle::EndCause,
     outbox,
-    ports::{Clock, Committed, EventBus, Ports, Presence, PrincipalProvisioner, Registry, SessionStore},
+    ports::{
+        Clock, Committed, EventBus, LiveSessions, Ports, Presence, PrincipalProvisioner, Registry,
+        SessionStore,
+    },
 };
 
 /// How long one sweep works before it leaves the rest to the next. The function's own time-out lies above.
@@ -49,10 +53,41 @@ pub struct SweepReport {
     /// Why it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_because: Option<String>,
+    /// Sessions that were over and still counted as live.
+    #[serde(default)]
+    pub forgotten: usize,
     /// What did not succeed; the next sweep tries again.
     pub failed: Vec<String>,
+    /// Clean-ups that were given up now.
+    #[serde(default)]
+    pub given_up: usize,
     /// Whether the time was not enough for everything.
     pub unfinished: bool,
+}
+
+/// What a sweep saw when it began; lists lag by seconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Sessions that are ACTIVE, by tier.
+    pub live: BTreeMap<TierName, usize>,
+    /// Sessions that are CLEAN_UP_FAILED.
+    pub clean_up_failed: Vec<SessionId>,
+    /// Principals under `/sorry/session/`.
+    pub principals: usize,
+}
+
+impl Seen {
+    fn of(sessions: &[Session], principals: usize) -> Self {
+        let mut seen = Self { principals, ..Self::default() };
+        for session in sessions {
+            match session.state {
+                State::Active => *seen.live.entry(session.tier.clone()).or_default() += 1,
+                State::CleanUpFailed => seen.clean_up_failed.push(session.session_id.clone()),
+                _ => {}
+            }
+        }
+        seen
+    }
 }
 
 /// Runs one sweep. One item that fails never stops the rest.
@@ -63,6 +98,17 @@ pub async fn sweep<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clo
     ports: &Ports<S, P, E, C>,
     registry: &impl Registry,
 ) -> Result<SweepReport, StepError> {
+    sweep_measured(ports, registry).await.map(|(report, _)| report)
+}
+
+/// Runs one sweep, and tells what there was when it began.
+///
+/// # Errors
+/// As [`sweep`].
+pub async fn sweep_measured<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock>(
+    ports: &Ports<S, P, E, C>,
+    registry: &impl Registry,
+) -> Result<(SweepReport, Seen), StepError> {
     let mut run = Sweep {
         ports,
         by: ChangedBy::service("sweep"),
@@ -75,9 +121,11 @@ pub async fn sweep<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clo
     run.due(&sessions).await;
     run.without_caller(&sessions, registry).await;
     let roles = roles?;
+    let seen = Seen::of(&sessions, roles.len());
     run.without_principal(&sessions, &roles).await;
+    run.counts(&sessions, roles.len(), registry).await;
     run.orphans(&sessions, roles, registry).await?;
-    Ok(run.report)
+    Ok((run.report, seen))
 }
 
 struct Sweep<'a, S, P, E, C> {
@@ -121,7 +169,7 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
     async fn settle(&mut self, id: &SessionId) -> Result<(), StepError> {
         let Some(session) = self.ports.store.load(id).await? else { return Ok(()) };
         let now = self.ports.clock.now();
-        let past_its_end = session.state == State::Active && session.expires_at <= now;
+        let past_its_end = session.state == State::Active && session.due_end_at() <= now;
         let stuck = session.state != State::Active
             && !session.state.is_over()
             && Session { outbox: Vec::new(), ..session.clone() }.due_at().is_some_and(|at| at <= now);
@@ -134,9 +182,17 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
                 Err(error) if error.code.may_pass() => return Err(error),
                 Err(error) => {
                     clean_up::give_up(self.ports, id, error.clone().into(), &self.by).await?;
+                    self.report.given_up += usize::from(session.state != State::CleanUpFailed);
                     return Err(error);
                 }
             }
+        } else if session.extension_due_at().is_some_and(|at| at <= now) {
+            let failure = match session.extension_under_way() {
+                Some(_) => Failure::new(ErrorCode::Unavailable, "the extension's workflow did not go on"),
+                None => Failure::new(ErrorCode::ApprovalLapsed, "it was not approved in time"),
+            };
+            not_extended(self.ports, id, failure, &self.by).await?;
+            self.report.repaired += 1;
         } else if !session.outbox.is_empty() {
             outbox::flush(self.ports, &session).await?;
             self.report.published += 1;
@@ -144,7 +200,7 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
         Ok(())
     }
 
-    /// Ends what a removed caller still has: a session that was written while the removal looked for sessions.
+    /// Ends what a removed or suspended caller still has: a session that was written while the removal looked for sessions.
     async fn without_caller(&mut self, sessions: &[Session], registry: &impl Registry) {
         let mut known = BTreeMap::new();
         let live = sessions.iter().filter(|session| !session.state.is_over() && !session.state.is_ending());
@@ -217,6 +273,51 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
             return Ok(false);
         }
         Ok(clean_up(self.ports, &session.session_id, None, &self.by).await? == CleanUp::Ended)
+    }
+
+    /// Keeps the counts that limits go by. None of them is worth a sweep that stops: access does not depend on them.
+    async fn counts(&mut self, sessions: &[Session], principals: usize, registry: &impl Registry) {
+        let principals = u64::try_from(principals).unwrap_or(u64::MAX);
+        if let Err(error) = registry.put_session_principals(principals, self.started_at).await {
+            self.note(&"the count of session principals", &error.into());
+        }
+        match registry.live_sessions().await {
+            Ok(counted) => {
+                let unfinished: BTreeSet<_> = sessions.iter().map(|session| &session.session_id).collect();
+                for mut counted in counted {
+                    counted.sessions.retain(|id| !unfinished.contains(id));
+                    if counted.sessions.is_empty() {
+                        continue;
+                    }
+                    if self.out_of_time() {
+                        return;
+                    }
+                    if let Err(error) = self.forget_over(counted, registry).await {
+                        self.note(&"the count of live sessions", &error);
+                    }
+                }
+            }
+            Err(error) => self.note(&"the counts of live sessions", &error.into()),
+        }
+    }
+
+    /// The list of sessions is not consistent: each row says for itself whether it is over.
+    async fn forget_over(
+        &mut self,
+        counted: LiveSessions,
+        registry: &impl Registry,
+    ) -> Result<(), StepError> {
+        let mut over = BTreeSet::new();
+        for id in &counted.sessions {
+            if self.ports.store.load(id).await?.is_none_or(|session| session.state.is_over()) {
+                over.insert(id.clone());
+            }
+        }
+        if over.is_empty() {
+            return Ok(());
+        }
+        self.report.forgotten += over.len();
+        Ok(registry.forget_live(&LiveSessions { sessions: over, ..counted }).await?)
     }
 
     /// Removes principals under `/sorry/session/` that no live session owns, as far as the tables can be trusted.
@@ -370,10 +471,10 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
     }
 }
 
-/// Whether the registry knows a caller. A registry that has forgotten the sweep itself was lost, and says nothing of callers.
+/// Whether the registry knows a caller, and does not suspend it. A registry that has forgotten the sweep itself was lost, and says nothing of callers.
 async fn is_registered(registry: &impl Registry, caller: &str) -> Result<bool, StepError> {
-    if registry.caller(caller).await?.is_some() {
-        return Ok(true);
+    if let Some(entry) = registry.caller(caller).await? {
+        return Ok(entry.suspended.is_none());
     }
     Ok(!registry.sweep_memory().await?.knows_the_sweep())
 }

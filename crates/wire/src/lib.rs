@@ -1,18 +1,22 @@
 //! The JSON of the API, as `infrastructure/openapi.yaml` describes it: shared by the command line and the functions, so that
 //! neither can mean something else. Not for: anything that is stored.
 
+mod approval;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use approval::{ApprovalView, ClosedReviewView, DecideSession, ReviewSession, ReviewView, VoteView};
 pub use sorry_policy::{
     AddressRange, ExternalId, Grant, NameError, Namespace, PersonName, PolicyDigest, ProjectName, RoleName,
     SessionId, SourceIdentity, TierName, TierSet,
 };
 pub use sorry_session::{
-    CallerRole, EndCause, ErrorCode, Failure, MfaBy, State, decision::spoken, sweep::SweepReport,
+    CallerRole, EndCause, ErrorCode, Failure, MfaBy, State, approval::Vote, decision::spoken,
+    sweep::SweepReport,
 };
 
 /// Body of `POST /tiers/{tier}/sessions`. There is no field for who is asking: the signature says that.
@@ -33,6 +37,16 @@ pub struct RequestSession {
     /// Only say what the request would come to: the answer is a [`DryRun`], and nothing is written.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
+}
+
+/// Body of `POST /sessions/{id}/extension`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExtendSession {
+    /// The client's own key for this request, 8 to 64 letters, digits and hyphens; sent again it gives the same extension.
+    pub client_request_id: String,
+    /// By how much, in seconds.
+    pub duration_seconds: u64,
 }
 
 /// Answer of `POST /tiers/{tier}/sessions` to a dry run of a request that would be granted; others are refused as ever. The session's
@@ -68,7 +82,7 @@ pub struct DryRun {
     /// From where alone the tier is lent; from anywhere if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<AddressRange>,
-    /// How many others would have to approve. No tier asks for approvals yet: 0.
+    /// How many others would have to approve.
     pub approvals: u32,
     /// Whether security would be told before the grant and at its end.
     pub alert: bool,
@@ -87,6 +101,8 @@ pub struct DryRun {
 pub enum Verdict {
     /// It is granted.
     Grant,
+    /// It is granted if enough others approve.
+    AwaitApproval,
 }
 
 /// A role that would be made for a session.
@@ -135,11 +151,21 @@ pub struct SessionView {
     pub mfa: bool,
     /// When it was asked for.
     pub requested_at: Timestamp,
+    /// Whose word it waits for, or waited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalView>,
+    /// Whether somebody else has to look at it afterwards, and did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<ReviewView>,
     /// When it became usable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activated_at: Option<Timestamp>,
-    /// When AWS stops honouring it.
+    /// When AWS stops honouring it. While it waits for an approval: when it would, had the window begun with the request; it begins
+    /// with the approval.
     pub expires_at: Timestamp,
+    /// The last extension that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension: Option<ExtensionView>,
     /// Why, by whom and when its end was decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<EndView>,
@@ -167,6 +193,43 @@ pub struct Access {
     pub role_session_name: String,
     /// The longest that the role can be assumed for, in seconds.
     pub maximum_seconds: u32,
+}
+
+/// A later end that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtensionView {
+    /// The end that was asked for.
+    pub extending_to: Timestamp,
+    /// When it was asked for.
+    pub requested_at: Timestamp,
+    /// Where it stands.
+    pub status: ExtensionStatus,
+    /// Until when others can decide on it, while it waits for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lapses_at: Option<Timestamp>,
+    /// What went wrong, if something did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// Where an extension stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExtensionStatus {
+    /// It waits for others' approval.
+    AwaitingApproval,
+    /// It is decided, and being carried out.
+    UnderWay,
+    /// The session has its new end.
+    Done,
+    /// Others said no.
+    Denied,
+    /// Not enough others said yes in time.
+    Lapsed,
+    /// It could not be carried out.
+    Failed,
+    /// The session was ended before.
+    Overtaken,
 }
 
 /// The end of a session.
@@ -218,6 +281,12 @@ pub struct TierView {
     pub reason_required: bool,
     /// Whether security is told.
     pub alert: bool,
+    /// How many others must approve.
+    #[serde(default)]
+    pub approvals: u32,
+    /// Whether somebody else has to look at each session afterwards.
+    #[serde(default)]
+    pub review: bool,
     /// How many have confirmed that they want to be told; only when one tier is asked for. Without any, none is lent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alert_subscribers: Option<u64>,
@@ -332,6 +401,12 @@ pub struct CallerView {
     pub registered_at: Timestamp,
     /// ARN of the administrator who wrote it.
     pub registered_by: String,
+    /// Since when it is suspended; nothing if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended_at: Option<Timestamp>,
+    /// ARN of the administrator who suspended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended_by: Option<String>,
 }
 
 /// Answer of `GET /admin/callers`.
@@ -347,6 +422,15 @@ pub struct CallerRemoved {
     /// The entry that was removed; nothing if an earlier try removed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<CallerView>,
+    /// The sessions that are ending because of it.
+    pub ended: Vec<SessionId>,
+}
+
+/// Answer of `PUT /admin/callers/{id}/suspension`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallerSuspended {
+    /// The entry, which stays.
+    pub caller: CallerView,
     /// The sessions that are ending because of it.
     pub ended: Vec<SessionId>,
 }
@@ -435,4 +519,7 @@ pub struct ErrorBody {
     /// To find the request in the logs.
     #[serde(default)]
     pub request_id: String,
+    /// After how many seconds the same request may succeed, where that is known; also the header `Retry-After`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u64>,
 }

@@ -132,6 +132,9 @@ fn happened(detail_type: &str, detail: &Value) -> (String, String) {
         (SESSION_EVENT, "CLEAN_UP_FAILED") => {
             "Something of it is left; every sweep tries again. The function's log says why.\n"
         }
+        (SESSION_EVENT, "PENDING_APPROVAL") => {
+            "Somebody else must decide: sorry approve <session>, or sorry deny <session>; what waits for you: sorry list --awaiting-me\n"
+        }
         (SWEEP_HELD_EVENT, _) => {
             "What it holds: sorry admin sweep\nTo let that go once you have looked: sorry admin sweep --confirm\n"
         }

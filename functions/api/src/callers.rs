@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
-use sorry_policy::{TierName, TierTable};
+use sorry_policy::{SessionId, TierName, TierTable};
 use sorry_session::{
     Actor, CallerEntry, ErrorCode, MfaBy, Refusal,
     events::{AuditRecord, ChangedBy, caller_event},
@@ -29,7 +29,9 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
     ) -> Result<Response, ApiError> {
         administrators_only(actor)?;
         let tiers = in_force(&self.registry).await?;
-        let entry = self.entry(id, body(request)?, &tiers, actor)?;
+        let mut entry = self.entry(id, body(request)?, &tiers, actor)?;
+        // To register a caller again is not to lift its suspension.
+        entry.suspended = self.registry.caller(id).await?.and_then(|before| before.suspended);
         let audit = self.audit(&entry, "caller.registered", actor);
         if self.registry.put_caller(&entry, &audit).await? == Committed::Superseded {
             return Err(Refusal::new(
@@ -53,17 +55,23 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             self.registry.remove_caller(entry, &audit).await?;
             self.tell(&audit).await;
         }
+        let ended = self.end_sessions_of(id, actor).await?;
+        if entry.is_none() && ended.is_empty() {
+            let hint = "`sorry admin callers list` shows them";
+            return Err(Refusal::new(ErrorCode::NotFound, format!("there is no caller `{id}`"), hint).into());
+        }
+        ok(200, &CallerRemoved { caller: entry.as_ref().map(view::caller), ended })
+    }
+
+    /// Ends all sessions and pending requests of a caller. The list may be old: what was written while this looked, the sweep ends.
+    pub(crate) async fn end_sessions_of(&self, id: &str, actor: &Actor) -> Result<Vec<SessionId>, ApiError> {
         let mut ended = Vec::new();
         for session in self.ports.store.unfinished().await? {
             if session.registration() == id && !session.state.is_over() {
                 ended.push(self.end(session, actor).await?.session_id);
             }
         }
-        if entry.is_none() && ended.is_empty() {
-            let hint = "`sorry admin callers list` shows them";
-            return Err(Refusal::new(ErrorCode::NotFound, format!("there is no caller `{id}`"), hint).into());
-        }
-        ok(200, &CallerRemoved { caller: entry.as_ref().map(view::caller), ended })
+        Ok(ended)
     }
 
     fn entry(
@@ -112,6 +120,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             source_identity: wanted.source_identity.as_deref().map(str::parse).transpose()?,
             registered_at: self.ports.clock.now(),
             registered_by: actor.identity.arn.clone(),
+            suspended: None,
         })
     }
 
@@ -147,7 +156,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         Ok(())
     }
 
-    fn audit(&self, entry: &CallerEntry, what: &str, actor: &Actor) -> AuditRecord {
+    pub(crate) fn audit(&self, entry: &CallerEntry, what: &str, actor: &Actor) -> AuditRecord {
         AuditRecord {
             subject: format!("caller#{}", entry.unique_id),
             sequence: self.ports.clock.sequence(),
@@ -158,12 +167,13 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
                 "arn": entry.arn, "person": entry.person, "namespace": entry.namespace,
                 "tiers": entry.tiers, "projects": entry.projects, "roles": entry.roles,
                 "mfa": entry.mfa, "source_identity": entry.source_identity,
+                "suspended": entry.suspended,
             }),
         }
     }
 
     /// The audit has it; listeners that miss the event can look there.
-    async fn tell(&self, audit: &AuditRecord) {
+    pub(crate) async fn tell(&self, audit: &AuditRecord) {
         if let Err(error) = self.ports.events.publish(&[caller_event(audit)]).await {
             tracing::error!(%error, subject = audit.subject, "the event was not published");
         }

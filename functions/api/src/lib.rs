@@ -2,10 +2,14 @@
 //!
 //! [`http`] is the only part that knows Lambda's types; the rest works on [`Request`] and [`Response`], with the domain's ports.
 
+mod approvals;
 mod callers;
+mod extension;
 pub mod http;
+mod limits;
 mod published;
 mod sessions;
+mod suspension;
 mod sweep;
 mod tiers;
 mod view;
@@ -119,6 +123,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
     async fn route(&self, request: &Request) -> Result<Response, ApiError> {
         check_path(request)?;
         let actor = self.actor(request).await?;
+        suspension::check(request, &actor)?;
         match (request.method.as_str(), request.resource.as_str()) {
             ("POST", "/tiers/{tier}/sessions") => self.request_session(request, &actor).await,
             ("GET", "/tiers") => self.list_tiers(&actor).await,
@@ -127,11 +132,24 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             ("GET", "/sessions") => self.list_sessions(request, &actor).await,
             ("GET", "/sessions/{id}") => self.show_session(parameter(request, "id")?, &actor).await,
             ("DELETE", "/sessions/{id}") => self.revoke_session(parameter(request, "id")?, &actor).await,
+            ("POST", "/sessions/{id}/decision") => {
+                self.decide_session(parameter(request, "id")?, request, &actor).await
+            }
+            ("POST", "/sessions/{id}/review") => {
+                self.review_session(parameter(request, "id")?, request, &actor).await
+            }
+            ("POST", "/sessions/{id}/extension") => self.extend_session(request, &actor).await,
             ("GET", "/admin/callers") => self.list_callers(&actor).await,
             ("PUT", "/admin/callers/{id}") => {
                 self.put_caller(parameter(request, "id")?, request, &actor).await
             }
             ("DELETE", "/admin/callers/{id}") => self.remove_caller(parameter(request, "id")?, &actor).await,
+            ("PUT", "/admin/callers/{id}/suspension") => {
+                self.suspend_caller(parameter(request, "id")?, &actor).await
+            }
+            ("DELETE", "/admin/callers/{id}/suspension") => {
+                self.resume_caller(parameter(request, "id")?, &actor).await
+            }
             ("GET", "/admin/tiers") => self.show_tier_set(&actor).await,
             ("PUT", "/admin/tiers") => self.publish_tiers(request, &actor).await,
             ("GET", "/admin/sweep") => self.show_sweep(&actor).await,
@@ -224,6 +242,10 @@ fn ok(status: u16, value: &impl Serialize) -> Result<Response, ApiError> {
 
 /// The answer for an error. What went wrong inside is for the log; the caller learns the code and what to do.
 pub(crate) fn refused(error: &ApiError, request_id: &str) -> Response {
+    let retry_after_seconds = match error {
+        ApiError::Refusal(refusal) => refusal.retry_after_seconds,
+        ApiError::Failure(_) => None,
+    };
     let (code, message, hint) = match error {
         ApiError::Refusal(refusal) => {
             tracing::info!(code = %refusal.code, message = refusal.message, "refused");
@@ -248,7 +270,8 @@ pub(crate) fn refused(error: &ApiError, request_id: &str) -> Response {
             (error.code, message.to_owned(), hint.to_owned())
         }
     };
-    let body = ErrorBody { code: code.to_string(), message, hint, request_id: request_id.to_owned() };
+    let request_id = request_id.to_owned();
+    let body = ErrorBody { code: code.to_string(), message, hint, request_id, retry_after_seconds };
     Response { status: code.http_status(), body: serde_json::to_value(body).unwrap_or_default() }
 }
 

@@ -6,9 +6,9 @@ use lambda_http::{Error, Request, service_fn};
 use sorry_api::{Api, http};
 use sorry_aws::{
     DynamoRegistry, DynamoSessions, EventBridgeBus, SnsAlerts, StepFunctionsWorkflow, SystemClock, function,
-    settings,
+    metrics, settings,
 };
-use sorry_session::{NamedPrincipals, decision::Rules, ports::Ports};
+use sorry_session::{NamedPrincipals, decision::Rules, limits::Limits, ports::Ports};
 use tracing::Instrument;
 
 #[tokio::main(flavor = "current_thread")]
@@ -33,6 +33,10 @@ async fn main() -> Result<(), Error> {
             enabled_tiers: settings::list(settings::ENABLED_TIERS)?.into_iter().collect(),
             minimum_window: Duration::from_secs(settings::parsed(settings::MINIMUM_WINDOW_SECONDS)?),
             mfa_required: settings::parsed(settings::MFA_REQUIRED)?,
+            limits: Limits {
+                requests_per_minute: settings::parsed(settings::REQUESTS_PER_MINUTE)?,
+                session_principals: settings::parsed(settings::MAXIMUM_SESSION_PRINCIPALS)?,
+            },
         },
         administrators: NamedPrincipals::new(settings::list::<String>(settings::ADMINISTRATORS)?),
         identity_provider_roles: NamedPrincipals::new(by_idp),
@@ -47,6 +51,8 @@ async fn main() -> Result<(), Error> {
                 Ok(request) => api.answer(&request).await,
                 Err(refusal) => http::unreadable(refusal, &http::request_id(&event)),
             };
+            let code = response.body.get("code").and_then(|code| code.as_str());
+            metrics::emit(&metrics::answered(response.status, code));
             http::response(&response).map_err(Error::from)
         }
         .instrument(span)

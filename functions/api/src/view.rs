@@ -3,8 +3,10 @@
 use sorry_policy::{AddressRange, Tier, TierName, TierSet, TierSetDigest};
 use sorry_session::{
     Actor, CallerEntry, Session, State,
+    approval::{Approval, CastVote, Review},
     caller::Operation,
     decision::{Rules, asks_for_code},
+    extension::{Extension, ExtensionOutcome},
     hold::SweepMemory,
     preview::Preview,
     provision::max_session_seconds,
@@ -12,8 +14,8 @@ use sorry_session::{
     tiers::PublishedTiers,
 };
 use sorry_wire::{
-    Access, CallerView, DryRun, EndView, HoldView, PlannedRole, SessionView, SweepView, TierSetView,
-    TierView, Verdict,
+    Access, ApprovalView, CallerView, ClosedReviewView, DryRun, EndView, ExtensionStatus, ExtensionView,
+    HoldView, PlannedRole, ReviewView, SessionView, SweepView, TierSetView, TierView, Verdict, VoteView,
 };
 
 /// A session, with how to use it for the one who can.
@@ -31,8 +33,11 @@ pub(crate) fn session(session: &Session, actor: &Actor) -> SessionView {
         caller: session.caller.arn.clone(),
         mfa: session.mfa,
         requested_at: session.requested_at,
+        approval: session.approval.as_ref().map(approval),
+        review: session.open_or_closed_review().map(review),
         activated_at: session.activated_at,
         expires_at: session.expires_at,
+        extension: session.extension.as_ref().map(|asked| extension(asked, session)),
         end: session.end.clone().map(end),
         ended_at: session.ended_at,
         role_name: session.role_name.clone(),
@@ -46,6 +51,32 @@ pub(crate) fn session(session: &Session, actor: &Actor) -> SessionView {
     }
 }
 
+fn approval(approval: &Approval) -> ApprovalView {
+    let vote = |cast: &CastVote| VoteView {
+        decision: cast.vote,
+        person: cast.person.clone(),
+        by: cast.by.arn.clone(),
+        at: cast.at,
+        comment: cast.comment.clone(),
+    };
+    ApprovalView {
+        needed: approval.needed,
+        approvers: approval.approvers.clone(),
+        lapses_at: approval.lapses_at,
+        votes: approval.votes.iter().map(vote).collect(),
+    }
+}
+
+fn review(review: &Review) -> ReviewView {
+    let closed = review.closed.as_ref().map(|closed| ClosedReviewView {
+        person: closed.person.clone(),
+        by: closed.by.clone(),
+        at: closed.at,
+        comment: closed.comment.clone(),
+    });
+    ReviewView { opened_at: review.opened_at, closed }
+}
+
 /// What a request would come to.
 pub(crate) fn dry_run(
     preview: Preview,
@@ -54,7 +85,7 @@ pub(crate) fn dry_run(
 ) -> DryRun {
     let Preview { rule, session, role } = preview;
     DryRun {
-        decision: Verdict::Grant,
+        decision: if session.approval.is_some() { Verdict::AwaitApproval } else { Verdict::Grant },
         rule,
         duration_seconds: session.expires_at.duration_since(session.requested_at).unsigned_abs().as_secs(),
         tier: session.tier,
@@ -67,7 +98,7 @@ pub(crate) fn dry_run(
         expires_at: session.expires_at,
         mfa: session.mfa,
         addresses,
-        approvals: 0,
+        approvals: session.approval.as_ref().map_or(0, |approval| approval.needed),
         alert: session.alert,
         alert_subscribers,
         policy_digest: session.policy_digest,
@@ -80,6 +111,29 @@ pub(crate) fn dry_run(
             trust_policy: role.trust_policy,
             access_policy: role.access_policy,
         },
+    }
+}
+
+/// An extension, as far as it has come. What is open in the row is overtaken by an end that is decided.
+fn extension(extension: &Extension, session: &Session) -> ExtensionView {
+    let status = match &extension.settled {
+        Some(settled) => match settled.outcome {
+            ExtensionOutcome::Done => ExtensionStatus::Done,
+            ExtensionOutcome::Denied => ExtensionStatus::Denied,
+            ExtensionOutcome::Lapsed => ExtensionStatus::Lapsed,
+            ExtensionOutcome::Failed => ExtensionStatus::Failed,
+        },
+        None if session.extension_awaiting().is_some() => ExtensionStatus::AwaitingApproval,
+        None if session.extension_under_way().is_some() => ExtensionStatus::UnderWay,
+        None => ExtensionStatus::Overtaken,
+    };
+    let awaited = extension.approval.as_ref().filter(|_| status == ExtensionStatus::AwaitingApproval);
+    ExtensionView {
+        extending_to: extension.extending_to,
+        requested_at: extension.requested_at,
+        status,
+        lapses_at: awaited.map(|approval| approval.lapses_at),
+        failure: extension.settled.as_ref().and_then(|settled| settled.failure.clone()),
     }
 }
 
@@ -101,6 +155,8 @@ pub(crate) fn tier(name: &TierName, tier: &Tier, actor: &Actor, rules: &Rules) -
         addresses: tier.addresses.clone(),
         reason_required: tier.reason_required,
         alert: tier.alert,
+        approvals: tier.approvals.as_ref().map_or(0, |approvals| approvals.count),
+        review: tier.review,
         alert_subscribers: None,
         rendered: None,
     }
@@ -141,6 +197,8 @@ pub(crate) fn caller(entry: &CallerEntry) -> CallerView {
         source_identity: entry.source_identity.clone(),
         registered_at: entry.registered_at,
         registered_by: entry.registered_by.clone(),
+        suspended_at: entry.suspended.as_ref().map(|suspension| suspension.at),
+        suspended_by: entry.suspended.as_ref().map(|suspension| suspension.by.clone()),
     }
 }
 

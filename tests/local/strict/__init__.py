@@ -18,6 +18,7 @@ from . import (
     iam_condition_keys,
     iam_lists,
     iam_names,
+    metric_math,
     mfa,
     own_user,
     pass_role,
@@ -56,6 +57,7 @@ PATCHES = (
     table_policies,
     api_gateway,
     subscriptions,
+    metric_math,
 )
 
 

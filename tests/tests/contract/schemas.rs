@@ -15,10 +15,11 @@ use sorry_policy::{
     SessionId, SourceIdentity, TierSet, TierTable,
 };
 use sorry_wire::{
-    Access, CallerList, CallerRemoved, CallerRole, CallerView, ConfirmSweep, DryRun, EndCause, EndView,
-    ErrorBody, Failure, Grant, HoldView, MfaBy, PlannedRole, PublishTiers, PutCaller, RenderedTier,
-    RequestSession, SessionList, SessionView, State, SweepView, TierList, TierSetView, TierView, Verdict,
-    WhoAmI,
+    Access, ApprovalView, CallerList, CallerRemoved, CallerRole, CallerSuspended, CallerView,
+    ClosedReviewView, ConfirmSweep, DecideSession, DryRun, EndCause, EndView, ErrorBody, ExtendSession,
+    ExtensionStatus, ExtensionView, Failure, Grant, HoldView, MfaBy, PlannedRole, PublishTiers, PutCaller,
+    RenderedTier, RequestSession, ReviewSession, ReviewView, SessionList, SessionView, State, SweepView,
+    TierList, TierSetView, TierView, Verdict, Vote, VoteView, WhoAmI,
 };
 
 use crate::{
@@ -110,8 +111,11 @@ fn least_session() -> SessionView {
         caller: "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr".into(),
         mfa: false,
         requested_at: at(),
+        approval: None,
+        review: None,
         activated_at: None,
         expires_at: at(),
+        extension: None,
         end: None,
         ended_at: None,
         access: None,
@@ -122,12 +126,52 @@ fn full_session() -> SessionView {
     SessionView {
         project: Some("atlas".parse().unwrap()),
         reason: Some("to see what happens".into()),
+        approval: Some(approval()),
+        review: Some(full_review()),
         activated_at: Some(at()),
+        extension: Some(full_extension()),
         end: Some(full_end()),
         ended_at: Some(at()),
         access: Some(access()),
         ..least_session()
     }
+}
+
+fn least_extension() -> ExtensionView {
+    ExtensionView {
+        extending_to: at(),
+        requested_at: at(),
+        status: ExtensionStatus::UnderWay,
+        lapses_at: None,
+        failure: None,
+    }
+}
+
+fn full_extension() -> ExtensionView {
+    ExtensionView { lapses_at: Some(at()), failure: Some(failure()), ..least_extension() }
+}
+
+fn approval() -> ApprovalView {
+    let approvers = CALLER_ROLES.into();
+    ApprovalView { needed: 1, approvers, lapses_at: at(), votes: vec![least_vote(), full_vote()] }
+}
+
+fn least_vote() -> VoteView {
+    let by = caller().arn;
+    VoteView { decision: Vote::Approve, person: "ann".parse().unwrap(), by, at: at(), comment: None }
+}
+
+fn full_vote() -> VoteView {
+    VoteView { comment: Some("as agreed in ticket 4711".into()), ..least_vote() }
+}
+
+fn closed_review() -> ClosedReviewView {
+    let comment = "read its CloudTrail".into();
+    ClosedReviewView { person: "ann".parse().unwrap(), by: caller().arn, at: at(), comment }
+}
+
+fn full_review() -> ReviewView {
+    ReviewView { opened_at: at(), closed: Some(closed_review()) }
 }
 
 fn least_end() -> EndView {
@@ -150,6 +194,8 @@ fn least_tier() -> TierView {
         addresses: Vec::new(),
         reason_required: false,
         alert: false,
+        approvals: 0,
+        review: false,
         alert_subscribers: None,
         rendered: None,
     }
@@ -273,7 +319,13 @@ fn caller() -> CallerView {
         source_identity: None,
         registered_at: at(),
         registered_by: "arn:aws:iam::123456789012:user/administrator".into(),
+        suspended_at: None,
+        suspended_by: None,
     }
+}
+
+fn suspended() -> CallerView {
+    CallerView { suspended_at: Some(at()), suspended_by: Some(caller().registered_by), ..caller() }
 }
 
 fn pairs() -> Vec<Pair> {
@@ -308,7 +360,11 @@ fn pairs() -> Vec<Pair> {
         message: "there is none".into(),
         hint: "`sorry list`".into(),
         request_id: "r-1".into(),
+        retry_after_seconds: Some(30),
     };
+    let least_error = ErrorBody { retry_after_seconds: None, ..error.clone() };
+    let extend = ExtendSession { client_request_id: "0123-4567".into(), duration_seconds: 3_600 };
+    let suspension = CallerSuspended { caller: suspended(), ended: removed.ended.clone() };
     let session_request = RequestSession {
         client_request_id: "0123-4567".into(),
         duration_seconds: 28_800,
@@ -316,6 +372,8 @@ fn pairs() -> Vec<Pair> {
         project: Some("atlas".into()),
         dry_run: true,
     };
+    let decide = DecideSession { decision: Vote::Approve, comment: full_vote().comment };
+    let review = ReviewSession { comment: closed_review().comment };
     let put = PutCaller {
         arn: caller().arn,
         person: "sue".into(),
@@ -326,11 +384,12 @@ fn pairs() -> Vec<Pair> {
         mfa: MfaBy::Idp,
         source_identity: Some("sue@example.org".into()),
     };
-    let full_caller = CallerView { source_identity: Some("sue@example.org".parse().unwrap()), ..caller() };
+    let full_caller = CallerView { source_identity: Some("sue@example.org".parse().unwrap()), ..suspended() };
     let least_put = json!({"arn": caller().arn, "person": "sue", "namespace": "sue", "tiers": {}});
     let least_request = json!({"client_request_id": "0123-4567", "duration_seconds": 1});
     vec![
-        request("RequestSession", "RequestSession", &session_request, least_request),
+        request("RequestSession", "RequestSession", &session_request, least_request.clone()),
+        request("ExtendSession", "ExtendSession", &extend, least_request.clone()),
         request("PutCaller", "PutCaller", &put, least_put),
         answer("Session", "SessionView", &full_session(), &least_session()),
         answer("DryRun", "DryRun", &full_dry_run(), &least_dry_run()),
@@ -343,7 +402,14 @@ fn pairs() -> Vec<Pair> {
             json!({"tiers": "", "templates": {}, "replaces": ""}),
         ),
         answer("PlannedRole", "PlannedRole", &planned_role(), &planned_role()),
+        answer("Approval", "ApprovalView", &approval(), &approval()),
+        answer("Vote", "VoteView", &full_vote(), &least_vote()),
+        answer("Review", "ReviewView", &full_review(), &ReviewView { closed: None, ..full_review() }),
+        answer("ClosedReview", "ClosedReviewView", &closed_review(), &closed_review()),
+        request("DecideSession", "DecideSession", &decide, json!({"decision": "deny"})),
+        request("ReviewSession", "ReviewSession", &review, json!({"comment": "looked at it"})),
         answer("Access", "Access", &access(), &Access { source_identity: None, ..access() }),
+        answer("Extension", "ExtensionView", &full_extension(), &least_extension()),
         answer("SessionEnd", "EndView", &full_end(), &least_end()),
         answer("Failure", "Failure", &failure(), &failure()),
         answer("SessionList", "SessionList", &page, &SessionList::default()),
@@ -353,10 +419,11 @@ fn pairs() -> Vec<Pair> {
         answer("Caller", "CallerView", &full_caller, &caller()),
         answer("CallerList", "CallerList", &CallerList { callers: vec![caller()] }, &CallerList::default()),
         answer("CallerRemoved", "CallerRemoved", &removed, &CallerRemoved { caller: None, ended: vec![] }),
+        answer("CallerSuspended", "CallerSuspended", &suspension, &suspension),
         answer("Sweep", "SweepView", &sweep, &SweepView::default()),
         answer("SweepHold", "HoldView", &hold, &hold),
         request("ConfirmSweep", "ConfirmSweep", &confirm, json!({"digest": ""})),
-        answer("Error", "ErrorBody", &error, &error),
+        answer("Error", "ErrorBody", &error, &least_error),
     ]
 }
 
@@ -369,8 +436,9 @@ fn every_schema_has_its_type_and_every_type_its_schema() {
         schemas,
         "left: infrastructure/openapi.yaml; right: this test"
     );
-    let types = found(r"pub struct (\w+)", &source("crates/wire/src/lib.rs"));
-    for name in types {
+    let types = ["lib", "approval"]
+        .map(|file| found(r"pub struct (\w+)", &source(&format!("crates/wire/src/{file}.rs"))));
+    for name in types.into_iter().flatten() {
         assert!(
             pairs.iter().any(|pair| pair.rust == name),
             "give `{name}` of crates/wire a schema, and a pair in this test"
@@ -403,28 +471,49 @@ fn what_the_types_write_is_what_the_schemas_describe() {
     }
 }
 
-const CALLER_ROLES: [CallerRole; 3] = [CallerRole::Caller, CallerRole::Security, CallerRole::Admin];
-const END_CAUSES: [EndCause; 3] = [EndCause::Expired, EndCause::Revoked, EndCause::Failed];
+const CALLER_ROLES: [CallerRole; 4] = CallerRole::ALL;
+const END_CAUSES: [EndCause; 4] = [EndCause::Expired, EndCause::Revoked, EndCause::Denied, EndCause::Failed];
 const MFA_BY: [MfaBy; 2] = [MfaBy::Device, MfaBy::Idp];
-const GRANTS: [Grant; 1] = [Grant::Role];
-const VERDICTS: [Verdict; 1] = [Verdict::Grant];
+const GRANTS: [Grant; 3] = [Grant::Role, Grant::User, Grant::Standing];
+const EXTENSION_STATUSES: [ExtensionStatus; 7] = [
+    ExtensionStatus::AwaitingApproval,
+    ExtensionStatus::UnderWay,
+    ExtensionStatus::Done,
+    ExtensionStatus::Denied,
+    ExtensionStatus::Lapsed,
+    ExtensionStatus::Failed,
+    ExtensionStatus::Overtaken,
+];
+const VERDICTS: [Verdict; 2] = [Verdict::Grant, Verdict::AwaitApproval];
 
 /// Does not compile when one of the lists above is not whole any more: complete it, and the enum in infrastructure/openapi.yaml.
-const fn _the_lists_are_whole(role: CallerRole, cause: EndCause, grant: Grant, verdict: Verdict, mfa: MfaBy) {
+const fn _the_lists_are_whole(
+    cause: EndCause,
+    grant: Grant,
+    verdict: Verdict,
+    mfa: MfaBy,
+    status: ExtensionStatus,
+) {
+    match status {
+        ExtensionStatus::AwaitingApproval
+        | ExtensionStatus::UnderWay
+        | ExtensionStatus::Done
+        | ExtensionStatus::Denied
+        | ExtensionStatus::Lapsed
+        | ExtensionStatus::Failed
+        | ExtensionStatus::Overtaken => {}
+    }
     match mfa {
         MfaBy::Device | MfaBy::Idp => {}
     }
-    match role {
-        CallerRole::Caller | CallerRole::Security | CallerRole::Admin => {}
-    }
     match cause {
-        EndCause::Expired | EndCause::Revoked | EndCause::Failed => {}
+        EndCause::Expired | EndCause::Revoked | EndCause::Denied | EndCause::Failed => {}
     }
     match grant {
-        Grant::Role => {}
+        Grant::Role | Grant::User | Grant::Standing => {}
     }
     match verdict {
-        Verdict::Grant => {}
+        Verdict::Grant | Verdict::AwaitApproval => {}
     }
 }
 
@@ -450,11 +539,17 @@ fn the_words_of_the_enums_are_the_same() {
     let grants = words(&GRANTS.map(|grant| serde_json::to_value(grant).unwrap()));
     let causes = words(&END_CAUSES.map(|cause| serde_json::to_value(cause).unwrap()));
     let roles = words(&CALLER_ROLES.map(|role| serde_json::to_value(role).unwrap()));
+    let votes = words(&[Vote::Approve, Vote::Deny].map(|vote| serde_json::to_value(vote).unwrap()));
     let mfa_by = words(&MFA_BY.map(|by| serde_json::to_value(by).unwrap()));
     let verdicts = words(&VERDICTS.map(|verdict| serde_json::to_value(verdict).unwrap()));
+    let statuses = words(&EXTENSION_STATUSES.map(|status| serde_json::to_value(status).unwrap()));
     let expected = [
+        ("Extension.properties.status", statuses),
         ("DryRun.properties.decision", verdicts),
         ("DryRun.properties.grant", grants.clone()),
+        ("Approval.properties.approvers.items", roles.clone()),
+        ("DecideSession.properties.decision", votes.clone()),
+        ("Vote.properties.decision", votes),
         ("Caller.properties.mfa", mfa_by.clone()),
         ("PutCaller.properties.mfa", mfa_by),
         ("Caller.properties.roles.items", roles.clone()),
@@ -540,6 +635,7 @@ fn the_limits_are_the_services() {
     let hours: u64 =
         the_only(r"const LONGEST_HOURS: u32 = (\d+);", &tiers, "crates/policy/src/tiers.rs").parse().unwrap();
     assert_eq!(property("RequestSession", "duration_seconds")["maximum"], hours * 3_600);
+    assert_eq!(property("ExtendSession", "duration_seconds")["maximum"], hours * 3_600);
     assert_eq!(property("Tier", "maximum_hours")["maximum"], hours);
     assert_eq!(property("PutCaller", "tiers")["additionalProperties"]["maximum"], hours);
     let highest = TierTable::built_in().unwrap().iter().map(|(_, tier)| u64::from(tier.maximum_hours)).max();

@@ -12,14 +12,18 @@
 )]
 
 mod addresses;
+mod approvals;
 mod break_glass;
 mod callers;
 mod delivery;
 #[path = "../../../crates/credentials/tests/desk/mod.rs"]
 mod desk;
+mod extension;
 mod gateway;
+mod limits;
 mod main_job;
 mod mfa;
+mod operations;
 mod permissions;
 mod refusals;
 mod secrets;

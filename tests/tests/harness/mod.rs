@@ -10,10 +10,12 @@ use serde_json::{Value, json};
 use sorry_api::{Api, Request, Response};
 use sorry_policy::{SessionId, TierSet};
 use sorry_session::{
-    CallerEntry, CallerRole, ErrorCode, Identity, MfaBy, NamedPrincipals, Session, State, StepError,
+    CallerEntry, CallerRole, ErrorCode, Failure, Identity, MfaBy, NamedPrincipals, Session, State, StepError,
     clean_up::{clean_up, give_up},
     decision::Rules,
     events::ChangedBy,
+    extend::{extend, not_extended},
+    limits::Limits,
     ports::{Clock, Ports},
     provision::{Place, provision},
     sweep::{SweepReport, sweep},
@@ -21,7 +23,7 @@ use sorry_session::{
 use sorry_testkit::{Fault, FunctionError, Functions, Simulation, StateMachine, World, block_on};
 
 /// The workflow that is deployed.
-const DEFINITION: &str = include_str!("../../../infrastructure/session.asl.json");
+pub(crate) const DEFINITION: &str = include_str!("../../../infrastructure/session.asl.json");
 
 /// Longest that a workflow takes to grant or to give up, whatever fails.
 pub(crate) const LONGEST_WORKFLOW: i64 = 900;
@@ -74,6 +76,7 @@ impl Service {
                     .into(),
                 minimum_window: Duration::from_secs(10),
                 mfa_required: false,
+                limits: Limits::default(),
             },
             administrators: NamedPrincipals::new([administrator().arn]),
             identity_provider_roles: NamedPrincipals::default(),
@@ -109,25 +112,23 @@ impl Service {
         query: &[(&str, &str)],
         body: &Value,
     ) -> Option<Response> {
-        let name = resource.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(name, _)| name);
-        let request = Request {
-            identity: who.clone(),
-            method: method.to_owned(),
-            resource: resource.to_owned(),
-            path: name.map_or_else(
-                || resource.to_owned(),
-                |name| resource.replace(&format!("{{{name}}}"), parameter),
-            ),
-            path_parameters: name.map(|name| (name.to_owned(), parameter.to_owned())).into_iter().collect(),
-            query: query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-            body: body.to_string(),
-            request_id: "request".to_owned(),
-        };
         self.world.recover();
-        let response = block_on(self.api.answer(&request));
+        let response = block_on(self.api.answer(&request(who, method, resource, parameter, query, body)));
         let died = self.world.death().is_some();
         self.world.recover();
         (!died).then_some(response)
+    }
+
+    /// The answer to a request, for tests that run it beside others.
+    pub(crate) async fn answer(
+        &self,
+        who: &Identity,
+        method: &str,
+        resource: &str,
+        parameter: &str,
+        body: &Value,
+    ) -> Response {
+        self.api.answer(&request(who, method, resource, parameter, &[], body)).await
     }
 
     /// Asks for a session of an hour.
@@ -136,6 +137,18 @@ impl Service {
             "client_request_id": client_request_id, "duration_seconds": 3600, "reason": "to see what happens",
         });
         self.send(&sue(), "POST", "/tiers/{tier}/sessions", tier, &body)
+    }
+
+    /// Asks for a session to end so much later.
+    pub(crate) fn extend(&self, id: &SessionId, seconds: u64) -> Option<Response> {
+        let body = json!({"client_request_id": format!("extension-{seconds}"), "duration_seconds": seconds});
+        self.send(&sue(), "POST", "/sessions/{id}/extension", id.as_str(), &body)
+    }
+
+    /// The step of the function that carries an extension out.
+    pub(crate) async fn extending(&self, id: &SessionId) -> Result<(), String> {
+        let done = extend(&self.world.ports(), id, &self.world, &self.api.place).await;
+        done.map(|_| ()).map_err(|error| error.to_string())
     }
 
     /// Ends a session.
@@ -173,7 +186,13 @@ impl Service {
 
     /// The step of the function `provision`, for tests that run it beside others.
     pub(crate) async fn granting(&self, id: &SessionId) -> Result<(), String> {
-        let granted = self.provision(sorry_provision::Input { session_id: id.clone() }).await;
+        let granted = self
+            .provision(sorry_provision::Input {
+                session_id: id.clone(),
+                step: sorry_provision::Step::Grant,
+                failure: None,
+            })
+            .await;
         granted.map(|_| ()).map_err(|error| error.message)
     }
 
@@ -181,11 +200,11 @@ impl Service {
         let (ports, by) = (self.world.ports(), ChangedBy::service("clean-up"));
         match input.give_up {
             Some(failure) => {
-                give_up(&ports, &input.session_id, sorry_clean_up::readable(failure), &by).await?;
+                give_up(&ports, &input.session_id, failure.readable(), &by).await?;
                 Ok(sorry_clean_up::Output::GivenUp)
             }
             None => {
-                let failure = input.failure.map(sorry_clean_up::readable);
+                let failure = input.failure.map(Failure::readable);
                 Ok(clean_up(&ports, &input.session_id, failure, &by).await?.into())
             }
         }
@@ -193,8 +212,38 @@ impl Service {
 
     async fn provision(&self, input: sorry_provision::Input) -> Result<sorry_provision::Output, StepError> {
         let ports = self.world.ports();
-        let expires_at = provision(&ports, &input.session_id, &self.world, &self.api.place).await?;
+        let (id, place) = (&input.session_id, &self.api.place);
+        let expires_at = match (input.step, input.failure) {
+            (sorry_provision::Step::Grant, _) => provision(&ports, id, &self.world, place).await?.expires_at,
+            (sorry_provision::Step::Extend, None) => extend(&ports, id, &self.world, place).await?,
+            (sorry_provision::Step::Extend, Some(failure)) => {
+                not_extended(&ports, id, failure.readable(), &ChangedBy::service("provision")).await?
+            }
+        };
         Ok(sorry_provision::Output { expires_at: expires_at.to_string() })
+    }
+}
+
+/// A request as the gateway passes it on.
+fn request(
+    who: &Identity,
+    method: &str,
+    resource: &str,
+    parameter: &str,
+    query: &[(&str, &str)],
+    body: &Value,
+) -> Request {
+    let name = resource.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(name, _)| name);
+    Request {
+        identity: who.clone(),
+        method: method.to_owned(),
+        resource: resource.to_owned(),
+        path: name
+            .map_or_else(|| resource.to_owned(), |name| resource.replace(&format!("{{{name}}}"), parameter)),
+        path_parameters: name.map(|name| (name.to_owned(), parameter.to_owned())).into_iter().collect(),
+        query: query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        body: body.to_string(),
+        request_id: "request".to_owned(),
     }
 }
 
@@ -287,10 +336,37 @@ impl Bench {
             source_identity: None,
             registered_at: world.now(),
             registered_by: administrator().arn,
+            suspended: None,
         });
         let service = Service::new(&world);
         let workflows = Simulation::new(&world, StateMachine::parse(DEFINITION), service.clone());
         Self { world, service, workflows }
+    }
+
+    /// Registers somebody whose word counts.
+    pub(crate) fn approver(&self, person: &str) -> Identity {
+        let identity = Identity {
+            unique_id: format!("AIDA{}", person.to_uppercase()),
+            arn: format!("arn:aws:iam::123456789012:user/sorry/caller/{person}-mgr"),
+            ..sue()
+        };
+        self.world.plant_caller(CallerEntry {
+            unique_id: identity.unique_id.clone(),
+            account: identity.account.clone(),
+            arn: identity.arn.clone(),
+            person: person.parse().unwrap(),
+            namespace: person.parse().unwrap(),
+            tiers: [].into(),
+            projects: [].into(),
+            roles: [CallerRole::Approver].into(),
+            registered_at: self.world.now(),
+            registered_by: administrator().arn,
+            suspended: None,
+            mfa: MfaBy::Device,
+            source_identity: None,
+            suspended: None,
+        });
+        identity
     }
 
     /// The only session there is, if there is one.
@@ -305,6 +381,11 @@ impl Bench {
         let response = self.service.request(tier, client_request_id).unwrap();
         assert_eq!(response.status, 202, "{}", response.body);
         let id: SessionId = serde_json::from_value(response.body["session_id"].clone()).unwrap();
+        if self.world.row(&id).unwrap().state == State::PendingApproval {
+            let ann = self.approver("ann");
+            let word = json!({"decision": "approve"});
+            self.service.send(&ann, "POST", "/sessions/{id}/decision", id.as_str(), &word).unwrap();
+        }
         self.run_for(0);
         assert_eq!(self.world.row(&id).unwrap().state, State::Active);
         assert!(self.world.usable(&id, self.world.now()));
@@ -359,10 +440,16 @@ impl Bench {
                     assert!(now < row.expires_at, "{label}: ACTIVE past its end");
                     assert!(world.usable(id, now), "{label}: ACTIVE, and not usable");
                 }
-                State::Revoked | State::Expired | State::Failed => {}
+                State::Revoked | State::Expired | State::Denied | State::Failed => {}
+                State::PendingApproval => {
+                    let lapses_at = row.approval.as_ref().unwrap().lapses_at;
+                    assert!(now < lapses_at, "{label}: nobody may decide on it any more");
+                }
                 state => panic!("{label}: still {state} ({:?})", row.end),
             }
-            assert!(!world.access(id, row.expires_at), "{label}: access past the end");
+            // The latest end that was decided: an extension that failed may have written its own before.
+            assert!(!world.access(id, row.latest_end()), "{label}: access past the end");
+            assert!(row.extension_under_way().is_none(), "{label}: an extension that nobody settled");
             if row.state.is_over() {
                 assert!(!world.access(id, now), "{label}: access of a session that is {}", row.state);
                 assert!(row.ended_at.is_some() && row.end.is_some(), "{label}: an end without its story");

@@ -3,28 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use sorry_tests::{Keys, LocalAws, Person, eventually};
+use sorry_tests::{Keys, LocalAws, eventually};
 
 use crate::{
     PATIENCE, TIERS,
     cases::{Case, Expect, cases, filled},
 };
-
-fn request(person: &Person, tier: &str, window: &str) -> Keys {
-    let arguments = [
-        "request",
-        "--tier",
-        tier,
-        "--for",
-        window,
-        "--reason",
-        "the policies are tried",
-        "--output",
-        "json",
-    ];
-    let view = person.sorry(&arguments).success().json();
-    person.profile(view["profile"].as_str().expect("a profile"))
-}
 
 /// Whether the local AWS lets these keys do it: done, or refused for any other reason than want of permission.
 fn lets(aws: &LocalAws, keys: &Keys, case: &Case) -> bool {
@@ -43,7 +27,8 @@ fn invariants_2_and_8_the_local_aws_judges_alike_with_vended_credentials_until_t
     for bucket in ["sue-data", "bob-data"] {
         aws.call("s3.create_bucket", serde_json::json!({"Bucket": bucket}));
     }
-    let sue = aws.register("sue-mgr");
+    let (sue, ann) = (aws.register("sue-mgr"), aws.register_approver("ann-mgr"));
+    let request = |tier: &str, window: &str| sue.request_approved(&ann, tier, window).1;
     let tried: Vec<_> = ["allow.toml", "deny.toml"]
         .into_iter()
         .flat_map(cases)
@@ -56,11 +41,11 @@ fn invariants_2_and_8_the_local_aws_judges_alike_with_vended_credentials_until_t
     };
 
     // AWS issues no credentials for less than 15 minutes: these outlive their sessions.
-    let short: Vec<_> = TIERS.iter().map(|tier| (*tier, request(&sue, tier, "15s"), allowed(tier))).collect();
+    let short: Vec<_> = TIERS.iter().map(|tier| (*tier, request(tier, "15s"), allowed(tier))).collect();
     let (last, last_keys, of_last) = short.last().expect("tiers");
     assert!(lets(&aws, last_keys, &of_last[0]), "{last}: {}", of_last[0].name);
 
-    let keys: BTreeMap<_, _> = TIERS.iter().map(|tier| (*tier, request(&sue, tier, "15m"))).collect();
+    let keys: BTreeMap<_, _> = TIERS.iter().map(|tier| (*tier, request(tier, "15m"))).collect();
     let mut wrong = Vec::new();
     let mut different: BTreeMap<&str, bool> = BTreeMap::new();
     for (tier, case) in &tried {

@@ -14,9 +14,10 @@ use super::{
 use crate::{
     api::Api,
     app::{App, Aws},
-    args::{AddCaller, ListCallers, RemoveCaller, TableFormat, TextFormat},
+    args::{AddCaller, ListCallers, RemoveCaller, Role, TableFormat, TextFormat},
     commands::whoami::{roles, tiers},
     error::{CliError, Exit, Result},
+    time::shown,
     vault::identity,
 };
 
@@ -39,6 +40,10 @@ pub(super) async fn add(app: &App, arguments: AddCaller) -> Result<u8> {
         return Err(CliError::usage(format!("`{}` is not a name for an IAM user", arguments.name)).hint(
             "letters, digits and `+ = , . @ _ -`, 64 at most; for a principal that exists, add `--existing`",
         ));
+    }
+    if arguments.tiers.is_empty() && arguments.roles.contains(&Role::Caller) {
+        return Err(CliError::usage("no tier is given, and somebody who asks for sessions needs one")
+            .hint("`--tier developer=8`, or a `--role` beside `caller`"));
     }
     let aws = app.aws_with_mfa(&arguments.code).await?;
     let api = aws.api(app)?;
@@ -226,7 +231,7 @@ fn block(app: &App, aws: &Aws, caller: &CallerView, once: &Once) -> Result<Secre
     Ok(SecretString::from(block))
 }
 
-fn pairs(caller: &CallerView) -> Vec<(&'static str, String)> {
+pub(super) fn pairs(caller: &CallerView) -> Vec<(&'static str, String)> {
     vec![
         ("caller", caller.arn.clone()),
         ("unique id", caller.unique_id.clone()),
@@ -237,6 +242,7 @@ fn pairs(caller: &CallerView) -> Vec<(&'static str, String)> {
         ("roles", roles(caller)),
         ("MFA", if caller.mfa == MfaBy::Idp { "by its identity provider" } else { "" }.to_owned()),
         ("source identity", caller.source_identity.as_ref().map(ToString::to_string).unwrap_or_default()),
+        ("suspended", caller.suspended_at.map(shown).unwrap_or_default()),
     ]
 }
 
@@ -262,10 +268,11 @@ pub(super) async fn list(app: &App, arguments: &ListCallers) -> Result<u8> {
                 caller.namespace.to_string(),
                 tiers(caller),
                 roles(caller),
+                caller.suspended_at.map(shown).unwrap_or_default(),
             ]
         })
         .collect();
-    app.ui.table(&["caller", "unique id", "person", "namespace", "tiers", "roles"], &rows)?;
+    app.ui.table(&["caller", "unique id", "person", "namespace", "tiers", "roles", "suspended"], &rows)?;
     Ok(0)
 }
 
@@ -275,19 +282,12 @@ pub(super) async fn remove(app: &App, arguments: &RemoveCaller) -> Result<u8> {
     let wanted = arguments.caller.as_str();
     let listed: CallerList = api.get(&["admin", "callers"], &[]).await?;
     let whole_roles: Vec<String> = listed.callers.iter().map(|caller| caller.unique_id.clone()).collect();
-    let fitting: Vec<CallerView> =
-        listed.callers.into_iter().filter(|caller| is_called(caller, wanted)).collect();
-    if fitting.len() > 1 {
-        let ids: Vec<String> = fitting.iter().map(|caller| format!("`{}`", caller.unique_id)).collect();
-        return Err(CliError::usage(format!("`{wanted}` fits {} callers", fitting.len()))
-            .hint(format!("write the unique id: {}", ids.join(", "))));
-    }
+    let entry = fitting(listed, wanted)?;
     let by_role =
-        fitting.first().and_then(|entry| entry.unique_id.split_once(':')).map(|(role, _)| role.to_owned());
+        entry.as_ref().and_then(|entry| entry.unique_id.split_once(':')).map(|(role, _)| role.to_owned());
     let by_role = by_role.filter(|role| whole_roles.contains(role));
     app.on_interrupt("running the same command again goes on where this one stopped");
     // The registry first: from then on the key opens nothing here.
-    let entry = fitting.into_iter().next();
     let name = entry.as_ref().map_or(wanted, |entry| user_name(&entry.arn)).to_owned();
     let removed: Option<CallerRemoved> = match unique_id(&aws, entry.as_ref(), wanted).await? {
         None => None,
@@ -352,6 +352,18 @@ async fn remove_user(aws: &Aws, entry: Option<&CallerView>, name: &str) -> Resul
     };
     iam.delete_user(&user.user_name).await?;
     Ok(true)
+}
+
+/// The one caller that is meant; nothing if none is.
+pub(super) fn fitting(listed: CallerList, wanted: &str) -> Result<Option<CallerView>> {
+    let fitting: Vec<CallerView> =
+        listed.callers.into_iter().filter(|caller| is_called(caller, wanted)).collect();
+    if fitting.len() > 1 {
+        let ids: Vec<String> = fitting.iter().map(|caller| format!("`{}`", caller.unique_id)).collect();
+        return Err(CliError::usage(format!("`{wanted}` fits {} callers", fitting.len()))
+            .hint(format!("write the unique id: {}", ids.join(", "))));
+    }
+    Ok(fitting.into_iter().next())
 }
 
 /// By unique id, ARN, or the name at the ARN's end.

@@ -1,0 +1,57 @@
+//! `sorry approve`, `sorry deny` and `sorry review`: one's word on what others asked for.
+
+use serde::Serialize;
+use sorry_wire::{DecideSession, ReviewSession, SessionView, Vote};
+
+use crate::{
+    api::Scope,
+    app::App,
+    args::{Decide, MfaCode, Review, Text, TextFormat},
+    error::Result,
+    sessions,
+};
+
+pub(crate) async fn decide(app: &App, decision: Vote, arguments: Decide) -> Result<u8> {
+    let body = DecideSession { decision, comment: arguments.comment };
+    let session = say(app, &arguments.session, "decision", &body, &arguments.code).await?;
+    print(app, &session, &arguments.output)?;
+    let id = &session.session_id;
+    let missing = session.approval.as_ref().map_or(0, |approval| {
+        let given = approval.votes.iter().filter(|vote| vote.decision == Vote::Approve).count();
+        usize::try_from(approval.needed).unwrap_or_default().saturating_sub(given)
+    });
+    app.ui.say(&match (decision, missing) {
+        (Vote::Approve, 0) => format!("approved `{id}`: its window begins now"),
+        (Vote::Approve, missing) => format!("approved `{id}`: {missing} more must approve"),
+        (Vote::Deny, _) => format!("denied `{id}`: nothing is, or stays, granted"),
+    });
+    Ok(0)
+}
+
+pub(crate) async fn review(app: &App, arguments: Review) -> Result<u8> {
+    let body = ReviewSession { comment: arguments.comment };
+    let session = say(app, &arguments.session, "review", &body, &arguments.code).await?;
+    print(app, &session, &arguments.output)?;
+    app.ui.say(&format!("the review of `{}` is closed", session.session_id));
+    Ok(0)
+}
+
+async fn say(
+    app: &App,
+    session: &str,
+    what: &str,
+    body: &impl Serialize,
+    code: &MfaCode,
+) -> Result<SessionView> {
+    let aws = app.aws_with_mfa(code).await?;
+    let api = aws.api(app)?;
+    let id = sessions::resolve_among(&api, session, Scope::AwaitingMe).await?;
+    api.post(&["sessions", id.as_str(), what], body).await
+}
+
+fn print(app: &App, session: &SessionView, output: &Text) -> Result<()> {
+    match output.format {
+        TextFormat::Json => app.ui.json(&sessions::as_json(session)?),
+        TextFormat::Text => app.ui.data(&format!("{}  {}", session.session_id, session.state)),
+    }
+}
