@@ -399,8 +399,8 @@ impl Terms {
     pub fn session(self, session_id: SessionId, external_id: ExternalId, now: Timestamp) -> NewSession {
         let request_digest = self.request_digest();
         let by = ChangedBy::Caller(self.caller.clone());
-        let most_live = self.tier.concurrent_sessions;
         let own_entry = self.entry.unique_id == self.caller.unique_id;
+        let most_live = self.tier.concurrent_sessions;
         let mut session = Session {
             version: ROW_VERSION,
             role_name: RoleName::for_session(&self.entry.namespace, &self.tier_name, &session_id),

@@ -90,8 +90,8 @@ pub(crate) fn session_audit(session: &Session, by: &ChangedBy, failure: Option<&
             "tiers_digest": session.tiers_digest,
             "approval": session.approval,
             "review": session.review,
-            "extension": session.extension,
             "carried_identity": session.carried_identity,
+            "extension": session.extension,
             "failure": failure,
         }),
     }

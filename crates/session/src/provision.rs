@@ -132,9 +132,9 @@ pub fn plan(session: &Session, tiers: &TierTable, place: &Place) -> Result<Provi
     Ok(ProvisionPlan { role, access_policy })
 }
 
-/// The smallest maximum that fits the window. Source: IAM CreateRole, MaxSessionDuration, 1 to 12 hours. A caller that is a role gets an
-/// hour at a time ("role chaining"), so that more would be of no use to it. An extension leaves it as it is: it bounds one
-/// credential, and there are renewals.
+/// The smallest maximum that fits the window. An extension leaves it as it is: it bounds one credential, and there are renewals. A caller
+/// that is a role gets an hour at a time ("role chaining"), so that more would be of no use to it.
+/// Source: IAM CreateRole, MaxSessionDuration, 1 to 12 hours.
 pub fn max_session_seconds(session: &Session) -> i32 {
     if session.caller.role_id().is_some() {
         return 3_600;
@@ -308,11 +308,8 @@ mod tests {
             let mut session = Session { expires_at: at(window), ..requested() };
             assert_eq!(max_session_seconds(&session), expected);
             // The role keeps the maximum that it was made with.
-            let extended = Session {
-                expires_at: at(window + 7_200),
-                first_expires_at: Some(at(window)),
-                ..session.clone()
-            };
+            let first_expires_at = Some(at(window));
+            let extended = Session { expires_at: at(window + 7_200), first_expires_at, ..session.clone() };
             assert_eq!(max_session_seconds(&extended), expected);
             session.caller.unique_id = "AROAEXAMPLE:ci".into();
             assert_eq!(max_session_seconds(&session), 3_600, "a role chains");

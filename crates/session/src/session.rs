@@ -126,12 +126,6 @@ impl Session {
         self.expires_at.duration_since(self.begins_at()).unsigned_abs()
     }
 
-    /// The length that its window had when its principal was made.
-    pub fn first_window(&self) -> Duration {
-        let end = self.first_expires_at.unwrap_or(self.expires_at);
-        end.duration_since(self.begins_at()).unsigned_abs()
-    }
-
     /// Key of the registry's entry that it rests on: when that goes, so does the session.
     pub fn registration(&self) -> &str {
         self.registered_as.as_deref().unwrap_or(&self.caller.unique_id)
@@ -141,6 +135,12 @@ impl Session {
     /// the session's id, which joins CloudTrail to this row.
     pub fn role_session_name(&self) -> &str {
         if self.carried_identity.is_some() { self.session_id.as_str() } else { self.caller.name() }
+    }
+
+    /// The length that its window had when its principal was made.
+    pub fn first_window(&self) -> Duration {
+        let end = self.first_expires_at.unwrap_or(self.expires_at);
+        end.duration_since(self.begins_at()).unsigned_abs()
     }
 }
 

@@ -137,20 +137,6 @@ fn full_session() -> SessionView {
     }
 }
 
-fn least_extension() -> ExtensionView {
-    ExtensionView {
-        extending_to: at(),
-        requested_at: at(),
-        status: ExtensionStatus::UnderWay,
-        lapses_at: None,
-        failure: None,
-    }
-}
-
-fn full_extension() -> ExtensionView {
-    ExtensionView { lapses_at: Some(at()), failure: Some(failure()), ..least_extension() }
-}
-
 fn approval() -> ApprovalView {
     let approvers = CALLER_ROLES.into();
     ApprovalView { needed: 1, approvers, lapses_at: at(), votes: vec![least_vote(), full_vote()] }
@@ -172,6 +158,20 @@ fn closed_review() -> ClosedReviewView {
 
 fn full_review() -> ReviewView {
     ReviewView { opened_at: at(), closed: Some(closed_review()) }
+}
+
+fn least_extension() -> ExtensionView {
+    ExtensionView {
+        extending_to: at(),
+        requested_at: at(),
+        status: ExtensionStatus::UnderWay,
+        lapses_at: None,
+        failure: None,
+    }
+}
+
+fn full_extension() -> ExtensionView {
+    ExtensionView { lapses_at: Some(at()), failure: Some(failure()), ..least_extension() }
 }
 
 fn least_end() -> EndView {
@@ -384,7 +384,7 @@ fn pairs() -> Vec<Pair> {
         mfa: MfaBy::Idp,
         source_identity: Some("sue@example.org".into()),
     };
-    let full_caller = CallerView { source_identity: Some("sue@example.org".parse().unwrap()), ..suspended() };
+    let full_caller = CallerView { source_identity: Some("sue@example.org".parse().unwrap()), ..caller() };
     let least_put = json!({"arn": caller().arn, "person": "sue", "namespace": "sue", "tiers": {}});
     let least_request = json!({"client_request_id": "0123-4567", "duration_seconds": 1});
     vec![
@@ -416,7 +416,16 @@ fn pairs() -> Vec<Pair> {
         answer("Tier", "TierView", &full_tier(), &least_tier()),
         answer("TierList", "TierList", &tiers, &TierList::default()),
         answer("WhoAmI", "WhoAmI", &full_who, &least_who),
-        answer("Caller", "CallerView", &full_caller, &caller()),
+        answer(
+            "Caller",
+            "CallerView",
+            &CallerView {
+                suspended_at: suspended().suspended_at,
+                suspended_by: suspended().suspended_by,
+                ..full_caller.clone()
+            },
+            &caller(),
+        ),
         answer("CallerList", "CallerList", &CallerList { callers: vec![caller()] }, &CallerList::default()),
         answer("CallerRemoved", "CallerRemoved", &removed, &CallerRemoved { caller: None, ended: vec![] }),
         answer("CallerSuspended", "CallerSuspended", &suspension, &suspension),
@@ -494,6 +503,9 @@ const fn _the_lists_are_whole(
     mfa: MfaBy,
     status: ExtensionStatus,
 ) {
+    match mfa {
+        MfaBy::Device | MfaBy::Idp => {}
+    }
     match status {
         ExtensionStatus::AwaitingApproval
         | ExtensionStatus::UnderWay
@@ -502,9 +514,6 @@ const fn _the_lists_are_whole(
         | ExtensionStatus::Lapsed
         | ExtensionStatus::Failed
         | ExtensionStatus::Overtaken => {}
-    }
-    match mfa {
-        MfaBy::Device | MfaBy::Idp => {}
     }
     match cause {
         EndCause::Expired | EndCause::Revoked | EndCause::Denied | EndCause::Failed => {}

@@ -361,9 +361,9 @@ impl Bench {
             roles: [CallerRole::Approver].into(),
             registered_at: self.world.now(),
             registered_by: administrator().arn,
-            mfa: Default::default(),
-            source_identity: None,
             suspended: None,
+            mfa: MfaBy::Device,
+            source_identity: None,
         });
         identity
     }
