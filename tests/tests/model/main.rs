@@ -178,7 +178,12 @@ impl System {
                 if let Some(row) = self.session(*loan) {
                     let word = json!({"decision": if *approve { "approve" } else { "deny" }});
                     let id = row.session_id.as_str();
-                    self.bench.service.send(&by.identity(), "POST", "/sessions/{id}/decision", id, &word);
+                    let answer =
+                        self.bench.service.send(&by.identity(), "POST", "/sessions/{id}/decision", id, &word);
+                    let allowed = state.may_decide(*by, &state.loans[*loan]);
+                    if !allowed.contains(&true) {
+                        expect(state, &allowed, answer.as_ref());
+                    }
                 }
             }
             Event::Remove(who) => {
@@ -344,7 +349,9 @@ fn every_life_is_one_that_the_model_allows() {
     let certain: usize = figures.exact.values().sum();
     let open: usize = figures.open.values().sum();
     assert!(certain > open, "the model knows too little to be worth anything");
-    for stands in [Stands::Absent, Stands::Awaiting, Stands::Active].into_iter().chain(CAUSES.map(Stands::Over)) {
+    for stands in
+        [Stands::Absent, Stands::Awaiting, Stands::Active].into_iter().chain(CAUSES.map(Stands::Over))
+    {
         assert!(figures.exact.contains_key(&stands), "no session surely was {stands:?}");
     }
     assert!(figures.granted > 0 && figures.refused > 0);

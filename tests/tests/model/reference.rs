@@ -170,7 +170,8 @@ impl Loan {
     fn may_become(&self) -> Vec<Stands> {
         let granted = self.tier != APPROVED || self.words.values().any(|approve| *approve);
         let denied = self.words.values().any(|approve| !approve);
-        let mut next = if granted { vec![Granting, Active, Ending(Failed), Over(Failed)] } else { Vec::new() };
+        let mut next =
+            if granted { vec![Granting, Active, Ending(Failed), Over(Failed)] } else { Vec::new() };
         if denied {
             next.extend([Ending(Denied), Over(Denied)]);
         }
@@ -291,7 +292,7 @@ impl Reference {
     }
 
     /// Whether a word on a loan is taken, as far as that does not depend on where it stands.
-    fn may_decide(&self, by: Who, loan: &Loan) -> BTreeSet<bool> {
+    pub(crate) fn may_decide(&self, by: Who, loan: &Loan) -> BTreeSet<bool> {
         let allowed = [Who::Ann, Who::Bob].contains(&by) && by.person() != loan.by.person();
         let in_time = |asked: &i64| self.now < asked + LAPSES_AFTER;
         let times: BTreeSet<bool> = loan.asked.iter().map(in_time).collect();
@@ -490,7 +491,7 @@ impl ReferenceStateMachine for Reference {
         prop_oneof![
             6 => request,
             2 => loan().prop_map(|loan| Event::Repeat { loan }),
-            6 => (word, loan(), 0..4).prop_map(|(by, loan, word)| Event::Decide { by, loan, approve: word > 0 }),
+            6 => (word, loan(), any::<bool>()).prop_map(|(by, loan, approve)| Event::Decide { by, loan, approve }),
             5 => (anybody, loan()).prop_map(|(by, loan)| Event::Revoke { by, loan }),
             1 => caller().prop_map(Event::Remove),
             2 => caller().prop_map(Event::Register),
