@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use secrecy::SecretString;
 use sorry_profiles::ProfileName;
-use sorry_wire::{CallerRole, Namespace, PersonName, ProjectName, State, TierName};
+use sorry_wire::{CallerRole, Namespace, PersonName, ProjectName, SourceIdentity, State, TierName};
 
 use crate::{delivery::environment::Shell as EnvShell, mfa, time};
 
@@ -77,6 +77,8 @@ pub(crate) enum Command {
     Status(Status),
     /// Fetch a session's credentials, for the first time or again
     Renew(Renew),
+    /// Have a session end later
+    Extend(Extend),
     /// End sessions before their time
     Revoke(Revoke),
     /// Approve what somebody else asks for
@@ -375,11 +377,49 @@ pub(crate) struct Renew {
 }
 
 #[derive(Args, Debug)]
+#[command(
+    group(clap::ArgGroup::new("time").required(true)),
+    after_help = "\
+Before its end only, and for no longer in all than the tier and your registration allow, counted
+from the beginning of its window. Credentials that a program has in use go on; the profiles that
+hold the session are written again, with credentials for the longer time.
+
+Examples:
+  sorry extend 7k3m --hours 2
+  sorry extend 7k3m --for 90m
+  sorry extend 7k3m --hours 1 --no-wait --output json"
+)]
+pub(crate) struct Extend {
+    /// The session: its id, or the beginning of it
+    pub(crate) session: String,
+    /// By how many hours, in whole hours
+    #[arg(long, group = "time", value_name = "N")]
+    pub(crate) hours: Option<u32>,
+    /// By how much, such as 90m or 1h30m
+    #[arg(long = "for", group = "time", value_name = "DURATION", value_parser = time::seconds)]
+    pub(crate) duration: Option<u64>,
+    #[command(flatten)]
+    pub(crate) code: MfaCode,
+    /// Overwrite files that cannot be replaced (bind mounts), keeping a copy
+    #[arg(long)]
+    pub(crate) in_place: bool,
+    /// Do not wait until AWS has the new end; profiles stay as they are
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Args, Debug)]
 #[command(after_help = "\
+Waits until nothing of them is left. Credentials that this machine holds are tried (sns:ListTopics)
+before and after, and it is said after how long AWS refused them.
+
 Examples:
   sorry revoke 7k3m
   sorry revoke 7k3m 0c9d
-  sorry revoke --all")]
+  sorry revoke --all
+  sorry revoke 7k3m --output json")]
 pub(crate) struct Revoke {
     /// The sessions: their ids, or the beginnings of them
     #[arg(required_unless_present = "all", value_name = "SESSION")]
@@ -390,6 +430,8 @@ pub(crate) struct Revoke {
     /// Do not wait until the access is gone
     #[arg(long)]
     pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) output: Text,
 }
 
 #[derive(Args, Debug)]
@@ -618,6 +660,10 @@ pub(crate) enum Callers {
     Add(Box<AddCaller>),
     /// Show the registered callers
     List(ListCallers),
+    /// End a caller's sessions and answer it nothing, until it is resumed
+    Suspend(SuspendCaller),
+    /// Lift a caller's suspension
+    Resume(ResumeCaller),
     /// Remove a caller, its sessions and, if `add` made it, its user
     Remove(RemoveCaller),
 }
@@ -630,9 +676,11 @@ Examples:
   sorry admin callers add sue-mgr --tier developer=8 --tier read-only=36 --mfa
   sorry admin callers add sue-mgr --tier admin=1 --project atlas --role caller --role admin
   sorry admin callers add --existing arn:aws:sts::123456789012:assumed-role/Research/sue \\
-      --namespace sue --person sue --tier developer=8")]
+      --namespace sue --person sue --tier developer=8
+  sorry admin callers add --existing arn:aws:iam::123456789012:role/Research --mfa-by idp \\
+      --namespace research --person research --tier read-only=8")]
 pub(crate) struct AddCaller {
-    /// Name of the IAM user; with --existing also its ARN, or that of an assumed-role session
+    /// Name of the IAM user; with --existing also its ARN, that of an assumed-role session, or that of a whole role
     pub(crate) name: String,
     /// A tier the caller may have, and for how many hours at most
     #[arg(long = "tier", value_name = "TIER=HOURS")]
@@ -660,6 +708,13 @@ pub(crate) struct AddCaller {
     /// Give the user a device for MFA codes (an app on a phone) and show its secret, once
     #[arg(long, conflicts_with = "existing")]
     pub(crate) mfa: bool,
+    /// Who asks a role for MFA: `idp` where its people get it only after their identity provider asked; the deployment must name the
+    /// role in `IdentityProviderRoleArns`
+    #[arg(long, value_enum, default_value = "device", requires = "existing")]
+    pub(crate) mfa_by: MfaBy,
+    /// The source identity that the role's sessions carry already, and keep
+    #[arg(long, value_name = "IDENTITY", requires = "existing")]
+    pub(crate) source_identity: Option<SourceIdentity>,
     #[command(flatten)]
     pub(crate) code: MfaCode,
     #[command(flatten)]
@@ -679,6 +734,34 @@ Examples:
   sorry admin callers remove sue-mgr
   sorry admin callers remove AROAEXAMPLEID00000001:sue")]
 pub(crate) struct RemoveCaller {
+    /// The caller's name, or its unique id
+    pub(crate) caller: String,
+    #[command(flatten)]
+    pub(crate) code: MfaCode,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The entry stays. All sessions of the caller and what it has asked for are ended; run again, it ends
+what is left. The caller's own AWS key stays as it is: it opens nothing here.
+
+Examples:
+  sorry admin callers suspend sue-mgr
+  sorry admin callers suspend AROAEXAMPLEID00000001:sue --output json")]
+pub(crate) struct SuspendCaller {
+    /// The caller's name, or its unique id
+    pub(crate) caller: String,
+    #[command(flatten)]
+    pub(crate) code: MfaCode,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sorry admin callers resume sue-mgr")]
+pub(crate) struct ResumeCaller {
     /// The caller's name, or its unique id
     pub(crate) caller: String,
     #[command(flatten)]
@@ -789,6 +872,22 @@ impl From<Role> for CallerRole {
             Role::Approver => Self::Approver,
             Role::Security => Self::Security,
             Role::Admin => Self::Admin,
+        }
+    }
+}
+
+/// A [`sorry_wire::MfaBy`] as it is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MfaBy {
+    Device,
+    Idp,
+}
+
+impl From<MfaBy> for sorry_wire::MfaBy {
+    fn from(by: MfaBy) -> Self {
+        match by {
+            MfaBy::Device => Self::Device,
+            MfaBy::Idp => Self::Idp,
         }
     }
 }

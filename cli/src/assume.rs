@@ -71,7 +71,8 @@ pub(crate) async fn assume(
             .role_arn(&access.role_arn)
             .role_session_name(&access.role_session_name)
             .external_id(access.external_id.as_str())
-            .source_identity(access.source_identity.as_str())
+            // None where the caller carries one already: that stays, and STS takes no other.
+            .set_source_identity(access.source_identity.as_ref().map(ToString::to_string))
             .duration_seconds(duration_seconds(session, access, &credentials, now))
             .set_serial_number(device.as_ref().map(|(serial, ..)| serial.clone()))
             .set_token_code(device.as_ref().map(|(.., code)| code.expose_secret().to_owned()));
@@ -131,7 +132,8 @@ fn told(mut error: CliError, session: &SessionView) -> CliError {
     error.hint = Some(match error.exit {
         3 => format!(
             "the session is ACTIVE: try `sorry renew {id}` again in a minute; if it stays so, does the caller's IAM policy allow \
-             sts:AssumeRole and sts:SetSourceIdentity, and is the key the one that asked?"
+             sts:AssumeRole and sts:SetSourceIdentity, is the key the one that asked, and does it come from the address that asked? \
+             Credentials that carry a source identity are registered with it: `--source-identity`"
         ),
         _ => format!("the session is ACTIVE: `sorry renew {id}` tries again, `sorry revoke {id}` ends it"),
     });
@@ -158,7 +160,8 @@ pub(crate) async fn check_mfa(app: &App, aws: &Aws, api: &Api<'_>, tier: &TierNa
             format!("tier `{tier}` asks for MFA, and `{}` is a role's session, which carries none", me.arn),
         )
         .hint(
-            "use an IAM user's key that is registered here, or a tier without MFA: `sorry tiers` shows them",
+            "use an IAM user's key that is registered here, or a tier without MFA: `sorry tiers` shows them; if your identity provider \
+             asked for MFA, an administrator registers the role with `--mfa-by idp`",
         ));
     }
     Ok(())

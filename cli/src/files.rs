@@ -237,9 +237,12 @@ pub(crate) fn explain(app: &App, session: &SessionView, delivered: &Delivered) {
     }
     app.ui.say(&format!("use it: aws --profile {profile} sts get-caller-identity"));
     if !delivered.renews && delivered.expires_at < session.expires_at {
+        // The vault renews with the long-lived key of a user.
+        let process =
+            if session.caller.contains(":assumed-role/") { "" } else { "; with `--deliver process` it does" };
         app.ui.warn(&format!(
             "the session lasts until {}, longer than these credentials: `sorry renew {}` fetches new ones, which a program that \
-             runs (boto3, for one) does not read again by itself; with `--deliver process` it does",
+             runs (boto3, for one) does not read again by itself{process}",
             shown(session.expires_at),
             session.session_id
         ));

@@ -28,6 +28,7 @@ mod env_vars;
 mod error;
 mod files;
 mod mfa;
+mod refusal;
 mod sessions;
 mod settings;
 mod terminal;

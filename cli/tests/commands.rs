@@ -117,6 +117,7 @@ impl Ran {
 macro_rules! assert_ran {
     ($ran:expr) => {
         insta::with_settings!({filters => vec![
+            (r"\d+\.\d s after", "[time] s after"),
             (r"127\.0\.0\.1:\d+", "[SERVICE]"),
             (r"\((?:in )?\d+[hms][0-9hms]*(?: ago)?\)", "([DISTANCE])"),
             (r"/[^ `]*/\.tmp[A-Za-z0-9]+", "[HOME]"),
@@ -195,6 +196,7 @@ fn every_command_explains_itself() {
         ("list", vec!["list"]),
         ("status", vec!["status"]),
         ("renew", vec!["renew"]),
+        ("extend", vec!["extend"]),
         ("revoke", vec!["revoke"]),
         ("approve", vec!["approve"]),
         ("deny", vec!["deny"]),
@@ -210,6 +212,8 @@ fn every_command_explains_itself() {
         ("admin_callers", vec!["admin", "callers"]),
         ("admin_callers_add", vec!["admin", "callers", "add"]),
         ("admin_callers_list", vec!["admin", "callers", "list"]),
+        ("admin_callers_suspend", vec!["admin", "callers", "suspend"]),
+        ("admin_callers_resume", vec!["admin", "callers", "resume"]),
         ("admin_callers_remove", vec!["admin", "callers", "remove"]),
         ("admin_tiers", vec!["admin", "tiers"]),
         ("admin_tiers_validate", vec!["admin", "tiers", "validate"]),
@@ -563,8 +567,13 @@ fn revoked_is_said_when_nothing_is_left_and_the_profile_goes() {
     let delete = format!("DELETE /v1/sessions/{ID}");
     let mut active_once = session("REVOKING");
     active_once["activated_at"] = json!("2026-11-21T04:00:10Z");
+    // The credentials in the profile are tried before and after.
+    let topics = "GET /?*";
+    let denied = "<Code>AuthorizationError</Code><Message>… with an explicit deny in an identity-based policy</Message>";
     let server = Server::start(vec![
+        answer(topics, 200, "<ListTopicsResponse/>"),
         answer(&delete, 202, active_once.clone()),
+        answer(topics, 403, denied),
         answer(&get(), 200, active_once),
         answer(&get(), 200, session("REVOKED")),
     ]);
@@ -1050,10 +1059,7 @@ fn progress_is_shown_on_the_terminal_and_never_in_the_data() {
     let seen: Value = serde_json::from_slice(&done.stdout).unwrap();
     let shown = seen["output"].as_str().unwrap();
     assert_eq!(seen["exit"], 0, "{seen}");
-    assert!(
-        shown.contains("waiting: ") && shown.contains("credentials already issued are refused"),
-        "{shown}"
-    );
+    assert!(shown.contains("waiting: ") && shown.contains("nothing of it is left"), "{shown}");
     assert_eq!(fs::read_to_string(out).unwrap(), format!("{ID}  REVOKED\n"));
 }
 

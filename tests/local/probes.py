@@ -540,6 +540,21 @@ def source_identity_stays(aws: LocalAws) -> None:
 
 
 @probe
+def source_identity_carried_is_not_being_set(aws: LocalAws) -> None:
+    """A source identity that is carried on is `aws:SourceIdentity` to a trust policy, and not `sts:SourceIdentity`."""
+    setting = ("sts:AssumeRole", "sts:SetSourceIdentity")
+    caller = aws.user(allow(*setting))
+    first = aws.role(trust(caller.arn, *setting), allow(*setting))
+    carried = aws.role(trust(first, *setting, condition={"StringEquals": {"aws:SourceIdentity": "s1"}}))
+    being_set = aws.role(trust(first, *setting, condition={"StringEquals": {"sts:SourceIdentity": "s1"}}))
+    with_it = caller.assume(first, SourceIdentity="s1")
+    allowed(with_it.assume, role_arn=carried)
+    refused("AccessDenied", with_it.assume, role_arn=being_set)
+    refused("AccessDenied", caller.assume(first, SourceIdentity="s2").assume, role_arn=carried)
+    refused("AccessDenied", caller.assume(first).assume, role_arn=carried)
+
+
+@probe
 def durations(aws: LocalAws) -> None:
     """AssumeRole refuses under 900 s, over the role's maximum, and over an hour when chained."""
     caller = aws.user(allow("sts:AssumeRole"))
@@ -794,6 +809,37 @@ def stacks_obey_sizes(aws: LocalAws) -> None:
 
 
 @probe
+def tables_have_policies(aws: LocalAws) -> None:
+    """A table's own policy, from a call or from a stack, is asked for the table and its indexes; a deny in it wins."""
+
+    def deny(*arns: str) -> dict[str, Any]:
+        statement = {"Effect": "Deny", "Principal": "*", "Action": "dynamodb:Query", "Resource": list(arns)}
+        return {"Version": "2012-10-17", "Statement": [statement]}
+
+    caller = aws.user(allow("dynamodb:*")).client("dynamodb")
+    called, stacked = name("table"), name("table")
+    schema: dict[str, Any] = {
+        "AttributeDefinitions": [{"AttributeName": "k", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "k", "KeyType": "HASH"}],
+        "BillingMode": "PAY_PER_REQUEST",
+    }
+    arn = aws.client("dynamodb").create_table(TableName=called, **schema)["TableDescription"]["TableArn"]
+    query = {"KeyConditionExpression": "k = :k", "ExpressionAttributeValues": {":k": {"S": "x"}}}
+    allowed(caller.query, TableName=called, **query)
+    aws.client("dynamodb").put_resource_policy(ResourceArn=arn, Policy=json.dumps(deny(arn)))
+    refused("AccessDeniedException", caller.query, TableName=called, **query)
+    allowed(caller.get_item, TableName=called, Key={"k": {"S": "x"}})
+
+    index = {"IndexName": "by-k", "KeySchema": schema["KeySchema"], "Projection": {"ProjectionType": "ALL"}}
+    of_index = deny(arn.replace(called, stacked) + "/index/*")
+    properties = {**schema, "TableName": stacked, "GlobalSecondaryIndexes": [index]}
+    properties["ResourcePolicy"] = {"PolicyDocument": of_index}
+    aws.deploy({"Table": {"Type": "AWS::DynamoDB::Table", "Properties": properties}})
+    allowed(caller.query, TableName=stacked, **query)
+    refused("AccessDeniedException", caller.query, TableName=stacked, IndexName="by-k", **query)
+
+
+@probe
 def resource_policy_in_open_api(aws: LocalAws) -> None:
     """`x-amazon-apigateway-policy` is the API's resource policy: a Deny in it refuses."""
     deny = {
@@ -900,6 +946,18 @@ def alarms_watch_expressions(aws: LocalAws) -> None:
     assert stack(True, False) == "CREATE_COMPLETE"
     for wrong in ((True, True), (False, False)):
         assert stack(*wrong) != "CREATE_COMPLETE"
+
+
+@fact
+def trust_can_ask_for_addresses(aws: LocalAws) -> None:
+    """A trust policy can ask for addresses (`aws:SourceIp`)."""
+    caller = aws.user(allow("sts:AssumeRole"))
+    inside, outside = (
+        aws.role(trust(caller.arn, condition={"IpAddress": {"aws:SourceIp": ["2001:db8::/32", addresses]}}))
+        for addresses in ("127.0.0.0/8", "192.0.2.0/24")
+    )
+    allowed(caller.assume, role_arn=inside)
+    refused("AccessDenied", caller.assume, role_arn=outside)
 
 
 @fact

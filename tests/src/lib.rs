@@ -19,6 +19,7 @@ mod http;
 mod judge;
 mod local_aws;
 mod person;
+mod tiers;
 
 use std::{
     path::PathBuf,
@@ -28,8 +29,9 @@ use std::{
 pub use chaos::{ChaosProxy, Disturbance, Weather};
 pub use gateway::Gateway;
 pub use judge::{Judge, Keys, Verdict};
-pub use local_aws::LocalAws;
+pub use local_aws::{LocalAws, keys_of};
 pub use person::{Finished, Person};
+pub use tiers::tiers_with_addresses;
 
 /// The project's folder.
 pub fn project() -> PathBuf {

@@ -1,6 +1,6 @@
 //! A local AWS with the real deployment on it, for one test.
 
-use std::{path::Path, process::Command};
+use std::{path::Path, process::Command, time::Duration};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -108,6 +108,40 @@ impl LocalAws {
         self.judge.call(&self.administrator(), call, parameters)
     }
 
+    /// Somebody at a shell with these keys, registered or not.
+    pub fn person(&self, name: &str, keys: &Keys) -> Person {
+        Person::new(self, name, keys)
+    }
+
+    /// A role of people or of a robot, of a namespace, with what IAM must allow to a caller; the administrator can assume it. Its ARN.
+    #[track_caller]
+    pub fn caller_role(&self, name: &str, namespace: &str) -> String {
+        let statement = json!({
+            "Effect": "Allow", "Principal": {"AWS": self.output_of("administrator", "arn")},
+            "Action": ["sts:AssumeRole", "sts:SetSourceIdentity"],
+        });
+        let trust = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+        let tags = json!([{"Key": "sorry:namespace", "Value": namespace}]);
+        let role =
+            json!({"RoleName": name, "Path": "/people/", "AssumeRolePolicyDocument": trust, "Tags": tags});
+        let made = self.call("iam.create_role", role);
+        let policy = self.output("CallerPolicyArn");
+        self.call("iam.attach_role_policy", json!({"RoleName": name, "PolicyArn": policy}));
+        made["Role"]["Arn"].as_str().expect("an ARN").to_owned()
+    }
+
+    #[track_caller]
+    fn output_of(&self, name: &str, member: &str) -> &str {
+        self.outputs[name][member].as_str().unwrap_or_else(|| panic!("there is no {member} of {name}"))
+    }
+
+    /// Keys of a session of a role, which the administrator assumes with `parameters` beside `RoleArn`.
+    #[track_caller]
+    pub fn role_session(&self, role_arn: &str, mut parameters: Value) -> Keys {
+        parameters["RoleArn"] = role_arn.into();
+        keys_of(&self.call("sts.assume_role", parameters))
+    }
+
     /// The administrator at a shell.
     pub fn administrator_person(&self) -> Person {
         Person::new(self, "administrator", &self.administrator())
@@ -121,12 +155,16 @@ impl LocalAws {
         let device = &made["VirtualMFADevice"];
         let seed = device["Base32StringSeed"].as_str().expect("a seed").to_owned();
         let person = self.administrator_person().with_mfa(&seed);
-        let (first, second) = (person.mfa_code_of_step(-1), person.mfa_code_of_step(0));
-        let enable = json!({
-            "UserName": USER, "SerialNumber": device["SerialNumber"],
-            "AuthenticationCode1": first, "AuthenticationCode2": second,
+        // Half a minute may end between the two, and then they do not belong together.
+        let patience = Duration::from_secs(60);
+        crate::eventually("the device is enabled", patience, || {
+            let (first, second) = (person.mfa_code_of_step(-1), person.mfa_code_of_step(0));
+            let enable = json!({
+                "UserName": USER, "SerialNumber": device["SerialNumber"],
+                "AuthenticationCode1": first, "AuthenticationCode2": second,
+            });
+            matches!(self.try_call("iam.enable_mfa_device", enable), Verdict::Allowed(_)).then_some(())
         });
-        self.call("iam.enable_mfa_device", enable);
         person
     }
 
@@ -263,6 +301,17 @@ impl LocalAws {
             json!({"QueueUrl": url, "Attributes": {"Policy": policy.to_string()}}),
         );
         Queue { aws: self, url, arn }
+    }
+}
+
+/// Keys in an answer of STS.
+#[track_caller]
+pub fn keys_of(answer: &Value) -> Keys {
+    let text = |name: &str| answer["Credentials"][name].as_str().expect("a text").to_owned();
+    Keys {
+        access_key_id: text("AccessKeyId"),
+        secret_access_key: text("SecretAccessKey"),
+        session_token: Some(text("SessionToken")),
     }
 }
 

@@ -36,6 +36,7 @@ fn plant_orphans(world: &World, count: usize) {
 }
 
 fn grant(bench: &mut Bench, count: usize) -> Vec<SessionId> {
+    bench.world.lift_limits();
     (0..count).map(|number| bench.granted("developer", &format!("request-{number}"))).collect()
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sorry_wire::{DryRun, Verdict, spoken};
+use sorry_wire::{AddressRange, DryRun, Verdict, spoken};
 
 use crate::{app::App, args::TextFormat, commands::tiers::others, error::Result, time::with_distance};
 
@@ -44,11 +44,17 @@ fn pairs(app: &App, found: &DryRun) -> Vec<(&'static str, String)> {
         ("for", spoken(Duration::from_secs(found.duration_seconds))),
         ("until", with_distance(found.expires_at, (app.clock)())),
         ("MFA", if found.mfa { "a code is asked for" } else { "not asked for" }.to_owned()),
+        ("addresses", addresses(&found.addresses)),
         ("alert", told),
         ("role", format!("{}{}", found.role.path, found.role.name)),
         ("boundary", found.role.boundary.clone()),
         ("digest", found.policy_digest.to_string()),
     ]
+}
+
+/// From where a tier is lent, if not from anywhere.
+pub(super) fn addresses(ranges: &[AddressRange]) -> String {
+    ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// An IAM document under its name.

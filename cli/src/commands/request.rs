@@ -99,7 +99,7 @@ pub(super) fn print(
 }
 
 /// 128 random bits in the form of a UUID: the service's key against asking twice.
-fn client_request_id() -> Result<String> {
+pub(super) fn client_request_id() -> Result<String> {
     let mut random = [0_u8; 16];
     getrandom::fill(&mut random)
         .map_err(|error| CliError::new(Exit::Failed, format!("no random numbers: {error}")))?;

@@ -65,6 +65,7 @@ fn asks_for(tier: &TierView) -> String {
     let asked = [
         (tier.mfa, "MFA".to_owned()),
         (tier.reason_required, "a reason".to_owned()),
+        (!tier.addresses.is_empty(), "an address".to_owned()),
         (tier.approvals > 0, format!("approval by {}", others(tier.approvals))),
         (tier.alert, "an alert".to_owned()),
         (tier.review, "a review".to_owned()),
@@ -86,6 +87,7 @@ fn pairs(tier: &TierView) -> Vec<(&'static str, String)> {
         ("yours", yours(tier)),
         ("most", format!("{}h", tier.maximum_hours)),
         ("asks for", asks_for(tier)),
+        ("addresses", dry_run::addresses(&tier.addresses)),
         ("told", tier.alert_subscribers.map(|count| format!("{count} subscribers")).unwrap_or_default()),
         ("namespace", of(|rendered| rendered.namespace.to_string())),
         ("project", of(|rendered| rendered.project.as_ref().map(ToString::to_string).unwrap_or_default())),

@@ -67,6 +67,10 @@ pub(crate) async fn deliver(
     let lent = assume::assume(app, aws, session, Key::Given(key)).await?;
     let access =
         session.access.as_ref().ok_or_else(|| CliError::new(Exit::Bug, "a role without a way to it"))?;
+    // Only a role's session carries one of its own, and a vault holds a user's key.
+    let source_identity = access.source_identity.as_ref().ok_or_else(|| {
+        CliError::new(Exit::Bug, "the session is of a caller that carries a source identity of its own")
+    })?;
     let region = Region::parse(&aws.region)?;
     let expires_at = lent.expires_at.min(session.expires_at);
     let cached = CachedSession {
@@ -76,7 +80,7 @@ pub(crate) async fn deliver(
         renewal: Renewal {
             role_arn: access.role_arn.clone(),
             external_id: SecretString::from(access.external_id.as_str()),
-            source_identity: access.source_identity.to_string(),
+            source_identity: source_identity.to_string(),
             role_session_name: access.role_session_name.clone(),
             maximum_seconds: access.maximum_seconds,
             region: region.clone(),

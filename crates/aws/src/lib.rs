@@ -4,6 +4,7 @@
 
 mod alerts;
 mod clock;
+mod counters;
 mod errors;
 mod events;
 pub mod function;

@@ -159,6 +159,12 @@ impl PrincipalProvisioner for IamPrincipals {
         Ok(if answer.is_some() { Presence::There } else { Presence::Gone })
     }
 
+    async fn put_trust_policy(&self, role: &RoleName, document: &str) -> Result<Presence, PortError> {
+        let call = self.client.update_assume_role_policy().role_name(role.as_str()).policy_document(document);
+        let answer = self.unless_gone("UpdateAssumeRolePolicy", role, call.send().await).await?;
+        Ok(if answer.is_some() { Presence::There } else { Presence::Gone })
+    }
+
     async fn inline_policies(&self, role: &RoleName) -> Result<Vec<String>, PortError> {
         // One page: IAM lists 100 at a time, and the size of all inline policies together keeps them below that.
         let answer = self.client.list_role_policies().role_name(role.as_str()).send().await;

@@ -23,6 +23,7 @@ use sorry_session::{
 };
 
 use crate::{
+    counters,
     errors::port_error,
     item::{Item, from_item, number, string, to_item},
     registry::caller_key,
@@ -36,7 +37,7 @@ const PAGE: i32 = 50;
 /// How often a transaction is tried that met another one on the same item.
 const TRIES: u32 = 5;
 
-/// The tables `sessions` and `audit`, and the idempotency keys in `registry`.
+/// The tables `sessions` and `audit`, and in `registry` the idempotency keys and the counts of live sessions.
 #[derive(Clone, Debug)]
 pub struct DynamoSessions {
     client: Client,
@@ -46,7 +47,7 @@ pub struct DynamoSessions {
 }
 
 impl DynamoSessions {
-    /// The tables of these names. Only a function that makes sessions needs the registry.
+    /// The tables of these names. Only a function that makes or ends sessions needs the registry.
     pub fn new(
         config: &aws_config::SdkConfig,
         sessions: String,
@@ -147,7 +148,7 @@ fn cursor_at(key: &Item) -> Result<SessionCursor, PortError> {
     read().ok_or_else(|| PortError::Unreadable("Query: a last key that no session has".to_owned()))
 }
 
-fn built<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, PortError> {
+pub(crate) fn built<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, PortError> {
     result.map_err(|error| PortError::Refused(format!("a request that cannot be built: {error}")))
 }
 
@@ -250,6 +251,7 @@ impl SessionStore for DynamoSessions {
         session: &Session,
         audit: &AuditRecord,
         key: &IdempotencyKey,
+        most_live: u32,
     ) -> Result<Created, PortError> {
         let Some(registry) = &self.registry else {
             return Err(PortError::Refused("this function makes no sessions".to_owned()));
@@ -269,11 +271,11 @@ impl SessionStore for DynamoSessions {
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_values(":now", number(session.requested_at.as_second()))
             .build();
-        // Whoever is removed at this very moment gets no session that the removal does not see.
+        // Whoever is removed or suspended at this very moment gets no session that the removal does not see.
         let still_registered = ConditionCheck::builder()
             .table_name(registry)
-            .key("key", string(caller_key(&key.caller)))
-            .condition_expression("attribute_exists(#key)")
+            .key("key", string(caller_key(session.registration())))
+            .condition_expression("attribute_exists(#key) AND attribute_not_exists(suspended)")
             .expression_attribute_names("#key", "key")
             .build();
         let items = vec![
@@ -283,6 +285,7 @@ impl SessionStore for DynamoSessions {
                 .put(self.put_session(session, "attribute_not_exists(session_id)", None)?)
                 .build(),
             put_audit(&self.audit, audit)?,
+            counters::count_live(registry, session, most_live)?,
         ];
         match transact(&self.client, items).await? {
             Transaction::Written => Ok(Created::New),
@@ -296,6 +299,7 @@ impl SessionStore for DynamoSessions {
                 }
             }
             Transaction::Cancelled(obstacles) if obstacles.get(1) == Some(&true) => Ok(Created::CallerGone),
+            Transaction::Cancelled(obstacles) if obstacles.get(4) == Some(&true) => Ok(Created::TooManyLive),
             // 80 random bits that were drawn before: the caller asks again and gets others.
             Transaction::Cancelled(_) => Err(PortError::Unavailable("the session id is taken".to_owned())),
         }
@@ -303,8 +307,14 @@ impl SessionStore for DynamoSessions {
 
     async fn commit(&self, change: &Change) -> Result<Committed, PortError> {
         let put = self.put_session(&change.session, "fence = :fence", Some(change.expected_fence))?;
-        let items =
+        let mut items =
             vec![TransactWriteItem::builder().put(put).build(), put_audit(&self.audit, &change.audit)?];
+        if change.session.state.is_over() {
+            let Some(registry) = &self.registry else {
+                return Err(PortError::Refused("this function ends no sessions".to_owned()));
+            };
+            items.push(counters::forget_session(registry, &change.session)?);
+        }
         match transact(&self.client, items).await? {
             Transaction::Written => Ok(Committed::Yes),
             Transaction::Cancelled(_) => Ok(Committed::Superseded),

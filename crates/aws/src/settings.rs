@@ -28,8 +28,14 @@ pub const ENABLED_TIERS: &str = "SORRY_ENABLED_TIERS";
 pub const MINIMUM_WINDOW_SECONDS: &str = "SORRY_MINIMUM_WINDOW_SECONDS";
 /// Whether tiers that want MFA get it: `true` or `false`.
 pub const MFA_REQUIRED: &str = "SORRY_MFA_REQUIRED";
+/// How many requests for sessions and extensions one caller may make in a minute.
+pub const REQUESTS_PER_MINUTE: &str = "SORRY_REQUESTS_PER_MINUTE";
+/// How many session principals there may be when another session is asked for.
+pub const MAXIMUM_SESSION_PRINCIPALS: &str = "SORRY_MAXIMUM_SESSION_PRINCIPALS";
 /// ARNs of the deployment's administrators, separated by commas.
 pub const ADMINISTRATORS: &str = "SORRY_ADMINISTRATORS";
+/// ARNs of roles that people get only after their identity provider asked for MFA, separated by commas.
+pub const IDENTITY_PROVIDER_ROLES: &str = "SORRY_IDENTITY_PROVIDER_ROLES";
 /// The service's account.
 pub const ACCOUNT_ID: &str = "SORRY_ACCOUNT_ID";
 /// ARN of the boundaries up to the tier's name.

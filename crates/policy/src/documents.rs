@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::{ExternalId, RenderError, SessionId};
+use crate::{AddressRange, ExternalId, RenderError, SessionId, SourceIdentity};
 
 /// Inline policy with what the tier allows and the date that ends it.
 pub const ACCESS_POLICY_NAME: &str = "access";
@@ -46,16 +46,32 @@ pub struct TrustTerms<'a> {
     pub caller_arn: &'a str,
     /// The caller's unique id (`aws:userid`): a principal made anew under the same name has another.
     pub caller_unique_id: &'a str,
-    /// What CloudTrail shows as the session name.
+    /// What the caller must call the role's session, and CloudTrail shows.
     pub role_session_name: &'a str,
+    /// The source identity that the caller's credentials carry already. AWS lets nobody change it, so that the session's cannot be
+    /// set.
+    pub carried: Option<&'a SourceIdentity>,
     /// The handshake that only the session's owner is shown.
     pub external_id: &'a ExternalId,
-    /// Becomes the source identity of every credential of the session.
+    /// Becomes the source identity of every credential of the session, if there is none (see `carried`).
     pub session: &'a SessionId,
     /// From this moment the role can no longer be assumed.
     pub expires_at: Timestamp,
     /// Whether the caller must present a device's code.
     pub mfa: bool,
+    /// From where alone the role can be assumed; from anywhere if empty.
+    pub addresses: &'a [AddressRange],
+}
+
+impl TrustTerms<'_> {
+    /// The condition on who is behind the caller. What is being set has the key `sts:SourceIdentity`, what was set before
+    /// `aws:SourceIdentity`. Source: IAM User Guide, "Monitor and control actions taken with assumed roles".
+    fn identity(&self) -> (&'static str, &str) {
+        match self.carried {
+            Some(carried) => ("aws:SourceIdentity", carried.as_str()),
+            None => ("sts:SourceIdentity", self.session.as_str()),
+        }
+    }
 }
 
 /// The trust policy of a session's role.
@@ -71,18 +87,22 @@ pub fn trust_policy(terms: &TrustTerms<'_>) -> Result<String, DocumentError> {
     if let Some((what, _)) = of_caller.into_iter().find(|(_, text)| !is_literal(text)) {
         return Err(DocumentError::NotLiteral(what));
     }
+    let (identity, value) = terms.identity();
     let mut conditions = json!({
         "StringEquals": {
             "aws:userid": terms.caller_unique_id,
             "sts:ExternalId": terms.external_id,
             "sts:RoleSessionName": terms.role_session_name,
-            "sts:SourceIdentity": terms.session,
+            identity: value,
         },
         "DateLessThan": {"aws:CurrentTime": terms.expires_at},
     });
     if terms.mfa {
         // Here and not in the role's policy: what AssumeRole returns carries no MFA context.
         merge(&mut conditions, json!({"Bool": {"aws:MultiFactorAuthPresent": "true"}}));
+    }
+    if !terms.addresses.is_empty() {
+        merge(&mut conditions, json!({"IpAddress": {"aws:SourceIp": terms.addresses}}));
     }
     let principal = json!({"AWS": terms.caller_arn});
     let document = json!({
@@ -92,7 +112,7 @@ pub fn trust_policy(terms: &TrustTerms<'_>) -> Result<String, DocumentError> {
             // Its own statement: the external id is no context of `sts:SetSourceIdentity`, and would never match.
             {
                 "Sid": "CarrySession", "Effect": "Allow", "Principal": principal, "Action": "sts:SetSourceIdentity",
-                "Condition": {"StringEquals": {"aws:userid": terms.caller_unique_id, "sts:SourceIdentity": terms.session}},
+                "Condition": {"StringEquals": {"aws:userid": terms.caller_unique_id, identity: value}},
             },
         ],
     });
@@ -144,17 +164,38 @@ fn fitting(document: &'static str, text: String, limit: usize) -> Result<String,
 mod tests {
     use super::*;
 
-    fn trust(mfa: bool) -> Value {
+    fn trust(mfa: bool, carried: Option<&SourceIdentity>, addresses: &[AddressRange]) -> Value {
         let text = trust_policy(&TrustTerms {
             caller_arn: "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr",
             caller_unique_id: "AIDAEXAMPLE",
             role_session_name: "sue-mgr",
+            carried,
             external_id: &ExternalId::from_random([1; 16]),
             session: &SessionId::from_random([2; 10]),
             expires_at: "2026-01-02T03:04:05Z".parse().unwrap(),
             mfa,
+            addresses,
         });
         serde_json::from_str(&text.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_source_identity_that_is_carried_stays() {
+        let document = trust(false, Some(&"sue@example.org".parse().unwrap()), &[]);
+        let statements = document["Statement"].as_array().unwrap();
+        for statement in statements {
+            let equals = &statement["Condition"]["StringEquals"];
+            assert_eq!(equals["aws:SourceIdentity"], "sue@example.org");
+            assert!(equals.get("sts:SourceIdentity").is_none(), "nothing is set: {equals}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_asked_for_where_there_are_some() {
+        assert!(trust(false, None, &[])["Statement"][0]["Condition"].get("IpAddress").is_none());
+        let addresses = ["192.0.2.0/24", "2001:db8::/32"].map(|range| range.parse().unwrap());
+        let condition = &trust(true, None, &addresses)["Statement"][0]["Condition"];
+        assert_eq!(condition["IpAddress"], json!({"aws:SourceIp": ["192.0.2.0/24", "2001:db8::/32"]}));
     }
 
     #[test]
@@ -172,13 +213,14 @@ mod tests {
 
     #[test]
     fn the_trust_policy_binds_caller_handshake_name_session_and_date() {
-        let condition = &trust(false)["Statement"][0]["Condition"];
+        let condition = &trust(false, None, &[])["Statement"][0]["Condition"];
         for key in ["aws:userid", "sts:ExternalId", "sts:RoleSessionName", "sts:SourceIdentity"] {
             assert!(condition["StringEquals"][key].is_string(), "{key}");
         }
         assert_eq!(condition["DateLessThan"]["aws:CurrentTime"], "2026-01-02T03:04:05Z");
         assert!(condition.get("Bool").is_none());
-        assert_eq!(trust(true)["Statement"][0]["Condition"]["Bool"]["aws:MultiFactorAuthPresent"], "true");
+        let asked = &trust(true, None, &[])["Statement"][0]["Condition"];
+        assert_eq!(asked["Bool"]["aws:MultiFactorAuthPresent"], "true");
     }
 
     #[test]

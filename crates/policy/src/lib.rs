@@ -5,6 +5,7 @@
 //!
 //! Not for: who may ask for a tier (that is `sorry-session`'s decision).
 
+mod addresses;
 mod documents;
 mod lint;
 mod names;
@@ -12,6 +13,7 @@ mod set;
 mod template;
 mod tiers;
 
+pub use addresses::{AddressError, AddressRange};
 pub use documents::{
     ACCESS_POLICY_NAME, DocumentError, REVOKED_POLICY_NAME, TrustTerms, access_policy, revoked_policy,
     trust_policy,
@@ -19,7 +21,7 @@ pub use documents::{
 pub use lint::{ActionCatalogue, DocumentKind, Finding, lint};
 pub use names::{
     AccountId, ExternalId, NameError, Namespace, Partition, PersonName, ProjectName, Region, RoleName,
-    SessionId, TierName,
+    SessionId, SourceIdentity, TierName,
 };
 pub use set::{TierSet, TierSetDigest, TierSetError};
 pub use template::{RenderError, Variables, render};

@@ -160,6 +160,16 @@ name!(
     |value| value.len() == 32 && value.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 );
 name!(
+    /// Who is behind a role's session, as STS carries it on. Source: STS AssumeRole, `SourceIdentity`.
+    SourceIdentity,
+    "source identity",
+    "2 to 64 letters, digits and `+ = , . @ _ -`",
+    |value| {
+        (2..=64).contains(&value.len())
+            && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+=,.@_-".contains(&byte))
+    }
+);
+name!(
     /// The name of a role. AWS compares role names without regard to case; these have none.
     RoleName,
     "role name",
@@ -278,6 +288,7 @@ mod tests {
                 prop_assert!(value.parse::<TierName>().is_err());
                 prop_assert!(value.parse::<ProjectName>().is_err());
                 prop_assert!(value.parse::<PersonName>().is_err());
+                prop_assert!(!hostile(&value.replace(',', "")) || value.parse::<SourceIdentity>().is_err());
                 prop_assert!(value.parse::<SessionId>().is_err());
                 prop_assert!(value.parse::<AccountId>().is_err());
                 prop_assert!(value.parse::<Region>().is_err());

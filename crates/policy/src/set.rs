@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    DocumentKind, SessionId, TierName, TierTable, TierTableError, Variables, access_policy, lint, render,
+    DocumentKind, ExternalId, SessionId, Tier, TierName, TierTable, TierTableError, TrustTerms, Variables,
+    access_policy, lint, render,
     tiers::{BUILT_IN_TABLE, BUILT_IN_TEMPLATES, sha256},
+    trust_policy,
 };
 
 /// Most bytes of a set as it is stored. Source: a DynamoDB item holds 400 KB, names of attributes included.
@@ -147,6 +149,7 @@ impl TierSet {
             }
             let template = table.template(name).unwrap_or_default();
             faults.extend(template_faults(template).iter().map(|fault| format!("tier `{name}`: {fault}")));
+            faults.extend(trust_fault(tier).map(|fault| format!("tier `{name}`: {fault}")));
         }
         faults
     }
@@ -156,6 +159,25 @@ impl TierSet {
 fn known_boundaries() -> Vec<TierName> {
     let table = TierTable::built_in();
     table.iter().flat_map(TierTable::iter).map(|(_, tier)| tier.boundary.clone()).collect()
+}
+
+/// What is wrong with the trust policy of a tier's roles, for the caller with the longest names: each address makes it longer.
+fn trust_fault(tier: &Tier) -> Option<String> {
+    let (role, name) = ("r".repeat(64), "n".repeat(64));
+    let caller_arn = format!("arn:aws-us-gov:sts::123456789012:assumed-role/{role}/{name}");
+    let carried = name.parse().ok();
+    let trust = trust_policy(&TrustTerms {
+        caller_arn: &caller_arn,
+        caller_unique_id: &format!("{}:{name}", "A".repeat(21)),
+        role_session_name: &name,
+        carried: carried.as_ref(),
+        external_id: &ExternalId::from_random([255; 16]),
+        session: &SessionId::from_random([255; 10]),
+        expires_at: Timestamp::MAX,
+        mfa: tier.mfa,
+        addresses: &tier.addresses,
+    });
+    trust.err().map(|error| format!("with its addresses {error}"))
 }
 
 /// What is wrong with a template once it is filled with the longest values.
@@ -233,6 +255,10 @@ mod tests {
         }
     }
 
+    fn many_addresses() -> String {
+        (0..100).map(|number| format!("'198.51.{number}.0/24',")).collect()
+    }
+
     #[test]
     fn each_fault_is_found() {
         let developer = |from: &str, to: &str| edited(|set| set.tiers = set.tiers.replace(from, to));
@@ -247,6 +273,14 @@ mod tests {
             (developer("grant = \"role\"", "grant = \"rule\""), "rule"),
             (developer("boundary = \"developer\"", "boundary = \"nobody\""), "names the boundary `nobody`"),
             (developer("template = \"developer.json\"", "template = \"other.json\""), "does not exist"),
+            (
+                developer("alert = true\n", &format!("alert = true\naddresses = [{}]\n", many_addresses())),
+                "the trust policy has",
+            ),
+            (
+                developer("alert = true\n", "alert = true\naddresses = ['198.51.100.1/24']\n"),
+                "write `198.51.100.0/24`",
+            ),
             (edited(|set| set.tiers = "version = 1\n[tiers]".to_owned()), "there is no tier"),
             (edited(|set| drop(set.templates.insert("x.json".to_owned(), "{}".to_owned()))), "no tier names"),
             (

@@ -88,7 +88,7 @@ async fn run<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock>(
         } else {
             let now = ports.clock.now();
             let Some((cause, failure)) = due_end(&session, failure.as_ref(), now) else {
-                return Ok(CleanUp::NotDue(session.expires_at));
+                return Ok(CleanUp::NotDue(session.due_end_at()));
             };
             match outbox::commit(ports, session.ending(cause, failure, by, now)?).await? {
                 // It still waited for an approval: nothing was made.
@@ -125,7 +125,7 @@ fn due_end(
 ) -> Option<(EndCause, Option<Failure>)> {
     match session.state {
         // Also when something was caught: all that failed then was the answer to the last write.
-        State::Active if now < session.expires_at => None,
+        State::Active if now < session.due_end_at() => None,
         State::Active => Some((EndCause::Expired, None)),
         State::PendingApproval => {
             let lapsed = session.approval.as_ref().is_none_or(|approval| approval.lapses_at <= now);

@@ -14,6 +14,7 @@ use crate::{
     caller::CallerRole,
     events::{self, AuditRecord, ChangedBy},
     expiry::IDEMPOTENCY_MEMORY,
+    limits::Limits,
     ports::IdempotencyKey,
     session::ROW_VERSION,
 };
@@ -47,6 +48,8 @@ pub struct Rules {
     pub minimum_window: Duration,
     /// Whether tiers that want MFA get it.
     pub mfa_required: bool,
+    /// How much it lends.
+    pub limits: Limits,
 }
 
 /// The answer to a request.
@@ -86,6 +89,8 @@ pub struct NewSession {
     pub audit: AuditRecord,
     /// What makes asking twice asking once.
     pub key: IdempotencyKey,
+    /// How many live sessions of the tier the caller may have, this one included.
+    pub most_live: u32,
 }
 
 /// Decides on a request.
@@ -111,6 +116,15 @@ pub fn registered(actor: &Actor) -> Result<&CallerEntry, Refusal> {
     }
 }
 
+/// The answer to a caller that an administrator has suspended.
+pub fn suspended(entry: &CallerEntry) -> Refusal {
+    Refusal::new(
+        ErrorCode::CallerSuspended,
+        format!("`{}` is suspended, and its sessions are ended", entry.arn),
+        "an administrator can lift that: `sorry admin callers resume`",
+    )
+}
+
 /// The answer to somebody whom the registry does not know as a caller.
 pub fn unregistered(actor: &Actor) -> Refusal {
     Refusal::new(
@@ -130,13 +144,15 @@ fn terms(
     let client_request_id = client_request_id(&request.client_request_id)?;
     let (tier_name, tier, digest) = tier(&request.tier, entry, tiers, rules)?;
     let window = window(request.duration_seconds, &tier_name, &tier, entry, rules)?;
+    let mfa = mfa(&tier_name, &tier, actor, rules)?;
+    address(&tier_name, &tier, &actor.identity)?;
     Ok(Terms {
         rule: rule(entry, &tier_name, &tier),
         entry: entry.clone(),
         caller: actor.identity.clone(),
         reason: reason(request.reason.as_deref(), &tier_name, &tier)?,
         project: project(request.project.as_deref(), entry)?,
-        mfa: tier.mfa && rules.mfa_required,
+        mfa,
         tier_name,
         tier,
         digest,
@@ -146,7 +162,7 @@ fn terms(
     })
 }
 
-fn client_request_id(value: &str) -> Result<String, Refusal> {
+pub(crate) fn client_request_id(value: &str) -> Result<String, Refusal> {
     let fits = (8..=64).contains(&value.len())
         && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if fits {
@@ -175,7 +191,11 @@ fn offered(entry: &CallerEntry, rules: &Rules) -> String {
     }
 }
 
-fn tier(
+/// A tier that is lent here, and to this caller.
+///
+/// # Errors
+/// When there is none of that name, or it is not for the caller.
+pub(crate) fn tier(
     wanted: &str,
     entry: &CallerEntry,
     tiers: &TierTable,
@@ -204,6 +224,12 @@ fn tier(
     Ok((name, tier.clone(), digest.clone()))
 }
 
+/// The longest window of a tier that a caller may have.
+pub(crate) fn longest(name: &TierName, tier: &Tier, entry: &CallerEntry) -> Duration {
+    let yours = Duration::from_secs(u64::from(entry.tiers.get(name).copied().unwrap_or(0)) * 3600);
+    tier.maximum().min(yours)
+}
+
 fn window(
     seconds: u64,
     name: &TierName,
@@ -211,9 +237,7 @@ fn window(
     entry: &CallerEntry,
     rules: &Rules,
 ) -> Result<Duration, Refusal> {
-    let most = tier
-        .maximum()
-        .min(Duration::from_secs(u64::from(entry.tiers.get(name).copied().unwrap_or(0)) * 3600));
+    let most = longest(name, tier, entry);
     let window = Duration::from_secs(seconds);
     if window < rules.minimum_window || window.is_zero() {
         return Err(Refusal::new(
@@ -230,6 +254,49 @@ fn window(
         ));
     }
     Ok(window)
+}
+
+/// Whether a session of `tier` takes a device's code of this actor.
+pub fn asks_for_code(tier: &Tier, actor: &Actor, rules: &Rules) -> bool {
+    tier.mfa && rules.mfa_required && !actor.has_mfa_by_idp()
+}
+
+/// A session that asks for a code which its owner cannot give would only be another role in the account.
+fn mfa(name: &TierName, tier: &Tier, actor: &Actor, rules: &Rules) -> Result<bool, Refusal> {
+    let asked = asks_for_code(tier, actor, rules);
+    if asked && actor.identity.role_id().is_some() {
+        return Err(Refusal::new(
+            ErrorCode::MfaImpossible,
+            format!(
+                "tier `{name}` asks for MFA, and `{}` is a role's session, which shows none",
+                actor.identity.arn
+            ),
+            "ask with an IAM user's key that is registered here; or, if your identity provider asked for MFA, an administrator names \
+             the role in the deployment's `IdentityProviderRoleArns` and registers it with `--mfa-by idp`",
+        ));
+    }
+    Ok(asked)
+}
+
+/// Whether a tier is lent to where the request comes from. The role's trust policy asks again; whoever cannot use a session is not
+/// given one.
+///
+/// # Errors
+/// When it is not.
+pub(crate) fn address(name: &TierName, tier: &Tier, identity: &Identity) -> Result<(), Refusal> {
+    let from = identity.source_address.as_deref();
+    let parsed = from.and_then(|address| address.parse().ok());
+    if tier.addresses.is_empty()
+        || parsed.is_some_and(|address| tier.addresses.iter().any(|range| range.contains(&address)))
+    {
+        return Ok(());
+    }
+    let ranges: Vec<_> = tier.addresses.iter().map(|range| format!("`{range}`")).collect();
+    Err(Refusal::new(
+        ErrorCode::AddressNotAllowed,
+        format!("tier `{name}` is not lent to the address `{}`", from.unwrap_or("(unknown)")),
+        format!("ask from {}", ranges.join(", ")),
+    ))
 }
 
 /// What a granted request rests on, for its owner to read.
@@ -332,6 +399,8 @@ impl Terms {
     pub fn session(self, session_id: SessionId, external_id: ExternalId, now: Timestamp) -> NewSession {
         let request_digest = self.request_digest();
         let by = ChangedBy::Caller(self.caller.clone());
+        let most_live = self.tier.concurrent_sessions;
+        let own_entry = self.entry.unique_id == self.caller.unique_id;
         let mut session = Session {
             version: ROW_VERSION,
             role_name: RoleName::for_session(&self.entry.namespace, &self.tier_name, &session_id),
@@ -345,6 +414,8 @@ impl Terms {
             project: self.project,
             reason: self.reason,
             caller: self.caller,
+            registered_as: (!own_entry).then_some(self.entry.unique_id),
+            carried_identity: self.entry.source_identity,
             policy_digest: self.digest,
             tiers_digest: self.tiers_digest,
             mfa: self.mfa,
@@ -355,6 +426,8 @@ impl Terms {
             requested_at: now,
             // Windows are bounded by `window`, so this cannot overflow; if it did, the session would be over at once.
             expires_at: now.checked_add(self.window).unwrap_or(now),
+            first_expires_at: None,
+            extension: None,
             external_id,
             role: None,
             provisioning_at: None,
@@ -373,7 +446,7 @@ impl Terms {
             request_digest,
             expires_at: now.checked_add(IDEMPOTENCY_MEMORY).unwrap_or(now),
         };
-        NewSession { session, audit, key }
+        NewSession { session, audit, key, most_live }
     }
 
     fn request_digest(&self) -> String {
@@ -401,7 +474,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::lifecycle::tests::{at, requested};
+    use crate::{
+        MfaBy,
+        lifecycle::tests::{at, requested},
+    };
 
     fn actor() -> Actor {
         let identity = requested().caller;
@@ -418,11 +494,15 @@ mod tests {
                     .collect::<BTreeMap<_, _>>(),
                 projects: ["atlas".parse().unwrap()].into(),
                 roles: [CallerRole::Caller].into(),
+                mfa: MfaBy::Device,
+                source_identity: None,
                 registered_at: at(0),
                 registered_by: "test".into(),
+                suspended: None,
             }),
             identity,
             administrator: false,
+            identity_provider: false,
         }
     }
 
@@ -434,6 +514,7 @@ mod tests {
                 .collect(),
             minimum_window: Duration::from_secs(900),
             mfa_required: true,
+            limits: Limits::default(),
         }
     }
 
@@ -499,6 +580,82 @@ mod tests {
             (|request| request.client_request_id = "with a space".into(), InvalidInput),
         ] {
             assert_eq!(with(edit), Err(code));
+        }
+    }
+
+    /// A session of a whole role that is registered.
+    fn role_session() -> Actor {
+        let mut actor = actor();
+        actor.identity.unique_id = "AROAEXAMPLE:ci".into();
+        actor.identity.arn = "arn:aws:sts::123456789012:assumed-role/build/ci".into();
+        actor.entry.as_mut().unwrap().unique_id = "AROAEXAMPLE".into();
+        actor
+    }
+
+    #[test]
+    fn a_whole_roles_session_is_of_the_session_that_asked_and_rests_on_the_roles_entry() {
+        let mut actor = role_session();
+        (actor.identity_provider, actor.entry.as_mut().unwrap().mfa) = (true, MfaBy::Idp);
+        actor.entry.as_mut().unwrap().source_identity = Some("robot".parse().unwrap());
+        let table = TierTable::built_in().unwrap();
+        let Decision::Grant(terms) = decide(&request("developer", 3600), &actor, &table, &rules()) else {
+            panic!("refused")
+        };
+        let new = terms.session(SessionId::from_random([1; 10]), ExternalId::from_random([2; 16]), at(0));
+        assert_eq!(new.session.caller, actor.identity);
+        assert_eq!(new.session.registration(), "AROAEXAMPLE");
+        assert_eq!(new.key.caller, "AROAEXAMPLE:ci");
+        assert_eq!(new.session.carried_identity, Some("robot".parse().unwrap()));
+        assert!(!new.session.mfa);
+    }
+
+    #[test]
+    fn a_role_has_mfa_by_its_entry_and_the_deployment_together_and_never_alone() {
+        let table = TierTable::built_in().unwrap();
+        let refused = |named: bool, mfa: MfaBy, rules: &Rules| {
+            let mut actor = role_session();
+            (actor.identity_provider, actor.entry.as_mut().unwrap().mfa) = (named, mfa);
+            match decide(&request("developer", 3600), &actor, &table, rules) {
+                Decision::Grant(_) => None,
+                Decision::Refuse(refusal) => Some(refusal.code),
+            }
+        };
+        for (named, mfa, expected) in [
+            (true, MfaBy::Idp, None),
+            (false, MfaBy::Idp, Some(ErrorCode::MfaImpossible)),
+            (true, MfaBy::Device, Some(ErrorCode::MfaImpossible)),
+            (false, MfaBy::Device, Some(ErrorCode::MfaImpossible)),
+        ] {
+            assert_eq!(refused(named, mfa, &rules()), expected, "{named} {mfa:?}");
+        }
+        assert_eq!(refused(false, MfaBy::Device, &Rules { mfa_required: false, ..rules() }), None);
+        // A user's entry that says so is worth nothing.
+        let mut user = actor();
+        (user.identity_provider, user.entry.as_mut().unwrap().mfa) = (true, MfaBy::Idp);
+        assert!(asks_for_code(table.tier(&"developer".parse().unwrap()).unwrap(), &user, &rules()));
+    }
+
+    #[test]
+    fn a_tier_is_lent_to_its_addresses_alone() {
+        let text = include_str!("../../../policy_templates/tiers.toml").replace(
+            "maximum_hours = 8\n",
+            "maximum_hours = 8\naddresses = ['192.0.2.0/24', '2001:db8::/32']\n",
+        );
+        let table = TierTable::parse(&text, |_| Some("{}".to_owned())).unwrap();
+        for (address, expected) in [
+            (Some("192.0.2.7"), None),
+            (Some("2001:db8::7"), None),
+            (Some("192.0.3.7"), Some(ErrorCode::AddressNotAllowed)),
+            (Some("somewhere"), Some(ErrorCode::AddressNotAllowed)),
+            (None, Some(ErrorCode::AddressNotAllowed)),
+        ] {
+            let mut actor = actor();
+            actor.identity.source_address = address.map(str::to_owned);
+            let found = match decide(&request("developer", 3600), &actor, &table, &rules()) {
+                Decision::Grant(_) => None,
+                Decision::Refuse(refusal) => Some(refusal.code),
+            };
+            assert_eq!(found, expected, "{address:?}");
         }
     }
 

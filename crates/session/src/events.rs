@@ -90,6 +90,8 @@ pub(crate) fn session_audit(session: &Session, by: &ChangedBy, failure: Option<&
             "tiers_digest": session.tiers_digest,
             "approval": session.approval,
             "review": session.review,
+            "extension": session.extension,
+            "carried_identity": session.carried_identity,
             "failure": failure,
         }),
     }
@@ -116,6 +118,7 @@ pub(crate) fn session_event(session: &Session, alert: bool) -> OutboxEntry {
             "end": session.end,
             "approval": session.approval,
             "review": session.review,
+            "extension": session.extension,
             "reason": session.reason,
             "alert": alert,
         }),

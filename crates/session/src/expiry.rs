@@ -13,6 +13,10 @@ use crate::{Session, State};
 /// provisioning function lives (30 s) and than IAM takes to show what it made (seconds); held to the template by a contract test.
 pub const PROVISIONING_GRACE: Duration = Duration::from_secs(300);
 
+/// How long an extension that was decided may take, all tries of the workflow included; so much longer a session lives on when its end
+/// comes meanwhile. Also how long after a failed one its last write may land. Held to the workflow by a contract test.
+pub const EXTENSION_GRACE: Duration = PROVISIONING_GRACE;
+
 /// How long the workflow is left to end a session by itself before the sweep does it.
 pub const WORKFLOW_MARGIN: Duration = Duration::from_secs(30);
 
@@ -33,7 +37,7 @@ pub const DUE_SHARDS: u8 = 8;
 
 /// The largest clock difference between this service and AWS that AWS itself accepts is 5 minutes; arithmetic here stays far
 /// inside of what a timestamp holds, so an overflow could only come from a corrupt row, and then "never" is the safe answer.
-fn after(moment: Timestamp, duration: Duration) -> Timestamp {
+pub(crate) fn after(moment: Timestamp, duration: Duration) -> Timestamp {
     moment.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
@@ -47,7 +51,10 @@ impl Session {
             State::Requested | State::Provisioning | State::Revoking | State::Expiring | State::Failing => {
                 Some(after(self.changed_at, STUCK_AFTER))
             }
-            State::Active => Some(after(self.expires_at, WORKFLOW_MARGIN)),
+            State::Active => {
+                let end = after(self.due_end_at(), WORKFLOW_MARGIN);
+                Some(self.extension_due_at().map_or(end, |extension| extension.min(end)))
+            }
             State::CleanUpFailed => Some(self.changed_at),
             State::Revoked | State::Expired | State::Denied | State::Failed => None,
         };

@@ -143,6 +143,21 @@ impl Failure {
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code: code.to_string(), message: message.into() }
     }
+
+    /// A failure as Step Functions hands it on, for people: the message of a function's error is JSON with the function's own
+    /// message inside.
+    #[must_use]
+    pub fn readable(self) -> Self {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Cause {
+            error_message: String,
+        }
+        match serde_json::from_str::<Cause>(&self.message) {
+            Ok(cause) => Self { message: cause.error_message, ..self },
+            Err(_) => self,
+        }
+    }
 }
 
 impl From<StepError> for Failure {
@@ -179,7 +194,13 @@ impl From<TransitionError> for StepError {
 }
 
 impl Session {
-    fn change(&self, to: State, by: &ChangedBy, now: Timestamp, edit: impl FnOnce(&mut Self)) -> Change {
+    pub(crate) fn change(
+        &self,
+        to: State,
+        by: &ChangedBy,
+        now: Timestamp,
+        edit: impl FnOnce(&mut Self),
+    ) -> Change {
         let mut session = self.clone();
         session.state = to;
         session.fence = self.fence.saturating_add(1);
@@ -187,12 +208,17 @@ impl Session {
         edit(&mut session);
         let audit =
             events::session_audit(&session, by, session.end.as_ref().and_then(|end| end.failure.as_ref()));
-        let alert = to == State::CleanUpFailed || (session.alert && to.is_over() && !self.state.is_over());
+        // Approvers listen where security listens.
+        let asks = session.extension_awaiting().is_some() && self.extension_awaiting().is_none();
+        let extends =
+            session.alert && session.extension_under_way().is_some() && self.extension_under_way().is_none();
+        let ends = session.alert && to.is_over() && !self.state.is_over();
+        let alert = to == State::CleanUpFailed || asks || extends || ends;
         session.outbox.push(events::session_event(&session, alert));
         Change { session, expected_fence: self.fence, audit }
     }
 
-    fn refuse(&self, wanted: State) -> TransitionError {
+    pub(crate) fn refuse(&self, wanted: State) -> TransitionError {
         TransitionError { session: self.session_id.to_string(), state: self.state, wanted }
     }
 
@@ -376,6 +402,8 @@ pub(crate) mod tests {
                 arn: "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr".into(),
                 source_address: None,
             },
+            registered_as: None,
+            carried_identity: None,
             mfa: false,
             alert: false,
             approval: None,
@@ -383,6 +411,8 @@ pub(crate) mod tests {
             review: None,
             requested_at: at(0),
             expires_at: at(3600),
+            first_expires_at: None,
+            extension: None,
             external_id: ExternalId::from_random([4; 16]),
             role: None,
             provisioning_at: None,
@@ -403,6 +433,15 @@ pub(crate) mod tests {
             arn: "arn:aws:iam::123456789012:role/sorry/session/sue/x".into(),
             unique_id: "AROAEXAMPLE".into(),
         }
+    }
+
+    #[test]
+    fn a_functions_error_is_unwrapped_and_anything_else_kept() {
+        let failure = |message: &str| Failure { code: "PolicyRefused".into(), message: message.into() };
+        let wrapped = failure(r#"{"errorType":"PolicyRefused","errorMessage":"CreateRole: no"}"#);
+        assert_eq!(wrapped.readable(), failure("CreateRole: no"));
+        assert_eq!(failure("timed out").readable(), failure("timed out"));
+        assert_eq!(failure("").readable(), failure(""));
     }
 
     /// The transition table, whole: what each state allows, and nothing else.

@@ -4,15 +4,16 @@
     reason = "every user of these traits is generic in this workspace, so no auto trait need be named"
 )]
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use jiff::Timestamp;
-use sorry_policy::{RoleName, SessionId, TierSet, TierSetDigest};
+use sorry_policy::{RoleName, SessionId, TierName, TierSet, TierSetDigest};
 
 use crate::{
     CallerEntry, Change, ErrorCode, Refusal, Session, StepError,
     events::{AuditRecord, OutboxEntry},
     hold::SweepMemory,
+    limits::RequestCount,
     provision::RolePlan,
     session::CreatedRole,
     tiers::PublishedTiers,
@@ -84,8 +85,10 @@ pub enum Created {
     Before(SessionId),
     /// The key was used for another request.
     OtherRequest,
-    /// The caller was removed from the registry meanwhile.
+    /// The caller was removed from the registry, or suspended, meanwhile.
     CallerGone,
+    /// The caller has as many live sessions of the tier as it may have.
+    TooManyLive,
 }
 
 /// Which sessions to list.
@@ -141,14 +144,17 @@ pub struct SessionPage {
 pub trait SessionStore {
     /// Reads a session, consistently.
     async fn load(&self, id: &SessionId) -> Result<Option<Session>, PortError>;
-    /// Writes a new session, its audit record and its idempotency key in one transaction, if its caller is still registered.
+    /// Writes a new session, its audit record, its idempotency key and its place among the live ones of its caller and tier in one
+    /// transaction, if its caller is still registered and not suspended, and there are fewer than `most_live` of them.
     async fn create(
         &self,
         session: &Session,
         audit: &AuditRecord,
         key: &IdempotencyKey,
+        most_live: u32,
     ) -> Result<Created, PortError>;
-    /// Writes a change and its audit record in one transaction, if the row still has the expected fence.
+    /// Writes a change and its audit record in one transaction, if the row still has the expected fence. A session that is over by it
+    /// gives its place among the live ones back.
     async fn commit(&self, change: &Change) -> Result<Committed, PortError>;
     /// Writes a session whose published events were taken from its outbox, if its fence is still the same.
     async fn acknowledge(&self, session: &Session) -> Result<Committed, PortError>;
@@ -183,8 +189,8 @@ pub trait TierStore {
     ) -> Result<Committed, PortError>;
 }
 
-/// The registry of callers, and beside them the tiers.
-pub trait Registry: TierStore {
+/// The registry of callers, and beside them the tiers and the counters.
+pub trait Registry: TierStore + Counters {
     /// Reads a caller by the principal's unique id, consistently.
     async fn caller(&self, unique_id: &str) -> Result<Option<CallerEntry>, PortError>;
     /// All callers; not consistent.
@@ -203,6 +209,32 @@ pub trait Registry: TierStore {
         memory: &SweepMemory,
         audit: &AuditRecord,
     ) -> Result<Committed, PortError>;
+}
+
+/// The live sessions of one caller and tier, as they are counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveSessions {
+    /// The caller's unique id.
+    pub caller: String,
+    /// The tier.
+    pub tier: TierName,
+    /// The sessions.
+    pub sessions: BTreeSet<SessionId>,
+}
+
+/// What is counted so that limits can be kept.
+pub trait Counters {
+    /// Counts a request of a caller in a minute, by its name: asked again, it is counted once. Answers whether it is among the first
+    /// `most`.
+    async fn count_request(&self, count: &RequestCount, most: u32) -> Result<bool, PortError>;
+    /// How many session principals there were when the sweep last looked; nothing if it never did.
+    async fn session_principals(&self) -> Result<Option<u64>, PortError>;
+    /// Says how many there are.
+    async fn put_session_principals(&self, count: u64, now: Timestamp) -> Result<(), PortError>;
+    /// The live sessions as they are counted, by caller and tier; not consistent.
+    async fn live_sessions(&self) -> Result<Vec<LiveSessions>, PortError>;
+    /// Takes sessions out of those that are counted as live.
+    async fn forget_live(&self, over: &LiveSessions) -> Result<(), PortError>;
 }
 
 /// What became of a role that was to be made.
@@ -257,6 +289,8 @@ pub trait PrincipalProvisioner {
         policy: &str,
         document: &str,
     ) -> Result<Presence, PortError>;
+    /// Writes who may assume a role, and until when.
+    async fn put_trust_policy(&self, role: &RoleName, document: &str) -> Result<Presence, PortError>;
     /// Names of a role's inline policies; none if the role is gone.
     async fn inline_policies(&self, role: &RoleName) -> Result<Vec<String>, PortError>;
     /// Removes an inline policy, if it is there.
@@ -273,6 +307,8 @@ pub trait PrincipalProvisioner {
 pub trait Workflow {
     /// Starts the workflow of a session; starting it twice is starting it once.
     async fn start_grant(&self, session: &Session) -> Result<(), PortError>;
+    /// Starts the workflow that carries out a session's extension, which is under way; per fence, starting it twice is starting it once.
+    async fn start_extension(&self, session: &Session) -> Result<(), PortError>;
     /// Starts the workflow that ends a session whose end is decided; per fence, starting it twice is starting it once.
     async fn start_end(&self, session: &Session) -> Result<(), PortError>;
 }

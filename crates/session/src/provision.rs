@@ -100,11 +100,13 @@ pub fn plan(session: &Session, tiers: &TierTable, place: &Place) -> Result<Provi
         let trust = trust_policy(&TrustTerms {
             caller_arn: &session.caller.arn,
             caller_unique_id: &session.caller.unique_id,
-            role_session_name: session.caller.name(),
+            role_session_name: session.role_session_name(),
+            carried: session.carried_identity.as_ref(),
             external_id: &session.external_id,
             session: &session.session_id,
             expires_at: session.expires_at,
             mfa: session.mfa,
+            addresses: &tier.addresses,
         })?;
         Ok((access, trust))
     };
@@ -115,7 +117,6 @@ pub fn plan(session: &Session, tiers: &TierTable, place: &Place) -> Result<Provi
         ("sorry:namespace", session.namespace.to_string()),
         ("sorry:person", session.person.to_string()),
         ("sorry:tier", session.tier.to_string()),
-        ("sorry:expires-at", session.expires_at.to_string()),
     ];
     tags.extend(session.project.iter().map(|project| ("sorry:project", project.to_string())));
     let role = RolePlan {
@@ -125,14 +126,20 @@ pub fn plan(session: &Session, tiers: &TierTable, place: &Place) -> Result<Provi
         boundary_arn: place.boundary_arn(tier),
         max_session_seconds: max_session_seconds(session),
         tags,
-        description: format!("Lent by sorry until {}", session.expires_at),
+        // Without its end, which can be moved: that stands in the policy `access`.
+        description: format!("Lent by sorry to {}", session.person),
     };
     Ok(ProvisionPlan { role, access_policy })
 }
 
-/// The smallest maximum that fits the window. Source: IAM CreateRole, MaxSessionDuration, 1 to 12 hours.
+/// The smallest maximum that fits the window. Source: IAM CreateRole, MaxSessionDuration, 1 to 12 hours. A caller that is a role gets an
+/// hour at a time ("role chaining"), so that more would be of no use to it. An extension leaves it as it is: it bounds one
+/// credential, and there are renewals.
 pub fn max_session_seconds(session: &Session) -> i32 {
-    let window = session.window().as_secs();
+    if session.caller.role_id().is_some() {
+        return 3_600;
+    }
+    let window = session.first_window().as_secs();
     i32::try_from(window.clamp(3_600, 43_200)).unwrap_or(3_600)
 }
 
@@ -217,7 +224,7 @@ async fn create_role<S: SessionStore, P: PrincipalProvisioner, E, C>(
     }
 }
 
-async fn load<S: SessionStore, P, E, C>(
+pub(crate) async fn load<S: SessionStore, P, E, C>(
     ports: &Ports<S, P, E, C>,
     id: &sorry_policy::SessionId,
 ) -> Result<Session, StepError> {
@@ -242,7 +249,7 @@ async fn commit<S: SessionStore, P, E: EventBus, C: Clock>(
     outbox::commit(ports, change).await?.ok_or_else(|| superseded(&session))
 }
 
-fn superseded(session: &Session) -> StepError {
+pub(crate) fn superseded(session: &Session) -> StepError {
     StepError::new(
         ErrorCode::Superseded,
         format!("session `{}` was moved on by somebody else", session.session_id),
@@ -269,11 +276,22 @@ mod tests {
         let plan = plan(&requested(), &tiers, &place()).unwrap();
         assert_eq!(plan.role.path, "/sorry/session/sue/");
         assert_eq!(plan.role.boundary_arn, format!("{}developer", place().boundary_arn_prefix));
-        assert!(plan.role.tags.contains(&("sorry:expires-at", requested().expires_at.to_string())));
+        assert!(plan.role.tags.contains(&(SESSION_TAG, requested().session_id.to_string())));
         assert!(
             plan.access_policy.contains(&format!(r#"{{"aws:CurrentTime":"{}"}}"#, requested().expires_at))
         );
         assert_eq!(plan, super::plan(&requested(), &tiers, &place()).unwrap());
+    }
+
+    #[test]
+    fn a_carried_source_identity_is_trusted_and_the_sessions_id_is_its_name() {
+        let carried = Some("sue@example.org".parse().unwrap());
+        let session = Session { carried_identity: carried, ..requested() };
+        let plan = plan(&session, &TierTable::built_in().unwrap(), &place()).unwrap();
+        let trust: serde_json::Value = serde_json::from_str(&plan.role.trust_policy).unwrap();
+        let equals = &trust["Statement"][0]["Condition"]["StringEquals"];
+        assert_eq!(equals["sts:RoleSessionName"], session.session_id.as_str());
+        assert_eq!(equals["aws:SourceIdentity"], "sue@example.org");
     }
 
     #[test]
@@ -287,8 +305,17 @@ mod tests {
     #[test]
     fn the_maximum_session_duration_is_the_smallest_that_fits() {
         for (window, expected) in [(20, 3_600), (3_600, 3_600), (28_800, 28_800), (129_600, 43_200)] {
-            let session = Session { expires_at: at(window), ..requested() };
+            let mut session = Session { expires_at: at(window), ..requested() };
             assert_eq!(max_session_seconds(&session), expected);
+            // The role keeps the maximum that it was made with.
+            let extended = Session {
+                expires_at: at(window + 7_200),
+                first_expires_at: Some(at(window)),
+                ..session.clone()
+            };
+            assert_eq!(max_session_seconds(&extended), expected);
+            session.caller.unique_id = "AROAEXAMPLE:ci".into();
+            assert_eq!(max_session_seconds(&session), 3_600, "a role chains");
         }
     }
 }

@@ -5,21 +5,22 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sorry_policy::{
-    ExternalId, Grant, Namespace, PersonName, PolicyDigest, ProjectName, RoleName, SessionId, TierName,
-    TierSetDigest,
+    ExternalId, Grant, Namespace, PersonName, PolicyDigest, ProjectName, RoleName, SessionId, SourceIdentity,
+    TierName, TierSetDigest,
 };
 
 use crate::{
     Identity, State,
     approval::{Approval, Review},
     events::OutboxEntry,
+    extension::Extension,
     lifecycle::{EndCause, Failure},
 };
 
 /// The layout of a row that this program writes. It reads this and all before it, back to 1: what a session made by an earlier
 /// program does not say has a default that is true of it. A row of a later version is refused, never guessed at.
 ///
-/// 1: the first. 2: approvals, reviews, grants that are not roles.
+/// 1: the first. 2: approvals, reviews, grants that are not roles, extensions.
 pub const ROW_VERSION: u32 = 2;
 
 /// One loan. All fields are plain data: [`crate::lifecycle`] alone changes them.
@@ -49,6 +50,12 @@ pub struct Session {
     pub reason: Option<String>,
     /// The principal that asked, and that alone can use it.
     pub caller: Identity,
+    /// Key of the registry's entry that it rests on, where that is not the caller's own: a whole role's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered_as: Option<String>,
+    /// The source identity that the caller carries, and the session's credentials with it: it cannot be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried_identity: Option<SourceIdentity>,
     /// What exactly was granted.
     pub policy_digest: PolicyDigest,
     /// The published set of tiers that it was decided by; nothing if that was the built-in one.
@@ -71,6 +78,12 @@ pub struct Session {
     pub review: Option<Review>,
     /// When AWS stops honouring it. While it waits for an approval: when it would, had the window begun with the request.
     pub expires_at: Timestamp,
+    /// When it would have been over if it had never been extended; nothing if it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_expires_at: Option<Timestamp>,
+    /// The last extension that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension: Option<Extension>,
     /// The role that is, or would be, made for it.
     pub role_name: RoleName,
     /// What its owner must present to assume the role.
@@ -111,6 +124,23 @@ impl Session {
     /// The length of its window.
     pub fn window(&self) -> Duration {
         self.expires_at.duration_since(self.begins_at()).unsigned_abs()
+    }
+
+    /// The length that its window had when its principal was made.
+    pub fn first_window(&self) -> Duration {
+        let end = self.first_expires_at.unwrap_or(self.expires_at);
+        end.duration_since(self.begins_at()).unsigned_abs()
+    }
+
+    /// Key of the registry's entry that it rests on: when that goes, so does the session.
+    pub fn registration(&self) -> &str {
+        self.registered_as.as_deref().unwrap_or(&self.caller.unique_id)
+    }
+
+    /// What its owner must call the role's session: the caller's name, for whoever reads CloudTrail. Where the source identity is taken,
+    /// the session's id, which joins CloudTrail to this row.
+    pub fn role_session_name(&self) -> &str {
+        if self.carried_identity.is_some() { self.session_id.as_str() } else { self.caller.name() }
     }
 }
 

@@ -20,10 +20,14 @@ use crate::{
     ErrorCode, Failure, Session, State, StepError,
     clean_up::{self, CleanUp, clean_up, remove_role},
     events::{ChangedBy, OutboxEntry, SWEEP_HELD_EVENT, sweep_audit},
+    extend::not_extended,
     hold::{SweepMemory, are_many},
     lifecycle::EndCause,
     outbox,
-    ports::{Clock, Committed, EventBus, Ports, Presence, PrincipalProvisioner, Registry, SessionStore},
+    ports::{
+        Clock, Committed, EventBus, LiveSessions, Ports, Presence, PrincipalProvisioner, Registry,
+        SessionStore,
+    },
 };
 
 /// How long one sweep works before it leaves the rest to the next. The function's own time-out lies above.
@@ -49,6 +53,9 @@ pub struct SweepReport {
     /// Why it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_because: Option<String>,
+    /// Sessions that were over and still counted as live.
+    #[serde(default)]
+    pub forgotten: usize,
     /// What did not succeed; the next sweep tries again.
     pub failed: Vec<String>,
     /// Clean-ups that were given up now.
@@ -116,6 +123,7 @@ pub async fn sweep_measured<S: SessionStore, P: PrincipalProvisioner, E: EventBu
     let roles = roles?;
     let seen = Seen::of(&sessions, roles.len());
     run.without_principal(&sessions, &roles).await;
+    run.counts(&sessions, roles.len(), registry).await;
     run.orphans(&sessions, roles, registry).await?;
     Ok((run.report, seen))
 }
@@ -161,7 +169,7 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
     async fn settle(&mut self, id: &SessionId) -> Result<(), StepError> {
         let Some(session) = self.ports.store.load(id).await? else { return Ok(()) };
         let now = self.ports.clock.now();
-        let past_its_end = session.state == State::Active && session.expires_at <= now;
+        let past_its_end = session.state == State::Active && session.due_end_at() <= now;
         let stuck = session.state != State::Active
             && !session.state.is_over()
             && Session { outbox: Vec::new(), ..session.clone() }.due_at().is_some_and(|at| at <= now);
@@ -178,6 +186,13 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
                     return Err(error);
                 }
             }
+        } else if session.extension_due_at().is_some_and(|at| at <= now) {
+            let failure = match session.extension_under_way() {
+                Some(_) => Failure::new(ErrorCode::Unavailable, "the extension's workflow did not go on"),
+                None => Failure::new(ErrorCode::ApprovalLapsed, "it was not approved in time"),
+            };
+            not_extended(self.ports, id, failure, &self.by).await?;
+            self.report.repaired += 1;
         } else if !session.outbox.is_empty() {
             outbox::flush(self.ports, &session).await?;
             self.report.published += 1;
@@ -185,7 +200,7 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
         Ok(())
     }
 
-    /// Ends what a removed caller still has: a session that was written while the removal looked for sessions.
+    /// Ends what a removed or suspended caller still has: a session that was written while the removal looked for sessions.
     async fn without_caller(&mut self, sessions: &[Session], registry: &impl Registry) {
         let mut known = BTreeMap::new();
         let live = sessions.iter().filter(|session| !session.state.is_over() && !session.state.is_ending());
@@ -193,7 +208,7 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
             if self.out_of_time() {
                 return;
             }
-            let caller = session.caller.unique_id.as_str();
+            let caller = session.registration();
             let registered = match known.get(caller) {
                 Some(registered) => *registered,
                 None => match is_registered(registry, caller).await {
@@ -258,6 +273,51 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
             return Ok(false);
         }
         Ok(clean_up(self.ports, &session.session_id, None, &self.by).await? == CleanUp::Ended)
+    }
+
+    /// Keeps the counts that limits go by. None of them is worth a sweep that stops: access does not depend on them.
+    async fn counts(&mut self, sessions: &[Session], principals: usize, registry: &impl Registry) {
+        let principals = u64::try_from(principals).unwrap_or(u64::MAX);
+        if let Err(error) = registry.put_session_principals(principals, self.started_at).await {
+            self.note(&"the count of session principals", &error.into());
+        }
+        match registry.live_sessions().await {
+            Ok(counted) => {
+                let unfinished: BTreeSet<_> = sessions.iter().map(|session| &session.session_id).collect();
+                for mut counted in counted {
+                    counted.sessions.retain(|id| !unfinished.contains(id));
+                    if counted.sessions.is_empty() {
+                        continue;
+                    }
+                    if self.out_of_time() {
+                        return;
+                    }
+                    if let Err(error) = self.forget_over(counted, registry).await {
+                        self.note(&"the count of live sessions", &error);
+                    }
+                }
+            }
+            Err(error) => self.note(&"the counts of live sessions", &error.into()),
+        }
+    }
+
+    /// The list of sessions is not consistent: each row says for itself whether it is over.
+    async fn forget_over(
+        &mut self,
+        counted: LiveSessions,
+        registry: &impl Registry,
+    ) -> Result<(), StepError> {
+        let mut over = BTreeSet::new();
+        for id in &counted.sessions {
+            if self.ports.store.load(id).await?.is_none_or(|session| session.state.is_over()) {
+                over.insert(id.clone());
+            }
+        }
+        if over.is_empty() {
+            return Ok(());
+        }
+        self.report.forgotten += over.len();
+        Ok(registry.forget_live(&LiveSessions { sessions: over, ..counted }).await?)
     }
 
     /// Removes principals under `/sorry/session/` that no live session owns, as far as the tables can be trusted.
@@ -411,10 +471,10 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
     }
 }
 
-/// Whether the registry knows a caller. A registry that has forgotten the sweep itself was lost, and says nothing of callers.
+/// Whether the registry knows a caller, and does not suspend it. A registry that has forgotten the sweep itself was lost, and says nothing of callers.
 async fn is_registered(registry: &impl Registry, caller: &str) -> Result<bool, StepError> {
-    if registry.caller(caller).await?.is_some() {
-        return Ok(true);
+    if let Some(entry) = registry.caller(caller).await? {
+        return Ok(entry.suspended.is_none());
     }
     Ok(!registry.sweep_memory().await?.knows_the_sweep())
 }

@@ -250,6 +250,23 @@ impl PrincipalProvisioner for World {
         .await
     }
 
+    async fn put_trust_policy(&self, role: &RoleName, document: &str) -> Result<Presence, PortError> {
+        let (role, document) = (role.to_string(), document.to_owned());
+        self.call("put_trust_policy", role.clone(), move |inner| {
+            if judge(&document).is_none() {
+                return Err(PortError::Refused("UpdateAssumeRolePolicy: MalformedPolicyDocument".to_owned()));
+            }
+            Ok(match inner.role_mut(&role) {
+                Some(role) => {
+                    role.trust_policy = document;
+                    Presence::There
+                }
+                None => Presence::Gone,
+            })
+        })
+        .await
+    }
+
     async fn inline_policies(&self, role: &RoleName) -> Result<Vec<String>, PortError> {
         let name = role.to_string();
         self.call("inline_policies", name.clone(), move |inner| {

@@ -1,12 +1,12 @@
 //! The shared state, the clock, and the one way through which every call to a port goes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
 };
 
 use jiff::{Timestamp, ToSpan};
-use sorry_policy::{Namespace, PersonName, SessionId};
+use sorry_policy::{Namespace, PersonName, SessionId, TierName};
 use sorry_session::{
     CallerEntry, Session,
     events::{AuditRecord, OutboxEntry},
@@ -48,6 +48,12 @@ pub(crate) struct Inner {
     pub(crate) rows: BTreeMap<SessionId, Vec<(Timestamp, Session)>>,
     pub(crate) audit: BTreeMap<(String, u64), AuditRecord>,
     pub(crate) keys: BTreeMap<(String, String), StoredKey>,
+    /// Names of counted requests, by caller and minute.
+    pub(crate) requests: BTreeMap<(String, Timestamp), BTreeSet<String>>,
+    pub(crate) live: BTreeMap<(String, TierName), BTreeSet<SessionId>>,
+    pub(crate) session_principals: Option<u64>,
+    /// Whether callers may have as many sessions as they like.
+    pub(crate) limits_lifted: bool,
     pub(crate) canary: bool,
     pub(crate) callers: BTreeMap<String, CallerEntry>,
     pub(crate) namespaces: BTreeMap<Namespace, PersonName>,
@@ -91,6 +97,10 @@ impl World {
             rows: BTreeMap::new(),
             audit: BTreeMap::new(),
             keys: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            live: BTreeMap::new(),
+            session_principals: None,
+            limits_lifted: false,
             canary: false,
             callers: BTreeMap::new(),
             namespaces: BTreeMap::new(),
@@ -366,9 +376,9 @@ impl Inner {
             let Some(row) = self.row_of(role) else { continue };
             if role.allows(Timestamp::MAX) {
                 found.push(format!("invariant 2: role `{}` allows something and has no end", role.name));
-            } else if role.allows(self.now.max(row.expires_at)) {
+            } else if role.allows(self.now.max(row.latest_end())) {
                 found.push(format!(
-                    "invariant 2: role `{}` allows something past its session's end",
+                    "invariant 2: role `{}` allows something past the latest end that its session was given",
                     role.name
                 ));
             }

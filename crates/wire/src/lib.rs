@@ -11,11 +11,12 @@ use serde_json::Value;
 
 pub use approval::{ApprovalView, ClosedReviewView, DecideSession, ReviewSession, ReviewView, VoteView};
 pub use sorry_policy::{
-    ExternalId, Grant, NameError, Namespace, PersonName, PolicyDigest, ProjectName, RoleName, SessionId,
-    TierName, TierSet,
+    AddressRange, ExternalId, Grant, NameError, Namespace, PersonName, PolicyDigest, ProjectName, RoleName,
+    SessionId, SourceIdentity, TierName, TierSet,
 };
 pub use sorry_session::{
-    CallerRole, EndCause, ErrorCode, Failure, State, approval::Vote, decision::spoken, sweep::SweepReport,
+    CallerRole, EndCause, ErrorCode, Failure, MfaBy, State, approval::Vote, decision::spoken,
+    sweep::SweepReport,
 };
 
 /// Body of `POST /tiers/{tier}/sessions`. There is no field for who is asking: the signature says that.
@@ -36,6 +37,16 @@ pub struct RequestSession {
     /// Only say what the request would come to: the answer is a [`DryRun`], and nothing is written.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
+}
+
+/// Body of `POST /sessions/{id}/extension`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExtendSession {
+    /// The client's own key for this request, 8 to 64 letters, digits and hyphens; sent again it gives the same extension.
+    pub client_request_id: String,
+    /// By how much, in seconds.
+    pub duration_seconds: u64,
 }
 
 /// Answer of `POST /tiers/{tier}/sessions` to a dry run of a request that would be granted; others are refused as ever. The session's
@@ -68,6 +79,9 @@ pub struct DryRun {
     pub expires_at: Timestamp,
     /// Whether using it would take an MFA code.
     pub mfa: bool,
+    /// From where alone the tier is lent; from anywhere if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<AddressRange>,
     /// How many others would have to approve.
     pub approvals: u32,
     /// Whether security would be told before the grant and at its end.
@@ -149,6 +163,9 @@ pub struct SessionView {
     /// When AWS stops honouring it. While it waits for an approval: when it would, had the window begun with the request; it begins
     /// with the approval.
     pub expires_at: Timestamp,
+    /// The last extension that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension: Option<ExtensionView>,
     /// Why, by whom and when its end was decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<EndView>,
@@ -169,12 +186,50 @@ pub struct Access {
     pub role_arn: String,
     /// What the trust policy asks for.
     pub external_id: ExternalId,
-    /// Must be the session id.
-    pub source_identity: SessionId,
-    /// Must be the caller's name.
+    /// Must be the session id. Nothing where the caller carries a source identity already, which stays: none is set then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_identity: Option<SessionId>,
+    /// Must be this: the caller's name, or the session id where there is no `source_identity`.
     pub role_session_name: String,
     /// The longest that the role can be assumed for, in seconds.
     pub maximum_seconds: u32,
+}
+
+/// A later end that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtensionView {
+    /// The end that was asked for.
+    pub extending_to: Timestamp,
+    /// When it was asked for.
+    pub requested_at: Timestamp,
+    /// Where it stands.
+    pub status: ExtensionStatus,
+    /// Until when others can decide on it, while it waits for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lapses_at: Option<Timestamp>,
+    /// What went wrong, if something did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// Where an extension stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExtensionStatus {
+    /// It waits for others' approval.
+    AwaitingApproval,
+    /// It is decided, and being carried out.
+    UnderWay,
+    /// The session has its new end.
+    Done,
+    /// Others said no.
+    Denied,
+    /// Not enough others said yes in time.
+    Lapsed,
+    /// It could not be carried out.
+    Failed,
+    /// The session was ended before.
+    Overtaken,
 }
 
 /// The end of a session.
@@ -217,8 +272,11 @@ pub struct TierView {
     pub your_hours: Option<u32>,
     /// Whether this deployment lends it.
     pub enabled: bool,
-    /// Whether using it takes an MFA code here.
+    /// Whether using it takes an MFA code here, of the one who asks.
     pub mfa: bool,
+    /// From where alone it is lent; from anywhere if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<AddressRange>,
     /// Whether a request must say why.
     pub reason_required: bool,
     /// Whether security is told.
@@ -285,7 +343,7 @@ pub struct WhoAmI {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PutCaller {
-    /// ARN of the user, or of the assumed-role session.
+    /// ARN of the user, of the assumed-role session, or of the whole role.
     pub arn: String,
     /// Whose keys they are.
     pub person: String,
@@ -299,6 +357,17 @@ pub struct PutCaller {
     /// What the caller may do; `caller` if left out.
     #[serde(default = "caller_only")]
     pub roles: BTreeSet<CallerRole>,
+    /// Who asks the caller for MFA; `device` if left out. `idp` only of roles that the deployment names (`IdentityProviderRoleArns`).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mfa: MfaBy,
+    /// The source identity that the role's sessions carry, if they carry one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_identity: Option<String>,
+}
+
+/// Left out, so that a service of before takes what it knows.
+fn is_default(mfa: &MfaBy) -> bool {
+    *mfa == MfaBy::default()
 }
 
 fn caller_only() -> BTreeSet<CallerRole> {
@@ -322,10 +391,22 @@ pub struct CallerView {
     pub projects: BTreeSet<ProjectName>,
     /// What the caller may do.
     pub roles: BTreeSet<CallerRole>,
+    /// Who asks the caller for MFA.
+    #[serde(default)]
+    pub mfa: MfaBy,
+    /// The source identity that the role's sessions carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_identity: Option<SourceIdentity>,
     /// When the entry was written.
     pub registered_at: Timestamp,
     /// ARN of the administrator who wrote it.
     pub registered_by: String,
+    /// Since when it is suspended; nothing if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended_at: Option<Timestamp>,
+    /// ARN of the administrator who suspended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended_by: Option<String>,
 }
 
 /// Answer of `GET /admin/callers`.
@@ -341,6 +422,15 @@ pub struct CallerRemoved {
     /// The entry that was removed; nothing if an earlier try removed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller: Option<CallerView>,
+    /// The sessions that are ending because of it.
+    pub ended: Vec<SessionId>,
+}
+
+/// Answer of `PUT /admin/callers/{id}/suspension`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallerSuspended {
+    /// The entry, which stays.
+    pub caller: CallerView,
     /// The sessions that are ending because of it.
     pub ended: Vec<SessionId>,
 }
@@ -429,4 +519,7 @@ pub struct ErrorBody {
     /// To find the request in the logs.
     #[serde(default)]
     pub request_id: String,
+    /// After how many seconds the same request may succeed, where that is known; also the header `Retry-After`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u64>,
 }

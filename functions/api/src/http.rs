@@ -69,9 +69,13 @@ pub fn unreadable(refusal: Refusal, request_id: &str) -> Response {
 /// # Errors
 /// Never for a status that [`ErrorCode`] knows.
 pub fn response(response: &Response) -> Result<lambda_http::Response<Body>, lambda_http::http::Error> {
-    lambda_http::Response::builder()
+    let retry_after = response.body.get("retry_after_seconds").and_then(|seconds| seconds.as_u64());
+    let mut builder = lambda_http::Response::builder()
         .status(response.status)
         .header("content-type", "application/json")
-        .header("cache-control", "no-store")
-        .body(Body::Text(response.body.to_string()))
+        .header("cache-control", "no-store");
+    if let Some(seconds) = retry_after {
+        builder = builder.header("retry-after", seconds);
+    }
+    builder.body(Body::Text(response.body.to_string()))
 }

@@ -4,9 +4,12 @@
 
 mod approvals;
 mod callers;
+mod extension;
 pub mod http;
+mod limits;
 mod published;
 mod sessions;
+mod suspension;
 mod sweep;
 mod tiers;
 mod view;
@@ -16,7 +19,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sorry_session::{
-    Actor, Administrators, ErrorCode, Identity, Refusal, StepError,
+    Actor, ErrorCode, Identity, NamedPrincipals, Refusal, StepError,
     decision::Rules,
     ports::{Alerts, Clock, EventBus, PortError, Ports, Registry, SessionStore, Workflow},
     provision::Place,
@@ -98,8 +101,10 @@ pub struct Api<S, R, W, A, E, C> {
     pub alerts: A,
     /// What the deployment allows.
     pub rules: Rules,
-    /// Whom the deployment names.
-    pub administrators: Administrators,
+    /// Whom the deployment names as its administrators.
+    pub administrators: NamedPrincipals,
+    /// Roles that people get only after their identity provider asked for MFA: the gateway does not ask them again.
+    pub identity_provider_roles: NamedPrincipals,
     /// Where the service lives: its account, and what dry runs render with.
     pub place: Place,
     /// Random bytes for ids.
@@ -118,6 +123,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
     async fn route(&self, request: &Request) -> Result<Response, ApiError> {
         check_path(request)?;
         let actor = self.actor(request).await?;
+        suspension::check(request, &actor)?;
         match (request.method.as_str(), request.resource.as_str()) {
             ("POST", "/tiers/{tier}/sessions") => self.request_session(request, &actor).await,
             ("GET", "/tiers") => self.list_tiers(&actor).await,
@@ -132,11 +138,18 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             ("POST", "/sessions/{id}/review") => {
                 self.review_session(parameter(request, "id")?, request, &actor).await
             }
+            ("POST", "/sessions/{id}/extension") => self.extend_session(request, &actor).await,
             ("GET", "/admin/callers") => self.list_callers(&actor).await,
             ("PUT", "/admin/callers/{id}") => {
                 self.put_caller(parameter(request, "id")?, request, &actor).await
             }
             ("DELETE", "/admin/callers/{id}") => self.remove_caller(parameter(request, "id")?, &actor).await,
+            ("PUT", "/admin/callers/{id}/suspension") => {
+                self.suspend_caller(parameter(request, "id")?, &actor).await
+            }
+            ("DELETE", "/admin/callers/{id}/suspension") => {
+                self.resume_caller(parameter(request, "id")?, &actor).await
+            }
             ("GET", "/admin/tiers") => self.show_tier_set(&actor).await,
             ("PUT", "/admin/tiers") => self.publish_tiers(request, &actor).await,
             ("GET", "/admin/sweep") => self.show_sweep(&actor).await,
@@ -161,9 +174,14 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             )
             .into());
         }
-        let entry = self.registry.caller(&identity.unique_id).await?;
+        let mut entry = self.registry.caller(&identity.unique_id).await?;
+        // A role's session is somebody by itself, or by its role.
+        if let (None, Some(role)) = (&entry, identity.role_id()) {
+            entry = self.registry.caller(role).await?;
+        }
         let administrator = self.administrators.include(&identity);
-        Ok(Actor { identity, entry, administrator })
+        let identity_provider = self.identity_provider_roles.name_role(&identity.account, &identity.arn);
+        Ok(Actor { identity, entry, administrator, identity_provider })
     }
 
     fn who_am_i(&self, actor: &Actor) -> WhoAmI {
@@ -224,6 +242,10 @@ fn ok(status: u16, value: &impl Serialize) -> Result<Response, ApiError> {
 
 /// The answer for an error. What went wrong inside is for the log; the caller learns the code and what to do.
 pub(crate) fn refused(error: &ApiError, request_id: &str) -> Response {
+    let retry_after_seconds = match error {
+        ApiError::Refusal(refusal) => refusal.retry_after_seconds,
+        ApiError::Failure(_) => None,
+    };
     let (code, message, hint) = match error {
         ApiError::Refusal(refusal) => {
             tracing::info!(code = %refusal.code, message = refusal.message, "refused");
@@ -248,7 +270,8 @@ pub(crate) fn refused(error: &ApiError, request_id: &str) -> Response {
             (error.code, message.to_owned(), hint.to_owned())
         }
     };
-    let body = ErrorBody { code: code.to_string(), message, hint, request_id: request_id.to_owned() };
+    let request_id = request_id.to_owned();
+    let body = ErrorBody { code: code.to_string(), message, hint, request_id, retry_after_seconds };
     Response { status: code.http_status(), body: serde_json::to_value(body).unwrap_or_default() }
 }
 

@@ -8,7 +8,7 @@ use sorry_aws::{
     DynamoRegistry, DynamoSessions, EventBridgeBus, SnsAlerts, StepFunctionsWorkflow, SystemClock, function,
     metrics, settings,
 };
-use sorry_session::{Administrators, decision::Rules, ports::Ports};
+use sorry_session::{NamedPrincipals, decision::Rules, limits::Limits, ports::Ports};
 use tracing::Instrument;
 
 #[tokio::main(flavor = "current_thread")]
@@ -18,6 +18,7 @@ async fn main() -> Result<(), Error> {
     let sessions = settings::required(settings::SESSIONS_TABLE)?;
     let audit = settings::required(settings::AUDIT_TABLE)?;
     let registry = settings::required(settings::REGISTRY_TABLE)?;
+    let by_idp: Vec<String> = settings::list(settings::IDENTITY_PROVIDER_ROLES)?;
     let api = Api {
         ports: Ports {
             store: DynamoSessions::new(&sdk, sessions, audit.clone(), Some(registry.clone())),
@@ -32,8 +33,13 @@ async fn main() -> Result<(), Error> {
             enabled_tiers: settings::list(settings::ENABLED_TIERS)?.into_iter().collect(),
             minimum_window: Duration::from_secs(settings::parsed(settings::MINIMUM_WINDOW_SECONDS)?),
             mfa_required: settings::parsed(settings::MFA_REQUIRED)?,
+            limits: Limits {
+                requests_per_minute: settings::parsed(settings::REQUESTS_PER_MINUTE)?,
+                session_principals: settings::parsed(settings::MAXIMUM_SESSION_PRINCIPALS)?,
+            },
         },
-        administrators: Administrators::new(settings::list::<String>(settings::ADMINISTRATORS)?),
+        administrators: NamedPrincipals::new(settings::list::<String>(settings::ADMINISTRATORS)?),
+        identity_provider_roles: NamedPrincipals::new(by_idp),
         place: settings::place()?,
         random: sorry_aws::random,
     };

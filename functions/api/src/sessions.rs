@@ -5,8 +5,9 @@ use sorry_session::{
     Actor, CallerEntry, ErrorCode, Refusal, Session, State, StepError,
     caller::Operation,
     clean_up::revoke,
-    decision::{Decision, NewSession, SessionRequest, Terms, decide, registered, unregistered},
+    decision::{Decision, NewSession, SessionRequest, Terms, decide, registered, suspended, unregistered},
     events::ChangedBy,
+    limits::too_many_sessions,
     outbox,
     ports::{Alerts, Clock, Created, EventBus, Registry, SessionPage, SessionScope, SessionStore, Workflow},
     preview::preview,
@@ -26,6 +27,9 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         registered(actor)?;
         let asked: RequestSession = body(request)?;
         let dry_run = asked.dry_run;
+        if !dry_run {
+            self.count_request(&asked.client_request_id, actor).await?;
+        }
         let wanted = SessionRequest {
             client_request_id: asked.client_request_id,
             tier: parameter(request, "tier")?.to_owned(),
@@ -41,17 +45,25 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         if dry_run {
             return self.dry_run(*terms, &tiers).await;
         }
+        if let Some(refusal) = self.at_capacity().await? {
+            return Err(refusal.into());
+        }
         let (session_id, external_id) = self.new_ids()?;
-        let NewSession { session, audit, key } =
+        let NewSession { session, audit, key, most_live } =
             terms.session(session_id, external_id, self.ports.clock.now());
-        let session = match self.ports.store.create(&session, &audit, &key).await? {
+        let session = match self.ports.store.create(&session, &audit, &key, most_live).await? {
             // Approvers are told at once; what fails here the sweep makes up for.
             Created::New if session.state == State::PendingApproval => {
                 outbox::flush(&self.ports, &session).await.unwrap_or(session)
             }
             Created::New => session,
             Created::Before(id) => self.load(&id).await?,
-            Created::CallerGone => return Err(unregistered(actor).into()),
+            Created::CallerGone => {
+                let entry = self.registry.caller(&actor.identity.unique_id).await?;
+                let refusal = entry.map_or_else(|| unregistered(actor), |entry| suspended(&entry));
+                return Err(refusal.into());
+            }
+            Created::TooManyLive => return Err(too_many_sessions(&session.tier, most_live).into()),
             Created::OtherRequest => {
                 return Err(Refusal::new(
                     ErrorCode::IdempotencyConflict,
@@ -74,11 +86,13 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         let (session_id, external_id) = self.new_ids()?;
         let now = self.ports.clock.now();
         let preview = preview(terms, session_id, external_id, now, tiers, &self.place)?;
+        let tier = tiers.tier(&preview.session.tier);
+        let addresses = tier.map(|tier| tier.addresses.clone()).unwrap_or_default();
         let subscribers = match preview.session.alert {
             true => Some(self.alerts.confirmed_subscribers().await?),
             false => None,
         };
-        ok(200, &view::dry_run(preview, subscribers))
+        ok(200, &view::dry_run(preview, addresses, subscribers))
     }
 
     pub(crate) fn new_ids(&self) -> Result<(SessionId, ExternalId), StepError> {

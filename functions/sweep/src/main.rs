@@ -12,9 +12,15 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     function::start_logging();
     let sdk = settings::sdk().await;
     let audit = settings::required(settings::AUDIT_TABLE)?;
-    let registry = DynamoRegistry::new(&sdk, settings::required(settings::REGISTRY_TABLE)?, audit.clone());
+    let registry_table = settings::required(settings::REGISTRY_TABLE)?;
+    let registry = DynamoRegistry::new(&sdk, registry_table.clone(), audit.clone());
     let ports = Ports {
-        store: DynamoSessions::new(&sdk, settings::required(settings::SESSIONS_TABLE)?, audit, None),
+        store: DynamoSessions::new(
+            &sdk,
+            settings::required(settings::SESSIONS_TABLE)?,
+            audit,
+            Some(registry_table),
+        ),
         principals: IamPrincipals::new(&sdk),
         events: EventBridgeBus::new(&sdk, settings::required(settings::EVENT_BUS)?),
         clock: SystemClock,

@@ -29,6 +29,7 @@ from . import (
     session_tokens,
     source_identity,
     subscriptions,
+    table_policies,
     tags_on_creation,
     trust_principals,
 )
@@ -53,6 +54,7 @@ PATCHES = (
     iam_lists,
     own_user,
     cloudformation_iam,
+    table_policies,
     api_gateway,
     subscriptions,
     metric_math,

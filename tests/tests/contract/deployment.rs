@@ -136,9 +136,10 @@ fn keys_of_the_tables_are_those_that_the_adapters_write() {
 
 #[test]
 fn every_index_may_be_queried_by_whoever_does() {
-    for (role, indexes) in
-        [("ApiRole", vec!["by-due", "by-kind", "by-namespace", "by-person"]), ("SweepRole", vec!["by-due"])]
-    {
+    for (role, indexes) in [
+        ("ApiRole", vec!["by-due", "by-kind", "by-namespace", "by-person"]),
+        ("SweepRole", vec!["by-due", "by-kind"]),
+    ] {
         let statements =
             Template::deployed().resource(role)["Policies"][0]["PolicyDocument"]["Statement"].clone();
         let queries =

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sorry_session::expiry::{PROVISIONING_GRACE, STUCK_AFTER};
+use sorry_session::expiry::{EXTENSION_GRACE, PROVISIONING_GRACE, STUCK_AFTER};
 
 use crate::project::{Template, functions, source, states, tasks, the_only, workflow};
 
@@ -84,6 +84,18 @@ fn a_clean_up_does_not_call_a_principal_gone_that_may_still_appear() {
     );
     let pending = states(&definition)["Pending"]["Seconds"].as_u64().unwrap();
     assert!(Duration::from_secs(pending) < PROVISIONING_GRACE, "`Pending` asks again within the grace");
+}
+
+/// What was decided before the end is waited for so long; then the session is ended.
+#[test]
+fn an_extension_is_carried_out_or_given_up_within_its_grace() {
+    let definition = workflow();
+    let extend = states(&definition)["Extend"];
+    assert!(
+        whole(extend) <= EXTENSION_GRACE,
+        "all tries of `Extend` take up to {:?}, and `EXTENSION_GRACE` is {EXTENSION_GRACE:?}",
+        whole(extend)
+    );
 }
 
 /// A caller may be registered, and ask, the moment after it was made. IAM takes

@@ -11,18 +11,23 @@
     reason = "helpers of tests: what should not happen ends the test"
 )]
 
+mod addresses;
 mod approvals;
 mod break_glass;
+mod callers;
 mod delivery;
 #[path = "../../../crates/credentials/tests/desk/mod.rs"]
 mod desk;
+mod extension;
 mod gateway;
+mod limits;
 mod main_job;
 mod mfa;
 mod operations;
 mod permissions;
 mod refusals;
 mod secrets;
+mod stores;
 mod sweep;
 mod tiers;
 mod vault;

@@ -96,7 +96,7 @@ fn delete_role(aws: &LocalAws, session: &str) {
 }
 
 /// Ends the workflow of a session, so that only the sweep can end the session itself.
-fn kill_workflow(aws: &LocalAws, session: &str) {
+pub(crate) fn kill_workflow(aws: &LocalAws, session: &str) {
     let execution = aws.output("StateMachineArn").replace(":stateMachine:", ":execution:");
     aws.call("stepfunctions.stop_execution", json!({"executionArn": format!("{execution}:{session}")}));
 }
@@ -122,7 +122,8 @@ fn everything_once(aws: &LocalAws) {
     sue.sorry(&["list", "--namespace"]).success();
     burden(aws, row(aws, &session)["role_name"]["S"].as_str().unwrap());
     sue.sorry(&["revoke", &session]).success();
-    request(&bob, "developer", "15m");
+    let (extended, _) = request(&bob, "developer", "15m");
+    bob.sorry(&["extend", &extended, "--for", "5m"]).success();
     administrator.sorry(&["admin", "callers", "remove", "bob-mgr"]).success();
 
     // A session whose workflow died, and whose role somebody has burdened: the sweep ends it.
@@ -144,6 +145,14 @@ fn everything_once(aws: &LocalAws) {
         aws.sweep();
         (row(aws, &session)["state"]["S"] == "EXPIRING").then_some(())
     });
+    // A session that is counted as live and has no row.
+    let live = aws.items("sorry-registry");
+    let live = live.iter().find(|item| item["key"]["S"].as_str().unwrap().starts_with("live#")).unwrap();
+    aws.call("dynamodb.update_item", json!({
+        "TableName": "sorry-registry", "Key": {"key": live["key"]}, "UpdateExpression": "ADD sessions :lost",
+        "ExpressionAttributeValues": {":lost": {"SS": ["0000000000000000"]}},
+    }));
+    assert_eq!(aws.sweep()["forgotten"], 1);
     // A role that nobody owns: the sweep asks it whose it is.
     let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
     let stray = json!({"RoleName": "sorry-sue-developer-stray", "Path": "/sorry/session/sue/", "AssumeRolePolicyDocument": trust.to_string()});

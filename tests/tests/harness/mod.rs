@@ -10,10 +10,12 @@ use serde_json::{Value, json};
 use sorry_api::{Api, Request, Response};
 use sorry_policy::{SessionId, TierSet};
 use sorry_session::{
-    Administrators, CallerEntry, CallerRole, ErrorCode, Identity, Session, State, StepError,
+    CallerEntry, CallerRole, ErrorCode, Failure, Identity, MfaBy, NamedPrincipals, Session, State, StepError,
     clean_up::{clean_up, give_up},
     decision::Rules,
     events::ChangedBy,
+    extend::{extend, not_extended},
+    limits::Limits,
     ports::{Clock, Ports},
     provision::{Place, provision},
     sweep::{SweepReport, sweep},
@@ -74,8 +76,10 @@ impl Service {
                     .into(),
                 minimum_window: Duration::from_secs(10),
                 mfa_required: false,
+                limits: Limits::default(),
             },
-            administrators: Administrators::new([administrator().arn]),
+            administrators: NamedPrincipals::new([administrator().arn]),
+            identity_provider_roles: NamedPrincipals::default(),
             place,
             random,
         };
@@ -135,6 +139,18 @@ impl Service {
         self.send(&sue(), "POST", "/tiers/{tier}/sessions", tier, &body)
     }
 
+    /// Asks for a session to end so much later.
+    pub(crate) fn extend(&self, id: &SessionId, seconds: u64) -> Option<Response> {
+        let body = json!({"client_request_id": format!("extension-{seconds}"), "duration_seconds": seconds});
+        self.send(&sue(), "POST", "/sessions/{id}/extension", id.as_str(), &body)
+    }
+
+    /// The step of the function that carries an extension out.
+    pub(crate) async fn extending(&self, id: &SessionId) -> Result<(), String> {
+        let done = extend(&self.world.ports(), id, &self.world, &self.api.place).await;
+        done.map(|_| ()).map_err(|error| error.to_string())
+    }
+
     /// Ends a session.
     pub(crate) fn revoke(&self, id: &SessionId) -> Option<Response> {
         self.send(&sue(), "DELETE", "/sessions/{id}", id.as_str(), &Value::Null)
@@ -170,7 +186,13 @@ impl Service {
 
     /// The step of the function `provision`, for tests that run it beside others.
     pub(crate) async fn granting(&self, id: &SessionId) -> Result<(), String> {
-        let granted = self.provision(sorry_provision::Input { session_id: id.clone() }).await;
+        let granted = self
+            .provision(sorry_provision::Input {
+                session_id: id.clone(),
+                step: sorry_provision::Step::Grant,
+                failure: None,
+            })
+            .await;
         granted.map(|_| ()).map_err(|error| error.message)
     }
 
@@ -178,11 +200,11 @@ impl Service {
         let (ports, by) = (self.world.ports(), ChangedBy::service("clean-up"));
         match input.give_up {
             Some(failure) => {
-                give_up(&ports, &input.session_id, sorry_clean_up::readable(failure), &by).await?;
+                give_up(&ports, &input.session_id, failure.readable(), &by).await?;
                 Ok(sorry_clean_up::Output::GivenUp)
             }
             None => {
-                let failure = input.failure.map(sorry_clean_up::readable);
+                let failure = input.failure.map(Failure::readable);
                 Ok(clean_up(&ports, &input.session_id, failure, &by).await?.into())
             }
         }
@@ -190,8 +212,15 @@ impl Service {
 
     async fn provision(&self, input: sorry_provision::Input) -> Result<sorry_provision::Output, StepError> {
         let ports = self.world.ports();
-        let granted = provision(&ports, &input.session_id, &self.world, &self.api.place).await?;
-        Ok(sorry_provision::Output { expires_at: granted.expires_at.to_string() })
+        let (id, place) = (&input.session_id, &self.api.place);
+        let expires_at = match (input.step, input.failure) {
+            (sorry_provision::Step::Grant, _) => provision(&ports, id, &self.world, place).await?.expires_at,
+            (sorry_provision::Step::Extend, None) => extend(&ports, id, &self.world, place).await?,
+            (sorry_provision::Step::Extend, Some(failure)) => {
+                not_extended(&ports, id, failure.readable(), &ChangedBy::service("provision")).await?
+            }
+        };
+        Ok(sorry_provision::Output { expires_at: expires_at.to_string() })
     }
 }
 
@@ -303,8 +332,11 @@ impl Bench {
             tiers: tiers.into(),
             projects: [].into(),
             roles: [CallerRole::Caller].into(),
+            mfa: MfaBy::Device,
+            source_identity: None,
             registered_at: world.now(),
             registered_by: administrator().arn,
+            suspended: None,
         });
         let service = Service::new(&world);
         let workflows = Simulation::new(&world, StateMachine::parse(DEFINITION), service.clone());
@@ -329,6 +361,10 @@ impl Bench {
             roles: [CallerRole::Approver].into(),
             registered_at: self.world.now(),
             registered_by: administrator().arn,
+            suspended: None,
+            mfa: MfaBy::Device,
+            source_identity: None,
+            suspended: None,
         });
         identity
     }
@@ -411,7 +447,9 @@ impl Bench {
                 }
                 state => panic!("{label}: still {state} ({:?})", row.end),
             }
-            assert!(!world.access(id, row.expires_at), "{label}: access past the end");
+            // The latest end that was decided: an extension that failed may have written its own before.
+            assert!(!world.access(id, row.latest_end()), "{label}: access past the end");
+            assert!(row.extension_under_way().is_none(), "{label}: an extension that nobody settled");
             if row.state.is_over() {
                 assert!(!world.access(id, now), "{label}: access of a session that is {}", row.state);
                 assert!(row.ended_at.is_some() && row.end.is_some(), "{label}: an end without its story");
