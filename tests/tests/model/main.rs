@@ -123,7 +123,7 @@ impl System {
         });
         let who = asked.by.identity();
         let answer = self.bench.service.send(&who, "POST", "/tiers/{tier}/sessions", asked.tier, &body);
-        expect(state, &state.verdicts(asked.by, asked.tier, asked.hours), answer.as_ref());
+        expect(state, &asked.answer, answer.as_ref());
     }
 
     fn revoke(&mut self, state: &Reference, by: Who, loan: usize) {
