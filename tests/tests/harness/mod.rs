@@ -362,7 +362,6 @@ impl Bench {
             roles: [CallerRole::Approver].into(),
             registered_at: self.world.now(),
             registered_by: administrator().arn,
-            suspended: None,
             mfa: MfaBy::Device,
             source_identity: None,
         });

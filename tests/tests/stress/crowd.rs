@@ -12,6 +12,7 @@ use std::{
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use sorry_policy::TierSet;
 use sorry_session::State;
 use sorry_tests::{Gateway, Keys, LocalAws};
 
@@ -58,6 +59,18 @@ pub(crate) fn members(aws: &LocalAws, url: &str, count: usize) -> Vec<Member> {
     (0..count).map(member).collect()
 }
 
+/// Lets each caller have so many sessions at once: these tests are about other limits.
+pub(crate) fn lift_limits(aws: &LocalAws, sessions: usize) {
+    let mut set = TierSet::built_in();
+    let concurrent = format!("[tiers.developer]\nconcurrent_sessions = {sessions}");
+    set.tiers = set.tiers.replace("[tiers.developer]", &concurrent);
+    let administrator = Gateway::new(aws.output("endpoint"), &aws.administrator());
+    let (_, shown) = administrator.send("GET", "/admin/tiers", &Value::Null).unwrap();
+    let body = json!({"tiers": set.tiers, "templates": set.templates, "replaces": shown["digest"]});
+    let (status, answer) = administrator.send("PUT", "/admin/tiers", &body).unwrap();
+    assert_eq!(status, 200, "{answer}");
+}
+
 /// What becomes of a loan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -84,6 +97,8 @@ pub(crate) struct Loan {
     pub(crate) took: Vec<Duration>,
     /// Requests that got no answer, or another than wished for.
     pub(crate) failures: usize,
+    /// Of those, refused because the caller had as many sessions as it may have.
+    pub(crate) limited: usize,
 }
 
 impl Loan {
@@ -98,6 +113,7 @@ impl Loan {
             revoked: None,
             took: Vec::new(),
             failures: 0,
+            limited: 0,
         }
     }
 
@@ -110,7 +126,11 @@ impl Loan {
                     self.took.push(began.elapsed());
                     return Some(answer);
                 }
-                _ => self.failures += 1,
+                other => {
+                    self.failures += 1;
+                    let code = other.ok().map(|(_, answer)| answer["code"].clone());
+                    self.limited += usize::from(code == Some("TooManySessions".into()));
+                }
             }
             thread::sleep(PAUSE);
         }
