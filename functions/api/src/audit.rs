@@ -23,7 +23,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
     pub(crate) async fn list_audit(&self, request: &Request, actor: &Actor) -> Result<Response, ApiError> {
         overseers_only(actor)?;
         let query = |name: &str| request.query.get(name).map(String::as_str);
-        let (from, to) = (moment(request, "from")?, moment(request, "to")?);
+        let (from, to) = (moment("from", query("from"))?, moment("to", query("to"))?);
         let subject = match (query("session"), query("subject")) {
             (Some(_), Some(_)) => return Err(unusable("subject", "send it, or `session`").into()),
             (Some(session), None) => Some(session.parse::<SessionId>()?.to_string()),
@@ -114,8 +114,8 @@ fn overseers_only(actor: &Actor) -> Result<(), Refusal> {
 }
 
 /// A moment, to the second: records have no more, and the index compares text.
-fn moment(request: &Request, name: &str) -> Result<Option<Timestamp>, Refusal> {
-    let Some(text) = request.query.get(name) else { return Ok(None) };
+fn moment(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Refusal> {
+    let Some(text) = text else { return Ok(None) };
     let hint = "a moment such as `2026-01-31T17:00:00Z`";
     let at: Timestamp = text.parse().map_err(|_| unusable(name, hint))?;
     Timestamp::from_second(at.as_second()).map(Some).map_err(|_| unusable(name, hint))
