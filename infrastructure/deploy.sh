@@ -16,7 +16,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly functions=(api provision clean-up sweep alert)
+readonly functions=(api issue provision clean-up sweep alert)
 readonly output=target/lambda
 readonly venv=.local/package-venv
 export AWS_PAGER=""

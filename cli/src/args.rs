@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use secrecy::SecretString;
 use sorry_profiles::ProfileName;
-use sorry_wire::{CallerRole, Namespace, PersonName, ProjectName, SourceIdentity, State, TierName};
+use sorry_wire::{CallerRole, Grant, Namespace, PersonName, ProjectName, SourceIdentity, State, TierName};
 
 use crate::{delivery::environment::Shell as EnvShell, mfa, time};
 
@@ -174,6 +174,9 @@ pub(crate) struct Request {
     /// The project that the work is for
     #[arg(long)]
     pub(crate) project: Option<String>,
+    /// How it is to give access, where the tier offers more than one way: see `sorry tiers`
+    #[arg(long, value_name = "HOW")]
+    pub(crate) grant: Option<GrantChoice>,
     #[command(flatten)]
     pub(crate) delivery: Delivery,
     /// Do not wait: `sorry renew` fetches the credentials later
@@ -184,6 +187,27 @@ pub(crate) struct Request {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) output: Text,
+}
+
+/// How a session gives access.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum GrantChoice {
+    /// A role of its own, which your key assumes
+    Role,
+    /// A user of its own: one set of credentials for the whole window, for jobs that nobody attends; they cannot call IAM
+    User,
+    /// A role that stands ready
+    Standing,
+}
+
+impl From<GrantChoice> for Grant {
+    fn from(choice: GrantChoice) -> Self {
+        match choice {
+            GrantChoice::Role => Self::Role,
+            GrantChoice::User => Self::User,
+            GrantChoice::Standing => Self::Standing,
+        }
+    }
 }
 
 /// Where credentials go.

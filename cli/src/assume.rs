@@ -1,4 +1,4 @@
-//! The session's credentials: `AssumeRole` with the caller's own key. The service never sees them.
+//! The session's credentials: `AssumeRole` with the caller's own key, and then the service never sees them; or what it hands out.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use aws_sdk_sts::{error::ProvideErrorMetadata, operation::assume_role::AssumeRol
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use sorry_vault::TemporaryCredentials;
-use sorry_wire::{Access, SessionView, TierList, TierName, WhoAmI};
+use sorry_wire::{Access, Grant, SessionView, TierList, TierName, WhoAmI};
 use tokio::time::Instant;
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     app::{App, Aws},
     args::MfaCode,
     error::{CliError, Exit, Result},
+    issued,
     mfa::{self, Codes},
 };
 
@@ -35,13 +36,16 @@ pub(crate) enum Key<'a> {
     Given(Credentials),
 }
 
-/// Assumes the role of an ACTIVE session. What a new role needs to become known is waited for, and nothing else.
+/// Assumes the role of an ACTIVE session, or asks for credentials of one that has none of its own. What a new role needs to become known is waited for, and nothing else.
 pub(crate) async fn assume(
     app: &App,
     aws: &Aws,
     session: &SessionView,
     key: Key<'_>,
 ) -> Result<TemporaryCredentials> {
+    if session.grant != Grant::Role {
+        return issued::fetch(app, aws, session, key).await;
+    }
     let access = session.access.as_ref().ok_or_else(|| {
         CliError::new(Exit::Refused, format!("session `{}` is not yours to use", session.session_id))
             .hint(format!("only the key that asked for it can assume its role: that of `{}`", session.caller))

@@ -27,6 +27,7 @@ mod delivery;
 mod env_vars;
 mod error;
 mod files;
+mod issued;
 mod mfa;
 mod refusal;
 mod sessions;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sorry_profiles::Profile;
-use sorry_wire::{EndCause, ErrorCode, ExtensionStatus, ReviewView, SessionId, SessionView, State, Vote};
+use sorry_wire::{
+    EndCause, ErrorCode, ExtensionStatus, Grant, ReviewView, SessionId, SessionView, State, Vote,
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -118,7 +120,9 @@ pub(crate) async fn until_active(app: &App, api: &Api<'_>, session: SessionView)
     let session = until_decided(app, api, session).await?;
     let session = wait(app, api, PATIENCE, session, |session| match session.state {
         State::Requested => Some("waiting: the session's workflow is starting".to_owned()),
-        State::Provisioning => Some("waiting: the session's role is being made in IAM".to_owned()),
+        State::Provisioning => {
+            Some(format!("waiting: the session's {} is being set up", grant_name(session.grant)))
+        }
         _ => None,
     })
     .await?
@@ -267,8 +271,9 @@ pub(crate) async fn until_over(app: &App, api: &Api<'_>, session: SessionView) -
             None
         } else if session.activated_at.is_none() {
             Some(format!(
-                "waiting: `{id}` is ended before it was ACTIVE; that its role cannot appear any more takes up to 5 minutes to be sure \
-                 of (its end is decided: Ctrl-C stops only the waiting)"
+                "waiting: `{id}` is ended before it was ACTIVE; that its {} cannot appear any more takes up to 5 minutes to be sure \
+                 of (its end is decided: Ctrl-C stops only the waiting)",
+                grant_name(session.grant)
             ))
         } else {
             Some(format!("waiting: the access of `{id}` is being taken away"))
@@ -304,6 +309,15 @@ async fn wait(
     }
     app.ui.done();
     Ok(Ok(session))
+}
+
+/// What gives access to a session, as people call it.
+pub(crate) fn grant_name(grant: Grant) -> &'static str {
+    match grant {
+        Grant::Role => "role",
+        Grant::User => "user",
+        Grant::Standing => "standing role",
+    }
 }
 
 /// A session for programs, without what only its owner needs once.
@@ -353,7 +367,7 @@ pub(crate) fn as_pairs(
         ("ended", time(session.ended_at)),
         ("review", session.review.as_ref().map(review).unwrap_or_default()),
         (
-            "role",
+            grant_name(session.grant),
             session
                 .access
                 .as_ref()

@@ -47,7 +47,7 @@ import server  # noqa: E402
 from processes import Process  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parents[2]
-FUNCTIONS = ("api", "provision", "clean-up", "sweep", "alert")
+FUNCTIONS = ("api", "issue", "provision", "clean-up", "sweep", "alert")
 STACK = "sorry"
 ADMINISTRATOR = "local-administrator"
 CALLER = "sue-mgr"

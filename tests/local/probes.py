@@ -899,6 +899,35 @@ def mail_is_confirmed_by_its_owner(aws: LocalAws) -> None:
 # --- facts that need no patch
 
 
+@probe
+def a_user_is_deleted_bare_and_not_before(aws: LocalAws) -> None:
+    """DeleteUser wants everything gone that the user has: keys for SSH and services, certificates, password, devices, groups."""
+    user = aws.user().name
+    key = allowed(aws.iam.upload_ssh_public_key, UserName=user, SSHPublicKeyBody="ssh-rsa AAAA")["SSHPublicKey"]
+    refused("DeleteConflict", aws.iam.delete_user, UserName=user)
+    listed = allowed(aws.iam.list_ssh_public_keys, UserName=user)["SSHPublicKeys"]
+    assert [one["SSHPublicKeyId"] for one in listed] == [key["SSHPublicKeyId"]], listed
+    allowed(aws.iam.delete_ssh_public_key, UserName=user, SSHPublicKeyId=key["SSHPublicKeyId"])
+    allowed(aws.iam.create_login_profile, UserName=user, Password="Pa55word-of-a-probe")
+    refused("DeleteConflict", aws.iam.delete_user, UserName=user)
+    allowed(aws.iam.delete_login_profile, UserName=user)
+    assert not allowed(aws.iam.list_signing_certificates, UserName=user)["Certificates"]
+    assert not allowed(aws.iam.list_service_specific_credentials, UserName=user)["ServiceSpecificCredentials"]
+
+
+@probe
+def session_tags_need_a_permission_of_their_own(aws: LocalAws) -> None:
+    """AssumeRole with tags needs sts:TagSession in the caller's own policy, besides the role's trust policy."""
+    tags = [{"Key": "sorry:session", "Value": "x"}]
+    for actions in (["sts:AssumeRole"], ["sts:AssumeRole", "sts:TagSession"]):
+        caller = aws.user(allow(*actions))
+        role = aws.role(trust(caller.arn, "sts:AssumeRole", "sts:TagSession"), allow("sqs:ListQueues"))
+        if len(actions) == 1:
+            refused("AccessDenied", caller.assume, role_arn=role, Tags=tags)
+        else:
+            allowed(caller.assume, role_arn=role, Tags=tags)
+
+
 @fact
 def functions_have_their_role_only(aws: LocalAws) -> None:
     """What a function calls is decided on its role's policies."""

@@ -150,8 +150,14 @@ impl LocalAws {
     /// As [`Self::administrator_person`], with a device for MFA codes.
     #[track_caller]
     pub fn administrator_with_mfa(&self) -> Person {
-        const USER: &str = "local-administrator";
-        let made = self.call("iam.create_virtual_mfa_device", json!({"VirtualMFADeviceName": USER}));
+        let seed = self.enable_mfa_device("local-administrator");
+        self.administrator_person().with_mfa(&seed)
+    }
+
+    /// Gives a user a device for MFA codes; its seed.
+    #[track_caller]
+    pub fn enable_mfa_device(&self, user: &str) -> String {
+        let made = self.call("iam.create_virtual_mfa_device", json!({"VirtualMFADeviceName": user}));
         let device = &made["VirtualMFADevice"];
         let seed = device["Base32StringSeed"].as_str().expect("a seed").to_owned();
         let person = self.administrator_person().with_mfa(&seed);
@@ -160,12 +166,12 @@ impl LocalAws {
         crate::eventually("the device is enabled", patience, || {
             let (first, second) = (person.mfa_code_of_step(-1), person.mfa_code_of_step(0));
             let enable = json!({
-                "UserName": USER, "SerialNumber": device["SerialNumber"],
+                "UserName": user, "SerialNumber": device["SerialNumber"],
                 "AuthenticationCode1": first, "AuthenticationCode2": second,
             });
             matches!(self.try_call("iam.enable_mfa_device", enable), Verdict::Allowed(_)).then_some(())
         });
-        person
+        seed
     }
 
     /// Registers a caller for all tiers, with `sorry` itself, and gives them a shell.

@@ -71,7 +71,8 @@ impl Other {
 /// Decides the end of the only session, as the API does.
 fn revoke(world: &World) -> Option<SessionId> {
     let session = world.rows().into_iter().next()?;
-    let session = block_on(clean_up::revoke(&world.ports(), session, &ChangedBy::Caller(sue().into()))).unwrap();
+    let session =
+        block_on(clean_up::revoke(&world.ports(), session, &ChangedBy::Caller(sue().into()))).unwrap();
     if session.state.is_ending() {
         block_on(world.start_end(&session)).unwrap();
     }

@@ -26,6 +26,7 @@ pub(crate) async fn run(app: &App, arguments: Request) -> Result<u8> {
         duration_seconds,
         reason: arguments.reason,
         project: arguments.project,
+        grant: arguments.grant.map(Into::into),
         dry_run: arguments.dry_run,
     };
     let aws = app.aws().await?;

@@ -7,6 +7,7 @@ use crate::{
     args::{TableFormat, TextFormat, Tiers, TiersCommand},
     commands::dry_run,
     error::Result,
+    sessions::grant_name,
 };
 
 pub(crate) async fn run(app: &App, arguments: Tiers) -> Result<u8> {
@@ -74,6 +75,13 @@ fn asks_for(tier: &TierView) -> String {
     if asked.is_empty() { "–".to_owned() } else { asked.join(", ") }
 }
 
+/// How a session of it gives access, and what else can be asked for.
+fn gives(tier: &TierView) -> String {
+    let own = grant_name(tier.grant).to_owned();
+    let others = tier.other_grants.iter().map(|grant| format!("{} (`--grant`)", grant_name(*grant)));
+    [own].into_iter().chain(others).collect::<Vec<_>>().join(", or a ")
+}
+
 /// Other people, by their number.
 pub(super) fn others(count: u32) -> String {
     if count == 1 { "1 other".to_owned() } else { format!("{count} others") }
@@ -87,6 +95,7 @@ fn pairs(tier: &TierView) -> Vec<(&'static str, String)> {
         ("yours", yours(tier)),
         ("most", format!("{}h", tier.maximum_hours)),
         ("asks for", asks_for(tier)),
+        ("gives", gives(tier)),
         ("addresses", dry_run::addresses(&tier.addresses)),
         ("told", tier.alert_subscribers.map(|count| format!("{count} subscribers")).unwrap_or_default()),
         ("namespace", of(|rendered| rendered.namespace.to_string())),

@@ -4,6 +4,7 @@
 
 mod alerts;
 mod audit;
+mod belongings;
 mod clock;
 mod counters;
 mod digests;
@@ -11,12 +12,14 @@ mod errors;
 mod events;
 pub mod function;
 mod item;
+mod listing;
 pub mod metrics;
 mod principals;
 mod registry;
 mod sessions;
 pub mod settings;
 mod tiers;
+mod tokens;
 mod workflow;
 
 pub use alerts::SnsAlerts;
@@ -26,6 +29,7 @@ pub use events::EventBridgeBus;
 pub use principals::IamPrincipals;
 pub use registry::DynamoRegistry;
 pub use sessions::{DynamoSessions, stored_session};
+pub use tokens::StsTokens;
 pub use workflow::StepFunctionsWorkflow;
 
 /// Random bytes from the operating system.

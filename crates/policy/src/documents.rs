@@ -1,4 +1,4 @@
-//! The IAM documents of a session's role: who may assume it, what it may do and until when, and what ends it early.
+//! The IAM documents of a session: who may use its principal, what that may do and until when, and what ends it early.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -11,12 +11,22 @@ pub const ACCESS_POLICY_NAME: &str = "access";
 /// Inline policy that ends a session early. A name of its own, so that no late write of `access` can overwrite it.
 pub const REVOKED_POLICY_NAME: &str = "revoked";
 
+/// Inline policy of a session's user with the date that ends it. What the tier allows is in a managed policy of its own, as a user's
+/// inline policies hold too little.
+pub const EXPIRY_POLICY_NAME: &str = "expiry";
+
 /// Most characters that AWS takes in a role's inline policies together.
 /// Source: IAM and STS quotas, "Role inline policies".
 const INLINE_LIMIT: usize = 10_240;
 
 /// Most characters that AWS takes in a trust policy. Source: IAM and STS quotas, "Role trust policies".
 const TRUST_LIMIT: usize = 2_048;
+
+/// Most characters that AWS takes in a managed policy. Source: IAM and STS quotas, "Managed policies".
+const MANAGED_LIMIT: usize = 6_144;
+
+/// Most characters that AWS takes in the session policies of one `AssumeRole`. Source: IAM and STS quotas, "Session policies".
+const SESSION_LIMIT: usize = 2_048;
 
 /// Why a document cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -125,13 +135,39 @@ pub fn trust_policy(terms: &TrustTerms<'_>) -> Result<String, DocumentError> {
 ///
 /// # Errors
 /// When it would leave no room for the policy `revoked`.
-pub fn access_policy(mut statements: Vec<Value>, expires_at: Timestamp) -> Result<String, DocumentError> {
+pub fn access_policy(statements: Vec<Value>, expires_at: Timestamp) -> Result<String, DocumentError> {
+    let text = until(statements, expires_at);
+    fitting("access", text, INLINE_LIMIT.saturating_sub(revoked_policy().len()))
+}
+
+/// The session policy of a standing role's credentials: the same in one document, which travels with them.
+///
+/// # Errors
+/// When it is longer than `AssumeRole` takes.
+pub fn session_policy(statements: Vec<Value>, expires_at: Timestamp) -> Result<String, DocumentError> {
+    fitting("session", until(statements, expires_at), SESSION_LIMIT)
+}
+
+/// The inline policy `expiry` of a session's user: the date that ends all that is attached to it.
+pub fn expiry_policy(expires_at: Timestamp) -> String {
+    until(Vec::new(), expires_at)
+}
+
+/// The managed policy of a session's user: what the tier allows. It is attached when `expiry` is in place, and not before.
+///
+/// # Errors
+/// When it is longer than AWS takes.
+pub fn managed_policy(statements: &[Value]) -> Result<String, DocumentError> {
+    let document = json!({"Version": "2012-10-17", "Statement": statements});
+    fitting("managed", document.to_string(), MANAGED_LIMIT)
+}
+
+fn until(mut statements: Vec<Value>, expires_at: Timestamp) -> String {
     statements.push(json!({
         "Sid": "SorryExpiry", "Effect": "Deny", "Action": "*", "Resource": "*",
         "Condition": {"DateGreaterThanEquals": {"aws:CurrentTime": expires_at}},
     }));
-    let document = json!({"Version": "2012-10-17", "Statement": statements});
-    fitting("access", document.to_string(), INLINE_LIMIT.saturating_sub(revoked_policy().len()))
+    json!({"Version": "2012-10-17", "Statement": statements}).to_string()
 }
 
 /// The policy `revoked`: nothing is allowed any more, whatever credentials were issued.
@@ -142,6 +178,29 @@ pub fn revoked_policy() -> String {
     })
     .to_string()
 }
+
+/// Name of the policy that ends one session of a standing role: each has its own, so that two that are written at once do not lose
+/// one another.
+pub fn revoked_policy_name(session: &SessionId) -> String {
+    format!("{REVOKED_POLICY_NAME}-{session}")
+}
+
+/// The policy that ends one session of a standing role, and touches none of the others: credentials carry the session as their source
+/// identity, which nobody can change. Short, for they share 10,240 characters until the credentials are dead.
+pub fn revoked_session_policy(session: &SessionId) -> String {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [{
+            "Sid": "SorryRevoked", "Effect": "Deny", "Action": "*", "Resource": "*",
+            "Condition": {"StringEquals": {"aws:SourceIdentity": session}},
+        }],
+    })
+    .to_string()
+}
+
+/// How many sessions of one standing role can be revoked at once: what IAM takes beside a policy that allows everything.
+/// From this many on no further credentials of the role are issued, which leaves as many again for sessions that have theirs.
+pub const MOST_REVOKED_AT_ONCE: usize = 25;
 
 /// The characters of IAM names, session names, paths and ARNs: none of them is a wildcard or begins a variable.
 fn is_literal(text: &str) -> bool {
@@ -230,5 +289,32 @@ mod tests {
         let overhead = access_policy(statement(0), expires_at).unwrap().len() + revoked_policy().len();
         assert!(access_policy(statement(INLINE_LIMIT - overhead), expires_at).is_ok());
         assert!(access_policy(statement(INLINE_LIMIT - overhead + 1), expires_at).is_err());
+    }
+
+    #[test]
+    fn each_document_is_held_to_the_limit_of_its_place() {
+        let expires_at = Timestamp::MAX;
+        let of = |length: usize| vec![json!({"Effect": "Allow", "Resource": "x".repeat(length)})];
+        assert!(
+            session_policy(of(1_700), expires_at).is_ok() && session_policy(of(2_000), expires_at).is_err()
+        );
+        assert!(managed_policy(&of(6_000)).is_ok() && managed_policy(&of(6_100)).is_err());
+        // Source: IAM and STS quotas, "User inline policies": 2,048 characters together.
+        assert!(expiry_policy(expires_at).len() + revoked_policy().len() < 2_048);
+    }
+
+    #[test]
+    fn a_standing_role_has_room_for_twice_the_revocations_that_stop_new_credentials() {
+        let one = revoked_session_policy(&SessionId::from_random([255; 10])).len();
+        assert!(one * 2 * MOST_REVOKED_AT_ONCE < INLINE_LIMIT - 500, "{one} characters each");
+    }
+
+    #[test]
+    fn a_revoked_session_is_named_by_its_source_identity() {
+        let session = SessionId::from_random([2; 10]);
+        let document: Value = serde_json::from_str(&revoked_session_policy(&session)).unwrap();
+        let statement = &document["Statement"][0];
+        assert_eq!((statement["Effect"].as_str(), statement["Action"].as_str()), (Some("Deny"), Some("*")));
+        assert_eq!(statement["Condition"], json!({"StringEquals": {"aws:SourceIdentity": session}}));
     }
 }

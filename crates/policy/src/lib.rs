@@ -15,13 +15,14 @@ mod tiers;
 
 pub use addresses::{AddressError, AddressRange};
 pub use documents::{
-    ACCESS_POLICY_NAME, DocumentError, REVOKED_POLICY_NAME, TrustTerms, access_policy, revoked_policy,
-    trust_policy,
+    ACCESS_POLICY_NAME, DocumentError, EXPIRY_POLICY_NAME, MOST_REVOKED_AT_ONCE, REVOKED_POLICY_NAME,
+    TrustTerms, access_policy, expiry_policy, managed_policy, revoked_policy, revoked_policy_name,
+    revoked_session_policy, session_policy, trust_policy,
 };
 pub use lint::{ActionCatalogue, DocumentKind, Finding, lint};
 pub use names::{
-    AccountId, ExternalId, NameError, Namespace, Partition, PersonName, ProjectName, Region, RoleName,
-    SessionId, SourceIdentity, TierName,
+    AccountId, ExternalId, NameError, Namespace, Partition, PersonName, PolicyArn, ProjectName, Region,
+    RoleName, SessionId, SourceIdentity, TierName,
 };
 pub use set::{TierSet, TierSetDigest, TierSetError};
 pub use template::{RenderError, Variables, render};

@@ -31,7 +31,7 @@ const CONCURRENT_SESSIONS: u32 = 3;
 const MOST_CONCURRENT_SESSIONS: u32 = 1_000;
 
 /// How a session gives access.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Grant {
     /// A role made for the session, assumed by the caller.
@@ -112,6 +112,9 @@ pub struct Tier {
     pub description: String,
     /// How a session of this tier gives access.
     pub grant: Grant,
+    /// How else, if the request says so.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub other_grants: BTreeSet<Grant>,
     /// The longest window, in hours.
     pub maximum_hours: u32,
     /// Whether the role's trust policy asks for an MFA code (where the deployment requires MFA at all).
@@ -141,6 +144,23 @@ pub struct Tier {
     pub boundary: TierName,
 }
 
+impl Grant {
+    /// The grant as it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Role => "role",
+            Self::User => "user",
+            Self::Standing => "standing",
+        }
+    }
+}
+
+impl fmt::Display for Grant {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
 const fn concurrent_sessions() -> u32 {
     CONCURRENT_SESSIONS
 }
@@ -152,6 +172,12 @@ const fn is_usual(sessions: &u32) -> bool {
 }
 
 impl Tier {
+    /// All ways in which a session of this tier can give access, its own first.
+    pub fn grants(&self) -> impl Iterator<Item = Grant> {
+        std::iter::once(self.grant)
+            .chain(self.other_grants.iter().copied().filter(|other| *other != self.grant))
+    }
+
     /// The longest window.
     pub fn maximum(&self) -> Duration {
         Duration::from_secs(u64::from(self.maximum_hours) * 3600)
@@ -194,6 +220,9 @@ pub enum TierTableError {
         /// What it says.
         hours: u32,
     },
+    /// A standing role's credentials last an hour, and are not asked for again.
+    #[error("tier `{0}` lends a standing role for more than 1 hour")]
+    StandingHours(TierName),
     /// A tier lends no session at all, or more at once than are counted.
     #[error(
         "tier `{tier}` allows {sessions} sessions at once; a tier allows 1 to {MOST_CONCURRENT_SESSIONS}"
@@ -255,6 +284,9 @@ impl TierTable {
         for (name, tier) in file.tiers {
             if !(1..=LONGEST_HOURS).contains(&tier.maximum_hours) {
                 return Err(TierTableError::Hours { tier: name, hours: tier.maximum_hours });
+            }
+            if tier.grants().any(|grant| grant == Grant::Standing) && tier.maximum_hours > 1 {
+                return Err(TierTableError::StandingHours(name));
             }
             if !(1..=MOST_CONCURRENT_SESSIONS).contains(&tier.concurrent_sessions) {
                 let sessions = tier.concurrent_sessions;

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use sorry_policy::{
-    ExternalId, PolicyDigest, ProjectName, RoleName, SessionId, Tier, TierName, TierSetDigest, TierTable,
+    ExternalId, Grant, PolicyDigest, ProjectName, RoleName, SessionId, Tier, TierName, TierSetDigest,
+    TierTable,
 };
 
 use crate::{
@@ -37,6 +38,8 @@ pub struct SessionRequest {
     pub reason: Option<String>,
     /// What for, where work is accounted by project.
     pub project: Option<String>,
+    /// How it is to give access, if not as the tier does.
+    pub grant: Option<Grant>,
 }
 
 /// What the deployment allows.
@@ -75,6 +78,8 @@ pub struct Terms {
     reason: Option<String>,
     project: Option<ProjectName>,
     mfa: bool,
+    grant: Grant,
+    asked_grant: Option<Grant>,
     client_request_id: String,
     rule: String,
 }
@@ -153,6 +158,8 @@ fn terms(
         reason: reason(request.reason.as_deref(), &tier_name, &tier)?,
         project: project(request.project.as_deref(), entry)?,
         mfa,
+        grant: grant(request.grant, &tier_name, &tier)?,
+        asked_grant: request.grant,
         tier_name,
         tier,
         digest,
@@ -222,6 +229,19 @@ pub(crate) fn tier(
         ));
     }
     Ok((name, tier.clone(), digest.clone()))
+}
+
+fn grant(wanted: Option<Grant>, name: &TierName, tier: &Tier) -> Result<Grant, Refusal> {
+    let Some(wanted) = wanted else { return Ok(tier.grant) };
+    if tier.grants().any(|grant| grant == wanted) {
+        return Ok(wanted);
+    }
+    let offered: Vec<_> = tier.grants().map(|grant| format!("`{grant}`")).collect();
+    Err(Refusal::new(
+        ErrorCode::GrantNotOffered,
+        format!("tier `{name}` does not give access by `{wanted}`"),
+        format!("it does by {}", offered.join(", ")),
+    ))
 }
 
 /// The longest window of a tier that a caller may have.
@@ -406,11 +426,16 @@ impl Terms {
         let own_entry = self.entry.unique_id == self.caller.unique_id;
         let mut session = Session {
             version: ROW_VERSION,
-            role_name: RoleName::for_session(&self.entry.namespace, &self.tier_name, &session_id),
+            role_name: match self.grant {
+                Grant::Role | Grant::User => {
+                    RoleName::for_session(&self.entry.namespace, &self.tier_name, &session_id)
+                }
+                Grant::Standing => RoleName::standing(&self.tier_name),
+            },
             session_id,
             fence: 1,
             state: if self.tier.approvals.is_some() { State::PendingApproval } else { State::Requested },
-            grant: self.tier.grant,
+            grant: self.grant,
             tier: self.tier_name,
             namespace: self.entry.namespace,
             person: self.entry.person,
@@ -435,6 +460,8 @@ impl Terms {
             role: None,
             provisioning_at: None,
             activated_at: None,
+            issue: None,
+            prune_at: None,
             end: None,
             ended_at: None,
             changed_at: now,
@@ -474,6 +501,8 @@ impl Terms {
             );
             hash.update(part.unwrap_or_default());
         }
+        // Only where it was said: digests of before are remembered for a day.
+        hash.update(self.asked_grant.map_or("", Grant::as_str));
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
@@ -534,6 +563,7 @@ pub(crate) mod tests {
             duration_seconds: seconds,
             reason: None,
             project: None,
+            grant: None,
         }
     }
 
@@ -583,6 +613,8 @@ pub(crate) mod tests {
             (|request| request.reason = Some("too short".into()), ReasonUnusable),
             (|request| request.reason = Some("\n\t\u{1b}\u{7}\u{8}\u{0}\n\n\n\n\n".into()), ReasonUnusable),
             (|request| request.reason = Some("x".repeat(501)), ReasonUnusable),
+            (|request| request.grant = Some(Grant::User), GrantNotOffered),
+            (|request| request.grant = Some(Grant::Standing), GrantNotOffered),
             (|request| request.project = Some("zeus".into()), ProjectNotAllowed),
             (|request| request.project = Some("${aws:x}".into()), InvalidInput),
             (|request| request.client_request_id = "short".into(), InvalidInput),
@@ -722,6 +754,30 @@ pub(crate) mod tests {
         assert_ne!(same, digest(|request| request.duration_seconds = 3601));
         assert_ne!(same, digest(|request| request.project = None));
         assert_ne!(same, digest(|request| request.reason = Some("because I asked".into())));
+        assert_ne!(same, digest(|request| request.grant = Some(Grant::Role)));
+    }
+
+    #[test]
+    fn a_tier_gives_access_in_its_own_way_and_in_those_that_it_offers_besides() {
+        let grant = |grant| {
+            let new = outcome(&SessionRequest { grant, ..request("read-only", 3600) }).unwrap();
+            new.session.grant
+        };
+        assert_eq!(grant(None), Grant::Role);
+        assert_eq!(grant(Some(Grant::Role)), Grant::Role);
+        assert_eq!(grant(Some(Grant::User)), Grant::User);
+        let rules = Rules { enabled_tiers: ["break-glass".parse().unwrap()].into(), ..rules() };
+        let asked =
+            SessionRequest { reason: Some("the site is down".into()), ..request("break-glass", 3600) };
+        let Decision::Grant(terms) = decide(&asked, &actor(), &TierTable::built_in().unwrap(), &rules) else {
+            panic!("refused")
+        };
+        let new = terms.session(SessionId::from_random([1; 10]), ExternalId::from_random([2; 16]), at(0));
+        assert_eq!(
+            (new.session.grant, new.session.role_name.as_str()),
+            (Grant::Standing, "sorry-standing-break-glass")
+        );
+        assert!(new.session.review.is_some());
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub enum ErrorCode {
     AddressNotAllowed,
     /// The tier asks for a device's code, and the caller is a role, which cannot show one.
     MfaImpossible,
+    /// Sessions of the tier do not give access in the way that was asked for.
+    GrantNotOffered,
     /// The tier asks for a reason.
     ReasonRequired,
     /// The reason says too little, or too much, or holds characters that are not to be read.
@@ -40,6 +42,10 @@ pub enum ErrorCode {
     NotAllowed,
     /// There is no such session, or none that the caller may see.
     SessionNotFound,
+    /// The session gives no credentials: not yet, or no longer.
+    SessionNotActive,
+    /// Credentials of the session are being made at this moment.
+    IssueUnderWay,
     /// There is no such thing.
     NotFound,
     /// The session waits for nobody's word.
@@ -88,7 +94,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes, for the documents and the tests that hold them to each other.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 41] = [
         Self::InvalidInput,
         Self::UnknownTier,
         Self::TierDisabled,
@@ -98,6 +104,7 @@ impl ErrorCode {
         Self::WindowOver,
         Self::AddressNotAllowed,
         Self::MfaImpossible,
+        Self::GrantNotOffered,
         Self::ReasonRequired,
         Self::ReasonUnusable,
         Self::ProjectNotAllowed,
@@ -105,6 +112,8 @@ impl ErrorCode {
         Self::CallerSuspended,
         Self::NotAllowed,
         Self::SessionNotFound,
+        Self::SessionNotActive,
+        Self::IssueUnderWay,
         Self::NotFound,
         Self::NotAwaiting,
         Self::SelfApproval,
@@ -160,6 +169,7 @@ impl ErrorCode {
             Self::WindowOver => ("WindowOver", 409, 4),
             Self::AddressNotAllowed => ("AddressNotAllowed", 403, 3),
             Self::MfaImpossible => ("MfaImpossible", 403, 3),
+            Self::GrantNotOffered => ("GrantNotOffered", 403, 3),
             Self::ReasonRequired => ("ReasonRequired", 400, 2),
             Self::ReasonUnusable => ("ReasonUnusable", 400, 2),
             Self::ProjectNotAllowed => ("ProjectNotAllowed", 403, 3),
@@ -167,6 +177,8 @@ impl ErrorCode {
             Self::CallerSuspended => ("CallerSuspended", 403, 3),
             Self::NotAllowed => ("NotAllowed", 403, 3),
             Self::SessionNotFound => ("SessionNotFound", 404, 4),
+            Self::SessionNotActive => ("SessionNotActive", 409, 4),
+            Self::IssueUnderWay => ("IssueUnderWay", 409, 5),
             Self::NotFound => ("NotFound", 404, 4),
             Self::NotAwaiting => ("NotAwaiting", 409, 3),
             Self::SelfApproval => ("SelfApproval", 403, 3),

@@ -80,6 +80,8 @@ pub struct OutboxEntry {
 
 /// `detail-type` of the events about sessions.
 pub const SESSION_EVENT: &str = "Session State Change";
+/// `detail-type` of the events about credentials that the service handed out.
+pub const CREDENTIALS_EVENT: &str = "Session Credentials Issued";
 /// `detail-type` of the events about the registry.
 pub const CALLER_EVENT: &str = "Caller Change";
 /// `detail-type` of the event that says that other tiers are in force.
@@ -116,6 +118,31 @@ pub(crate) fn session_audit(session: &Session, by: &ChangedBy, failure: Option<&
         previous: None,
         hash: None,
     }
+}
+
+/// The audit record of a change that left the state as it was, such as `session.issued`.
+pub(crate) fn session_note(
+    session: &Session,
+    what: &str,
+    credentials: Option<Value>,
+    by: &ChangedBy,
+) -> AuditRecord {
+    let mut record = session_audit(session, by, None);
+    what.clone_into(&mut record.what);
+    if let (Some(credentials), Value::Object(details)) = (credentials, &mut record.details) {
+        details.insert("credentials".to_owned(), credentials);
+    }
+    record
+}
+
+/// The event of credentials that were handed out: which, and until when; none of them is in it.
+pub(crate) fn credentials_event(session: &Session, credentials: Value) -> OutboxEntry {
+    let mut entry = session_event(session, false);
+    CREDENTIALS_EVENT.clone_into(&mut entry.detail_type);
+    if let Value::Object(detail) = &mut entry.detail {
+        detail.insert("credentials".to_owned(), credentials);
+    }
+    entry
 }
 
 /// The event of the change that made `session` what it is.

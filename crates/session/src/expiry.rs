@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sorry_policy::SessionId;
+use sorry_policy::{Grant, SessionId};
 
-use crate::{Session, State};
+use crate::{EndCause, Session, State};
 
 /// How long after a try at provisioning a principal may still appear, so that "there is none" means nothing yet. Longer than the
 /// provisioning function lives (30 s) and than IAM takes to show what it made (seconds); held to the template by a contract test.
@@ -25,6 +25,10 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(120);
 
 /// How long an event may stay unpublished before the sweep publishes it.
 pub const OUTBOX_MARGIN: Duration = Duration::from_secs(60);
+
+/// How long the function that makes credentials may live at most, so that whoever said longer ago that it was at it is dead.
+/// Longer than the function's time-out; held to the template by a contract test.
+pub const ISSUE_LIFE: Duration = Duration::from_secs(40);
 
 /// How long the rows of ended sessions are kept.
 pub const RETENTION: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -53,10 +57,11 @@ impl Session {
             }
             State::Active => {
                 let end = after(self.due_end_at(), WORKFLOW_MARGIN);
-                Some(self.extension_due_at().map_or(end, |extension| extension.min(end)))
+                let unsure_until = self.issue.as_ref().and_then(|issue| issue.unsure_until);
+                self.extension_due_at().into_iter().chain(unsure_until).chain([end]).min()
             }
             State::CleanUpFailed => Some(self.changed_at),
-            State::Revoked | State::Expired | State::Denied | State::Failed => None,
+            State::Revoked | State::Expired | State::Denied | State::Failed => self.prune_at,
         };
         let by_outbox = (!self.outbox.is_empty()).then(|| after(self.changed_at, OUTBOX_MARGIN));
         by_state.into_iter().chain(by_outbox).min()
@@ -77,6 +82,20 @@ impl Session {
     /// When the table may forget the row: garbage collection only, never a decision.
     pub fn forget_at(&self) -> Option<Timestamp> {
         (self.state.is_over() && self.listed_at().is_none()).then(|| after(self.changed_at, RETENTION))
+    }
+
+    /// Whether its end has to be, or was, written on a standing role: credentials may be out that only that can end before their
+    /// time. Without any, and past the date that they carry, there is nothing to write.
+    pub fn revoked_on_standing_role(&self) -> bool {
+        let early = self.end.as_ref().is_some_and(|end| end.cause != EndCause::Expired);
+        self.grant == Grant::Standing && early && self.issue.is_some()
+    }
+
+    /// From when on no credentials of it can work, whatever else happens. The date that they carry has ended them before.
+    pub fn credentials_are_dead_at(&self) -> Timestamp {
+        let latest = self.latest_end();
+        let until = self.issue.as_ref().map_or(latest, |issue| issue.until.max(latest));
+        after(until, PROVISIONING_GRACE)
     }
 
     /// Whether a principal of this session may still appear although none is seen at `now`: a write may be on its way, or IAM may

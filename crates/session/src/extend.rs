@@ -12,7 +12,7 @@
 //! written here, so that nothing of this can take it away; a run that finds the session ending puts it back.
 
 use jiff::Timestamp;
-use sorry_policy::{ACCESS_POLICY_NAME, REVOKED_POLICY_NAME, SessionId, revoked_policy};
+use sorry_policy::{ACCESS_POLICY_NAME, EXPIRY_POLICY_NAME, REVOKED_POLICY_NAME, SessionId, revoked_policy};
 
 use crate::{
     ErrorCode, Failure, Session, StepError,
@@ -20,7 +20,8 @@ use crate::{
     extension::ExtensionOutcome,
     outbox,
     ports::{Clock, EventBus, Ports, Presence, PrincipalProvisioner, SessionStore, TierStore},
-    provision::{Place, ProvisionPlan, load, plan, superseded},
+    principal::Principal,
+    provision::{GrantPlan, Place, load, plan_grant, superseded},
     tiers::of_session,
 };
 
@@ -50,7 +51,7 @@ pub async fn extend<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Cl
             ));
         }
         let extended = Session { expires_at: extension.extending_to, ..session.clone() };
-        let plan = plan(&extended, &of_session(tiers, &extended).await?, place)?;
+        let plan = plan_grant(&extended, &of_session(tiers, &extended).await?, place)?;
         if !write_dates(ports, &extended, &plan).await? {
             continue;
         }
@@ -110,10 +111,13 @@ async fn reassert_revocation<S, P: PrincipalProvisioner, E, C>(
     ports: &Ports<S, P, E, C>,
     session: &Session,
 ) -> Result<(), StepError> {
-    let name = &session.role_name;
-    // Whether the role was still there makes no difference.
-    let (Presence::There | Presence::Gone) =
-        ports.principals.put_inline_policy(name, REVOKED_POLICY_NAME, &revoked_policy()).await?;
+    // A policy has no inline policies, and a standing role's sessions are not extended.
+    let with_dates = |principal: &Principal| !matches!(principal, Principal::Policy(_));
+    for principal in Principal::of(session).iter().filter(|principal| with_dates(principal)) {
+        // Whether it was still there makes no difference.
+        let (Presence::There | Presence::Gone) =
+            ports.principals.put_inline_policy(principal, REVOKED_POLICY_NAME, &revoked_policy()).await?;
+    }
     Ok(())
 }
 
@@ -122,26 +126,43 @@ async fn reassert_revocation<S, P: PrincipalProvisioner, E, C>(
 async fn write_dates<S: SessionStore, P: PrincipalProvisioner, E, C>(
     ports: &Ports<S, P, E, C>,
     session: &Session,
-    plan: &ProvisionPlan,
+    plan: &GrantPlan,
 ) -> Result<bool, StepError> {
-    let role = &plan.role;
     if !still_under_way(ports, session).await? {
         return Ok(false);
     }
-    let mut written = ports.principals.put_trust_policy(&role.name, &role.trust_policy).await?;
-    if written == Presence::There {
-        if !still_under_way(ports, session).await? {
-            return Ok(false);
+    let written = match plan {
+        GrantPlan::Role(plan) => {
+            let role = &plan.role;
+            let written = ports.principals.put_trust_policy(&role.name, &role.trust_policy).await?;
+            if written == Presence::There {
+                if !still_under_way(ports, session).await? {
+                    return Ok(false);
+                }
+                let principal = Principal::Role(role.name.clone());
+                ports
+                    .principals
+                    .put_inline_policy(&principal, ACCESS_POLICY_NAME, &plan.access_policy)
+                    .await?
+            } else {
+                written
+            }
         }
-        written =
-            ports.principals.put_inline_policy(&role.name, ACCESS_POLICY_NAME, &plan.access_policy).await?;
-    }
+        GrantPlan::User(plan) => {
+            let user = Principal::User(plan.user.name.clone());
+            ports.principals.put_inline_policy(&user, EXPIRY_POLICY_NAME, &plan.expiry_policy).await?
+        }
+        GrantPlan::Standing(_) => {
+            let message = "sessions of a standing role are not extended".to_owned();
+            return Err(StepError::new(ErrorCode::Internal, message));
+        }
+    };
     if written == Presence::Gone {
         // By a clean-up, or by somebody else: the row says which.
         if !still_under_way(ports, session).await? {
             return Ok(false);
         }
-        let message = format!("role `{}` is gone", role.name);
+        let message = format!("`{}` is gone", session.role_name);
         return Err(StepError::new(ErrorCode::NotFound, message));
     }
     Ok(true)

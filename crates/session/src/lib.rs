@@ -1,8 +1,8 @@
 //! The life of a session: who may have one, what becomes of it, and how it ends. No AWS in here: what the service touches in the
 //! world stands behind the traits in [`ports`], the time and random numbers are arguments.
 //!
-//! Decisions ([`decision`], [`approval`], [`extension`], [`limits`], [`lifecycle`], [`expiry`], [`provision::plan`], [`preview`]) are
-//! pure. Steps ([`provision`], [`extend`], [`clean_up`], [`sweep`], [`outbox`]) act on them and make no choice of their own.
+//! Decisions ([`decision`], [`approval`], [`extension`], [`limits`], [`lifecycle`], [`expiry`], [`provision::plan_grant`], [`preview`])
+//! are pure. Steps ([`provision`], [`issue`], [`extend`], [`clean_up`], [`sweep`], [`outbox`]) act on them and make no choice of their own.
 //!
 //! ```text
 //!  REQUESTED ──▶ PROVISIONING ──▶ ACTIVE ──▶ EXPIRING ──▶ EXPIRED
@@ -29,11 +29,13 @@ pub mod expiry;
 pub mod extend;
 pub mod extension;
 pub mod hold;
+pub mod issue;
 pub mod lifecycle;
 pub mod limits;
 pub mod outbox;
 pub mod ports;
 pub mod preview;
+pub mod principal;
 pub mod provision;
 pub mod session;
 pub mod sweep;
@@ -42,4 +44,5 @@ pub mod tiers;
 pub use caller::{Actor, CallerEntry, CallerRole, Identity, MfaBy, NamedPrincipals};
 pub use error::{ErrorCode, Refusal, StepError};
 pub use lifecycle::{Change, EndCause, Failure, State};
+pub use principal::Principal;
 pub use session::Session;

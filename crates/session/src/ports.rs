@@ -4,10 +4,11 @@
     reason = "every user of these traits is generic in this workspace, so no auto trait need be named"
 )]
 
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
 
 use jiff::Timestamp;
-use sorry_policy::{RoleName, SessionId, TierName, TierSet, TierSetDigest};
+use secrecy::SecretString;
+use sorry_policy::{PolicyArn, RoleName, SessionId, TierName, TierSet, TierSetDigest};
 
 use crate::{
     CallerEntry, Change, ErrorCode, Refusal, Session, StepError,
@@ -20,8 +21,9 @@ use crate::{
     events::{AuditRecord, OutboxEntry},
     hold::SweepMemory,
     limits::RequestCount,
-    provision::RolePlan,
-    session::CreatedRole,
+    principal::{Belonging, Principal},
+    provision::{PolicyPlan, RolePlan, StandingPlan, UserPlan},
+    session::CreatedPrincipal,
     tiers::PublishedTiers,
 };
 
@@ -296,21 +298,21 @@ pub trait Counters {
     async fn forget_live(&self, over: &LiveSessions) -> Result<(), PortError>;
 }
 
-/// What became of a role that was to be made.
-#[must_use = "the role may be somebody else's"]
+/// What became of a principal that was to be made.
+#[must_use = "the principal may be somebody else's"]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RoleCreated {
+pub enum PrincipalCreated {
     /// It is made.
-    New(CreatedRole),
-    /// A role of that name is there.
+    New(CreatedPrincipal),
+    /// Something of that kind and name is there.
     NameTaken,
 }
 
-/// A role as IAM shows it.
+/// A principal as IAM shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoleSeen {
+pub struct PrincipalSeen {
     /// Name and ids.
-    pub role: CreatedRole,
+    pub made: CreatedPrincipal,
     /// The tag `sorry:session`.
     pub session: Option<String>,
 }
@@ -325,41 +327,95 @@ pub enum Presence {
     Gone,
 }
 
-/// What became of a role that was to be deleted.
-#[must_use = "the role may still be there"]
+/// What became of a principal that was to be deleted.
+#[must_use = "the principal may still be there"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RoleDeleted {
+pub enum PrincipalDeleted {
     /// It is gone, or was.
     Gone,
-    /// Something is still attached to it.
+    /// Something is still attached to it; or, of a policy, it is attached to something.
     NotEmpty,
 }
 
-/// Makes and removes principals under `/sorry/session/`.
+/// Makes and removes principals under `/sorry/session/`, and writes the ends of sessions on standing roles.
 pub trait PrincipalProvisioner {
     /// Makes a role with path, boundary and tags in one write.
-    async fn create_role(&self, plan: &RolePlan) -> Result<RoleCreated, PortError>;
-    /// Looks at a role.
-    async fn role(&self, name: &RoleName) -> Result<Option<RoleSeen>, PortError>;
-    /// Writes an inline policy.
+    async fn create_role(&self, plan: &RolePlan) -> Result<PrincipalCreated, PortError>;
+    /// Makes a user with path, boundary and tags in one write.
+    async fn create_user(&self, plan: &UserPlan) -> Result<PrincipalCreated, PortError>;
+    /// Makes a managed policy with path and tags in one write.
+    async fn create_policy(&self, plan: &PolicyPlan) -> Result<PrincipalCreated, PortError>;
+    /// Attaches a managed policy to a user.
+    async fn attach_policy(&self, user: &RoleName, policy: &PolicyArn) -> Result<Presence, PortError>;
+    /// Looks at a role, a user or a policy.
+    async fn principal(&self, principal: &Principal) -> Result<Option<PrincipalSeen>, PortError>;
+    /// Writes an inline policy of a role or a user.
     async fn put_inline_policy(
         &self,
-        role: &RoleName,
+        principal: &Principal,
         policy: &str,
         document: &str,
     ) -> Result<Presence, PortError>;
     /// Writes who may assume a role, and until when.
     async fn put_trust_policy(&self, role: &RoleName, document: &str) -> Result<Presence, PortError>;
-    /// Names of a role's inline policies; none if the role is gone.
-    async fn inline_policies(&self, role: &RoleName) -> Result<Vec<String>, PortError>;
+    /// Names of the inline policies; none if the principal is gone.
+    async fn inline_policies(&self, principal: &Principal) -> Result<Vec<String>, PortError>;
     /// Removes an inline policy, if it is there.
-    async fn delete_inline_policy(&self, role: &RoleName, policy: &str) -> Result<(), PortError>;
-    /// Takes a role's attached policies and instance profiles away: the service attaches none, a person might have.
-    async fn detach_all(&self, role: &RoleName) -> Result<(), PortError>;
-    /// Deletes a role.
-    async fn delete_role(&self, role: &RoleName) -> Result<RoleDeleted, PortError>;
-    /// Names of all roles under `/sorry/session/`.
-    async fn session_roles(&self) -> Result<Vec<RoleName>, PortError>;
+    async fn delete_inline_policy(&self, principal: &Principal, policy: &str) -> Result<(), PortError>;
+    /// Takes attached policies, and a role's instance profiles, away: of those to a role the service attaches none, a person might
+    /// have.
+    async fn detach_all(&self, principal: &Principal) -> Result<(), PortError>;
+    /// Takes all of a kind from a user that keeps it from being deleted, or opens a door of its own.
+    async fn take_away(&self, user: &RoleName, belonging: Belonging) -> Result<(), PortError>;
+    /// Deletes a role, a user or a policy.
+    async fn delete(&self, principal: &Principal) -> Result<PrincipalDeleted, PortError>;
+    /// All that is under `/sorry/session/`.
+    async fn session_principals(&self) -> Result<Vec<Principal>, PortError>;
+}
+
+/// An access key of a session's user, for as long as STS takes to make credentials with it.
+#[derive(Debug)]
+pub struct AccessKey {
+    /// Its id.
+    pub id: String,
+    /// Its secret.
+    pub secret: SecretString,
+}
+
+/// Credentials on their way to the caller.
+#[derive(Clone, Debug)]
+pub struct LentCredentials {
+    /// `ASIA…`; no secret.
+    pub access_key_id: String,
+    /// The secret.
+    pub secret_access_key: SecretString,
+    /// The token, as secret.
+    pub session_token: SecretString,
+    /// When AWS stops taking them, whatever the session.
+    pub expires_at: Timestamp,
+}
+
+/// What STS says to a new key.
+#[derive(Debug)]
+pub enum Tokens {
+    /// These.
+    Lent(LentCredentials),
+    /// It has not heard of the key.
+    NotYet,
+}
+
+/// Makes credentials that the caller cannot make.
+pub trait TokenIssuer {
+    /// Makes an access key of a session's user; nothing if the user is gone.
+    async fn create_key(&self, user: &RoleName) -> Result<Option<AccessKey>, PortError>;
+    /// Deletes an access key; that it is gone is no error.
+    async fn delete_key(&self, user: &RoleName, id: &str) -> Result<(), PortError>;
+    /// Credentials of the key's user, for so many seconds.
+    async fn session_token(&self, key: &AccessKey, seconds: i32) -> Result<Tokens, PortError>;
+    /// Credentials of a standing role, for so many seconds.
+    async fn assume_standing(&self, plan: &StandingPlan, seconds: i32) -> Result<LentCredentials, PortError>;
+    /// Waits, for another part of AWS to hear of what was made.
+    async fn pause(&self, duration: Duration);
 }
 
 /// The workflows that wait for the end of sessions.

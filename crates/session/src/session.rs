@@ -5,8 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sorry_policy::{
-    ExternalId, Grant, Namespace, PersonName, PolicyDigest, ProjectName, RoleName, SessionId, SourceIdentity,
-    TierName, TierSetDigest,
+    ExternalId, Grant, Namespace, PersonName, PolicyArn, PolicyDigest, ProjectName, RoleName, SessionId,
+    SourceIdentity, TierName, TierSetDigest,
 };
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     events::OutboxEntry,
     extension::Extension,
     lifecycle::{EndCause, Failure},
+    provision::SESSION_PATH,
 };
 
 /// The layout of a row that this program writes. It reads this and all before it, back to 1: what a session made by an earlier
@@ -85,19 +86,25 @@ pub struct Session {
     /// The last extension that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension: Option<Extension>,
-    /// The role that is, or would be, made for it.
+    /// The role or user that is, or would be, made for it; or the standing role that it is given.
     pub role_name: RoleName,
     /// What its owner must present to assume the role.
     pub external_id: ExternalId,
-    /// The role, once it is made.
+    /// The role or user, once it is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role: Option<CreatedRole>,
+    pub role: Option<CreatedPrincipal>,
     /// When IAM was first about to be called for it, last time that was tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provisioning_at: Option<Timestamp>,
     /// When it became usable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activated_at: Option<Timestamp>,
+    /// What was handed out of it, where the service does that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issue: Option<Issue>,
+    /// When the policy that ended it on a standing role can go: its credentials are surely dead by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prune_at: Option<Timestamp>,
     /// Why and by whom it is being, or was, ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
@@ -119,6 +126,14 @@ impl Session {
     /// When its window began, or would have.
     pub fn begins_at(&self) -> Timestamp {
         self.approved_at.unwrap_or(self.requested_at)
+    }
+
+    /// The managed policy that is, or would be, made for its user: same name, same path, and in the caller's account, which is the
+    /// service's own.
+    pub fn policy_arn(&self) -> Option<PolicyArn> {
+        let partition = self.caller.arn.split(':').nth(1)?;
+        let (account, path) = (&self.caller.account, session_path(&self.namespace));
+        format!("arn:{partition}:iam::{account}:policy{path}{}", self.role_name).parse().ok()
     }
 
     /// The review of it, once there is something to look at: a session that never was usable has none.
@@ -149,12 +164,32 @@ impl Session {
     }
 }
 
-/// A role as AWS made it.
+/// Path of what is made for sessions in a namespace.
+pub fn session_path(namespace: &Namespace) -> String {
+    format!("{SESSION_PATH}{namespace}/")
+}
+
+/// Credentials that the service makes and hands out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CreatedRole {
+pub struct Issue {
+    /// How often that was done.
+    pub count: u32,
+    /// Since when it is being done now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under_way: Option<Timestamp>,
+    /// Until then an access key of a try that went wrong may be there, or appear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsure_until: Option<Timestamp>,
+    /// The last end of all credentials that may be out.
+    pub until: Timestamp,
+}
+
+/// A role or user as AWS made it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreatedPrincipal {
     /// Its ARN.
     pub arn: String,
-    /// Its unique id, `AROA…`.
+    /// Its unique id, `AROA…` or `AIDA…`.
     pub unique_id: String,
 }
 

@@ -14,12 +14,12 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sorry_policy::{RoleName, SessionId, TierName};
+use sorry_policy::{SessionId, TierName};
 
 use crate::{
-    ErrorCode, Failure, Session, State, StepError,
+    ErrorCode, Failure, Principal, Session, State, StepError,
     audit::digest::DigestsWritten,
-    clean_up::{self, CleanUp, clean_up, remove_role},
+    clean_up::{self, CleanUp, clean_up, remove},
     events::{ChangedBy, OutboxEntry, SWEEP_HELD_EVENT, sweep_audit},
     extend::not_extended,
     hold::{SweepMemory, are_many},
@@ -48,9 +48,9 @@ pub struct SweepReport {
     /// Live sessions that had lost their principal or their caller, and were ended.
     pub repaired: usize,
     /// Principals without a live session that were removed.
-    pub orphans: Vec<RoleName>,
+    pub orphans: Vec<Principal>,
     /// Principals without a live session that were left alone, because the sweep holds.
-    pub held: Vec<RoleName>,
+    pub held: Vec<Principal>,
     /// Why it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_because: Option<String>,
@@ -112,7 +112,7 @@ impl SweepReport {
 /// Runs one sweep. One item that fails never stops the rest.
 ///
 /// # Errors
-/// When the rows or the roles could not be listed. What is due is ended in the second case all the same.
+/// When the rows or the principals could not be listed. What is due is ended in the second case all the same.
 pub async fn sweep<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock>(
     ports: &Ports<S, P, E, C>,
     registry: &impl Registry,
@@ -134,16 +134,16 @@ pub async fn sweep_measured<S: SessionStore, P: PrincipalProvisioner, E: EventBu
         started_at: ports.clock.now(),
         report: SweepReport::default(),
     };
-    // Roles before rows: a role is made after its row, so one that is listed here has a row that is found below.
-    let roles = ports.principals.session_roles().await;
+    // Principals before rows: each is made after its row, so one that is listed here has a row that is found below.
+    let principals = ports.principals.session_principals().await;
     let sessions = ports.store.unfinished().await?;
     run.due(&sessions).await;
     run.without_caller(&sessions, registry).await;
-    let roles = roles?;
-    let seen = Seen::of(&sessions, roles.len());
-    run.without_principal(&sessions, &roles).await;
-    run.counts(&sessions, roles.len(), registry).await;
-    run.orphans(&sessions, roles, registry).await?;
+    let principals = principals?;
+    let seen = Seen::of(&sessions, principals.len());
+    run.without_principal(&sessions, &principals).await;
+    run.counts(&sessions, principals.len(), registry).await;
+    run.orphans(&sessions, principals, registry).await?;
     Ok((run.report, seen))
 }
 
@@ -188,6 +188,11 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
     async fn settle(&mut self, id: &SessionId) -> Result<(), StepError> {
         let Some(session) = self.ports.store.load(id).await? else { return Ok(()) };
         let now = self.ports.clock.now();
+        if session.prune_at.is_some_and(|at| at <= now) {
+            clean_up::prune(self.ports, &session, &self.by).await?;
+            self.report.ended += 1;
+            return Ok(());
+        }
         let past_its_end = session.state == State::Active && session.due_end_at() <= now;
         let stuck = session.state != State::Active
             && !session.state.is_over()
@@ -205,6 +210,9 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
                     return Err(error);
                 }
             }
+        } else if session.state == State::Active && has_doubtful_keys(&session, now) {
+            clean_up::settle_keys(self.ports, &session, &self.by).await?;
+            self.report.repaired += 1;
         } else if session.extension_due_at().is_some_and(|at| at <= now) {
             let failure = match session.extension_under_way() {
                 Some(_) => Failure::new(ErrorCode::Unavailable, "the extension's workflow did not go on"),
@@ -254,35 +262,35 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
         clean_up(self.ports, &session.session_id, None, &self.by).await.map(|_| ())
     }
 
-    /// Ends sessions that say ACTIVE while their role is gone.
-    async fn without_principal(&mut self, sessions: &[Session], roles: &[RoleName]) {
-        let lost = sessions
-            .iter()
-            .filter(|session| session.state == State::Active && !roles.contains(&session.role_name));
-        for session in lost {
+    /// Ends sessions that say ACTIVE while their role or user is gone, or what it may do.
+    async fn without_principal(&mut self, sessions: &[Session], listed: &[Principal]) {
+        let listed: BTreeSet<_> = listed.iter().collect();
+        let lost = sessions.iter().filter(|session| session.state == State::Active).filter_map(|session| {
+            let missing = Principal::of(session).into_iter().find(|principal| !listed.contains(principal));
+            missing.map(|principal| (session, principal))
+        });
+        for (session, principal) in lost {
             if self.out_of_time() {
                 return;
             }
-            match self.end_without_principal(session).await {
+            match self.end_without_principal(session, &principal).await {
                 Ok(ended) => self.report.repaired += usize::from(ended),
                 Err(error) => self.note(&session.session_id, &error),
             }
         }
     }
 
-    async fn end_without_principal(&self, session: &Session) -> Result<bool, StepError> {
+    async fn end_without_principal(&self, session: &Session, lost: &Principal) -> Result<bool, StepError> {
         let grace = crate::expiry::PROVISIONING_GRACE;
-        // Lists and a fresh role's visibility lag: only a role that should long be there is missed.
+        // Lists and the visibility of what is fresh lag: only what should long be there is missed.
         let settled = session.activated_at.is_some_and(|at| {
             self.started_at.duration_since(at).unsigned_abs() >= grace && at <= self.started_at
         });
-        if !settled || self.ports.principals.role(&session.role_name).await?.is_some() {
+        if !settled || self.ports.principals.principal(lost).await?.is_some() {
             return Ok(false);
         }
-        let failure = Failure::new(
-            ErrorCode::NotFound,
-            format!("role `{}` was deleted by somebody else", session.role_name),
-        );
+        let failure =
+            Failure::new(ErrorCode::NotFound, format!("{} was deleted by somebody else", told(lost)));
         let now = self.ports.clock.now();
         let Some(current) = self.ports.store.load(&session.session_id).await? else { return Ok(false) };
         let Ok(change) = current.ending(EndCause::Failed, Some(failure), &self.by, now) else {
@@ -343,21 +351,21 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
     async fn orphans(
         &mut self,
         sessions: &[Session],
-        roles: Vec<RoleName>,
+        principals: Vec<Principal>,
         registry: &impl Registry,
     ) -> Result<(), StepError> {
-        let owned: BTreeSet<&RoleName> = sessions
-            .iter()
-            .filter(|session| !session.state.is_over())
-            .map(|session| &session.role_name)
-            .collect();
-        let listed = roles.len();
+        let live = sessions.iter().filter(|session| !session.state.is_over());
+        let owned: BTreeSet<Principal> = live.flat_map(Principal::of).collect();
+        let listed = principals.len();
         let memory = registry.sweep_memory().await?;
         let canary = self.ports.store.canary().await?;
         let trust = memory.trust(canary, self.started_at);
-        let mut unowned: Vec<_> = roles.into_iter().filter(|role| !owned.contains(role)).collect();
+        let mut unowned: Vec<_> =
+            principals.into_iter().filter(|principal| !owned.contains(principal)).collect();
         // What was confirmed goes first, so that each sweep gets on with it however much else there is.
-        unowned.sort_by_key(|role| !trust.lets_go(role));
+        // Policies come last: IAM deletes none that is still attached to a user.
+        unowned
+            .sort_by_key(|principal| (!trust.lets_go(principal), matches!(principal, Principal::Policy(_))));
         let (mut orphans, mut left, removed_before) = (Vec::new(), false, self.report.orphans.len());
         for role in unowned {
             if self.out_of_time() {
@@ -402,8 +410,8 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
     }
 
     /// Removes a principal that nobody owns. Answers whether it is gone.
-    async fn remove(&mut self, role: RoleName) -> bool {
-        match remove_role(self.ports, &role, None).await {
+    async fn remove(&mut self, role: Principal) -> bool {
+        match remove(self.ports, &role, None).await {
             Ok(Presence::There) => self.report.orphans.push(role),
             Ok(Presence::Gone) => {}
             Err(error) => {
@@ -414,12 +422,12 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
         true
     }
 
-    /// The list of sessions is not consistent: ask the role whose it is, and that row consistently.
-    async fn is_orphan(&self, role: &RoleName) -> Result<bool, StepError> {
-        let Some(seen) = self.ports.principals.role(role).await? else { return Ok(false) };
+    /// The list of sessions is not consistent: ask the principal whose it is, and that row consistently.
+    async fn is_orphan(&self, role: &Principal) -> Result<bool, StepError> {
+        let Some(seen) = self.ports.principals.principal(role).await? else { return Ok(false) };
         let Some(id) = seen.session.and_then(|id| id.parse::<SessionId>().ok()) else { return Ok(true) };
         let session = self.ports.store.load(&id).await?;
-        Ok(session.is_none_or(|session| session.state.is_over() || session.role_name != *role))
+        Ok(session.is_none_or(|session| session.state.is_over() || !Principal::of(&session).contains(role)))
     }
 
     async fn hold(
@@ -488,6 +496,20 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
         let audit = sweep_audit(what, &self.by, &self.ports.clock, details);
         Ok(registry.put_sweep_memory(memory, &audit).await?)
     }
+}
+
+/// A principal as people call it.
+fn told(principal: &Principal) -> String {
+    match principal {
+        Principal::Role(name) => format!("role `{name}`"),
+        Principal::User(name) => format!("user `{name}`"),
+        Principal::Policy(arn) => format!("policy `{arn}`"),
+    }
+}
+
+/// Whether an access key may be left, and nobody is at it.
+fn has_doubtful_keys(session: &Session, now: Timestamp) -> bool {
+    session.issue.as_ref().is_some_and(|issue| issue.unsure_until.is_some_and(|until| until <= now))
 }
 
 /// Whether the registry knows a caller, and does not suspend it. A registry that has forgotten the sweep itself was lost, and says nothing of callers.

@@ -26,6 +26,8 @@ mod simulation;
 mod state_machine;
 mod store;
 mod tiers;
+mod tokens;
+mod users;
 mod world;
 
 pub use executor::{block_on, interleave};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::{Timestamp, ToSpan};
-use sorry_policy::{SessionId, TierName};
+use sorry_policy::{Grant, SessionId, TierName};
 use sorry_session::{
     CallerEntry, Change, Session,
     events::AuditRecord,
@@ -43,11 +43,19 @@ impl Inner {
     /// A change of a session brings its audit record, its fence and its event along.
     fn judge_change(&mut self, session: &Session, audit: &AuditRecord) {
         let event = format!("{}-{}", session.session_id, session.fence);
+        let told = session.outbox.iter().any(|entry| entry.id == event);
+        let before = self.row(&session.session_id).map(|before| before.state);
+        // What leaves the state as it is has a record of its own, and an event where somebody should hear of it.
+        let of_state = before != Some(session.state) || audit.what == format!("session.{}", session.state);
+        let said = match audit.what.as_str() {
+            _ if of_state => audit.what == format!("session.{}", session.state) && told,
+            "session.issued" => told,
+            _ => audit.what.starts_with("session."),
+        };
         let belongs = audit.subject == session.session_id.as_str()
             && audit.sequence == session.fence
-            && audit.what == format!("session.{}", session.state)
             && session.audit_head == audit.hash
-            && session.outbox.iter().any(|entry| entry.id == event);
+            && said;
         if !belongs {
             self.violation(format!("invariant 7: change {event} lacks its audit record or its event"));
         }
@@ -60,7 +68,11 @@ impl Inner {
             let made = session.role.as_ref().is_some_and(|made| made.unique_id == role.unique_id);
             role.name == session.role_name.as_str() && (tagged || made)
         };
-        if session.state.is_over() && self.roles.values().find(left).is_some() {
+        let policy = session
+            .policy_arn()
+            .is_some_and(|arn| session.grant == Grant::User && self.policies.contains_key(arn.as_str()));
+        let principal = self.roles.values().chain(self.users.values()).find(left).is_some();
+        if session.state.is_over() && (principal || policy) {
             self.violation(format!(
                 "invariants 4 and 5: {} is said while `{}` is there",
                 session.state, session.role_name

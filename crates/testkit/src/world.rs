@@ -12,6 +12,7 @@ use sorry_session::{
     events::{AuditRecord, OutboxEntry},
     hold::SweepMemory,
     ports::{Clock, PortError, Ports},
+    principal::Belonging,
     tiers::PublishedTiers,
 };
 
@@ -21,6 +22,8 @@ use crate::{
     executor::Turn,
     fault::{Faults, dead},
     store::StoredKey,
+    tokens::{StandingToken, standing_role},
+    users::Policy,
 };
 
 /// The account of the world.
@@ -64,7 +67,15 @@ pub(crate) struct Inner {
     pub(crate) tier_sets: BTreeMap<String, String>,
     pub(crate) index_lag_seconds: i64,
     pub(crate) roles: BTreeMap<String, Role>,
-    pub(crate) roles_made: u64,
+    /// Users of sessions: a user is a role that nobody assumes.
+    pub(crate) users: BTreeMap<String, Role>,
+    pub(crate) belongings: BTreeMap<String, BTreeSet<Belonging>>,
+    /// Whose an access key is, and from when STS knows it.
+    pub(crate) keys_of_users: BTreeMap<String, (String, Timestamp)>,
+    pub(crate) policies: BTreeMap<String, Policy>,
+    pub(crate) standing_tokens: Vec<StandingToken>,
+    pub(crate) key_lag_seconds: i64,
+    pub(crate) principals_made: u64,
     pub(crate) iam_lag_seconds: i64,
     pub(crate) stale_reads: usize,
     pub(crate) principals_known_from: Timestamp,
@@ -111,8 +122,14 @@ impl World {
             published_tiers: None,
             tier_sets: BTreeMap::new(),
             index_lag_seconds: 0,
-            roles: BTreeMap::new(),
-            roles_made: 0,
+            roles: [standing_role()].map(|role| (role.name.clone(), role)).into(),
+            users: BTreeMap::new(),
+            belongings: BTreeMap::new(),
+            keys_of_users: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            standing_tokens: Vec::new(),
+            key_lag_seconds: 0,
+            principals_made: 0,
             iam_lag_seconds: 0,
             stale_reads: 0,
             principals_known_from: Timestamp::MIN,
@@ -358,7 +375,7 @@ impl Inner {
         role.session().and_then(|id| id.parse().ok()).and_then(|id| self.row(&id))
     }
 
-    pub(crate) fn judge_new_role(&mut self, role: &Role) {
+    pub(crate) fn judge_new_principal(&mut self, role: &Role) {
         let text = match self.row_of(role) {
             None => "was made before its row",
             Some(row) if row.provisioning_at.is_none() || row.role_name.as_str() != role.name => {
@@ -375,7 +392,7 @@ impl Inner {
     /// Looks at what is true of every role at this moment, and for ever unless somebody writes.
     fn judge(&mut self) {
         let mut found = Vec::new();
-        for role in self.roles.values() {
+        for role in self.roles.values().chain(self.users.values()) {
             let Some(row) = self.row_of(role) else { continue };
             if role.allows(Timestamp::MAX) {
                 found.push(format!("invariant 2: role `{}` allows something and has no end", role.name));
@@ -393,6 +410,16 @@ impl Inner {
                     "invariants 4 and 5: role `{}` of a session that is {} gives access",
                     role.name, row.state
                 ));
+            }
+        }
+        for id in self.sessions_of_tokens() {
+            let Some(row) = self.row(&id) else { continue };
+            if self.standing_access(&id, self.now.max(row.expires_at)) {
+                found.push(format!("invariant 2: credentials of `{id}` work past its end"));
+            }
+            if row.state.is_over() && self.standing_access(&id, self.now) {
+                found
+                    .push(format!("invariants 4 and 5: credentials of `{id}`, which is {}, work", row.state));
             }
         }
         for text in found {

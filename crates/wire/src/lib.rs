@@ -2,6 +2,7 @@
 //! neither can mean something else. Not for: anything that is stored.
 
 mod approval;
+mod credentials;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use approval::{ApprovalView, ClosedReviewView, DecideSession, ReviewSession, ReviewView, VoteView};
+pub use credentials::IssuedCredentials;
 pub use sorry_policy::{
     AddressRange, ExternalId, Grant, NameError, Namespace, PersonName, PolicyDigest, ProjectName, RoleName,
     SessionId, SourceIdentity, TierName, TierSet,
 };
 pub use sorry_session::{
-    CallerRole, EndCause, ErrorCode, Failure, MfaBy, State,
+    CallerRole, EndCause, ErrorCode, Failure, MfaBy, Principal, State,
     approval::Vote,
     audit::{
         AuditHash, AuditRecord,
@@ -42,6 +44,9 @@ pub struct RequestSession {
     /// What for, where work is accounted by project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
+    /// How the session is to give access, if not as the tier does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Grant>,
     /// Only say what the request would come to: the answer is a [`DryRun`], and nothing is written.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
@@ -99,7 +104,7 @@ pub struct DryRun {
     pub alert_subscribers: Option<u64>,
     /// What exactly would be granted: the tier's definition and template, as a digest.
     pub policy_digest: PolicyDigest,
-    /// The role that would be made.
+    /// The role or user that would be made, or the standing role as it would be given.
     pub role: PlannedRole,
 }
 
@@ -113,7 +118,7 @@ pub enum Verdict {
     AwaitApproval,
 }
 
-/// A role that would be made for a session.
+/// A role or user that would be made for a session, or a standing role as it would be given to one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedRole {
     /// Its name.
@@ -122,13 +127,14 @@ pub struct PlannedRole {
     pub path: String,
     /// ARN of its permissions boundary: what it could never exceed.
     pub boundary: String,
-    /// The longest that it could be assumed for, in seconds.
+    /// The longest that one set of credentials could be good for, in seconds.
     pub maximum_seconds: u32,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
-    /// Its trust policy: who could assume it, and until when.
-    pub trust_policy: Value,
-    /// Its inline policy: what it could do, and until when.
+    /// Its trust policy: who could assume it, and until when. A user has none, and a standing role's is the service's alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust_policy: Option<Value>,
+    /// What it could do, and until when.
     pub access_policy: Value,
 }
 
@@ -180,7 +186,7 @@ pub struct SessionView {
     /// When nothing of it was left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// The role made for it.
+    /// The role or user made for it, or the standing role that it is given.
     pub role_name: RoleName,
     /// How to assume the role: only for the principal that asked, and only while the session is ACTIVE.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -273,6 +279,9 @@ pub struct TierView {
     pub description: String,
     /// How it gives access.
     pub grant: Grant,
+    /// How else, if the request says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_grants: Vec<Grant>,
     /// The most hours that anybody gets.
     pub maximum_hours: u32,
     /// The most hours that the caller gets; nothing if the caller is not registered for it.
@@ -454,7 +463,7 @@ pub struct SweepView {
     pub confirmed_at: Option<Timestamp>,
     /// The principals that may go because of it: these and no others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub confirmed: Vec<RoleName>,
+    pub confirmed: Vec<Principal>,
 }
 
 /// What the sweep holds.
@@ -465,7 +474,7 @@ pub struct HoldView {
     /// Why.
     pub because: String,
     /// The principals without a session that a confirmation lets go: the first thousand.
-    pub roles: Vec<RoleName>,
+    pub roles: Vec<Principal>,
     /// How many there are in all.
     pub count: usize,
     /// What a confirmation must repeat.

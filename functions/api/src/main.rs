@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use lambda_http::{Error, Request, service_fn};
-use sorry_api::{Api, http};
+use sorry_api::Api;
 use sorry_aws::{
     DynamoRegistry, DynamoSessions, EventBridgeBus, S3Digests, SnsAlerts, StepFunctionsWorkflow, SystemClock,
     function, metrics, settings,
 };
+use sorry_gateway::http;
 use sorry_session::{NamedPrincipals, decision::Rules, limits::Limits, ports::Ports};
 use tracing::Instrument;
 

@@ -36,6 +36,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             duration_seconds: asked.duration_seconds,
             reason: asked.reason,
             project: asked.project,
+            grant: asked.grant,
         };
         let tiers = in_force(&self.registry).await?;
         let terms = match decide(&wanted, actor, &tiers, &self.rules) {

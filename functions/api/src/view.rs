@@ -1,6 +1,6 @@
 //! From the domain's rows to what a caller is shown of them.
 
-use sorry_policy::{AddressRange, Tier, TierName, TierSet, TierSetDigest};
+use sorry_policy::{AddressRange, Grant, Tier, TierName, TierSet, TierSetDigest};
 use sorry_session::{
     Actor, CallerEntry, Session, State,
     approval::{Approval, CastVote, Review},
@@ -41,7 +41,7 @@ pub(crate) fn session(session: &Session, actor: &Actor) -> SessionView {
         end: session.end.clone().map(end),
         ended_at: session.ended_at,
         role_name: session.role_name.clone(),
-        access: session.role.as_ref().filter(|_| usable).map(|role| Access {
+        access: session.role.as_ref().filter(|_| usable && session.grant == Grant::Role).map(|role| Access {
             role_arn: role.arn.clone(),
             external_id: session.external_id.clone(),
             source_identity: session.carried_identity.is_none().then(|| session.session_id.clone()),
@@ -148,6 +148,7 @@ pub(crate) fn tier(name: &TierName, tier: &Tier, actor: &Actor, rules: &Rules) -
         name: name.clone(),
         description: tier.description.clone(),
         grant: tier.grant,
+        other_grants: tier.grants().skip(1).collect(),
         maximum_hours: tier.maximum_hours,
         your_hours: hours.map(|hours| hours.min(tier.maximum_hours)),
         enabled: rules.enabled_tiers.contains(name),

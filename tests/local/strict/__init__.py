@@ -34,6 +34,7 @@ from . import (
     table_policies,
     tags_on_creation,
     trust_principals,
+    user_belongings,
 )
 
 # In reading order. `authorization` comes first: others take part in decisions through it.
@@ -56,6 +57,7 @@ PATCHES = (
     iam_names,
     iam_lists,
     own_user,
+    user_belongings,
     cloudformation_iam,
     object_lock,
     table_policies,

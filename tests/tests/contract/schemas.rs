@@ -18,9 +18,9 @@ use sorry_wire::{
     Access, ApprovalView, AuditHash, AuditList, AuditRecord, CallerList, CallerRemoved, CallerRole,
     CallerSuspended, CallerView, ChangedBy, ClosedReviewView, ConfirmSweep, DecideSession, DigestList,
     DigestView, DryRun, EndCause, EndView, ErrorBody, ExtendSession, ExtensionStatus, ExtensionView, Failure,
-    Grant, HoldView, MfaBy, PlannedRole, PublishTiers, PutCaller, RenderedTier, RequestSession,
-    ReviewSession, ReviewView, SessionList, SessionView, State, SweepView, TierList, TierSetView, TierView,
-    Verdict, Vote, VoteView, WhoAmI,
+    Grant, HoldView, IssuedCredentials, MfaBy, PlannedRole, PublishTiers, PutCaller, RenderedTier,
+    RequestSession, ReviewSession, ReviewView, SessionList, SessionView, State, SweepView, TierList,
+    TierSetView, TierView, Verdict, Vote, VoteView, WhoAmI,
 };
 
 use crate::{
@@ -188,6 +188,7 @@ fn least_tier() -> TierView {
         name: "developer".parse().unwrap(),
         description: "build".into(),
         grant: Grant::Role,
+        other_grants: Vec::new(),
         maximum_hours: 8,
         your_hours: None,
         enabled: true,
@@ -204,6 +205,7 @@ fn least_tier() -> TierView {
 
 fn full_tier() -> TierView {
     TierView {
+        other_grants: vec![Grant::User],
         your_hours: Some(8),
         addresses: addresses(),
         alert_subscribers: Some(2),
@@ -298,8 +300,20 @@ fn planned_role() -> PlannedRole {
         boundary: "arn:aws:iam::123456789012:policy/sorry/service/sorry-boundary-developer".into(),
         maximum_seconds: 3_600,
         tags: [("sorry:tier".to_owned(), "developer".to_owned())].into(),
-        trust_policy: json!({"Version": "2012-10-17", "Statement": []}),
+        trust_policy: Some(json!({"Version": "2012-10-17", "Statement": []})),
         access_policy: json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny"}]}),
+    }
+}
+
+fn issued() -> IssuedCredentials {
+    IssuedCredentials {
+        session_id: SessionId::from_random([3; 10]),
+        grant: Grant::User,
+        access_key_id: "ASIAEXAMPLE".into(),
+        secret_access_key: "secret".into(),
+        session_token: "token".into(),
+        expires_at: at(),
+        session_ends_at: at(),
     }
 }
 
@@ -371,14 +385,14 @@ fn pairs() -> Vec<Pair> {
     let hold = HoldView {
         since: at(),
         because: "6 of 7 principals have no session".into(),
-        roles: vec![full_session().role_name],
+        roles: vec![full_session().role_name.into()],
         count: 6,
         digest: "0123456789abcdef".into(),
     };
     let sweep = SweepView {
         hold: Some(hold.clone()),
         confirmed_at: Some(at()),
-        confirmed: vec![full_session().role_name],
+        confirmed: vec![full_session().role_name.into()],
     };
     let confirm = ConfirmSweep { digest: hold.digest.clone() };
     let error = ErrorBody {
@@ -396,6 +410,7 @@ fn pairs() -> Vec<Pair> {
         duration_seconds: 28_800,
         reason: Some("to see what happens".into()),
         project: Some("atlas".into()),
+        grant: Some(Grant::User),
         dry_run: true,
     };
     let decide = DecideSession { decision: Vote::Approve, comment: full_vote().comment };
@@ -427,7 +442,13 @@ fn pairs() -> Vec<Pair> {
             &publish_tiers(),
             json!({"tiers": "", "templates": {}, "replaces": ""}),
         ),
-        answer("PlannedRole", "PlannedRole", &planned_role(), &planned_role()),
+        answer(
+            "PlannedRole",
+            "PlannedRole",
+            &planned_role(),
+            &PlannedRole { trust_policy: None, ..planned_role() },
+        ),
+        answer("IssuedCredentials", "IssuedCredentials", &issued(), &issued()),
         answer("Approval", "ApprovalView", &approval(), &approval()),
         answer("Vote", "VoteView", &full_vote(), &least_vote()),
         answer("Review", "ReviewView", &full_review(), &ReviewView { closed: None, ..full_review() }),

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sorry_session::expiry::{EXTENSION_GRACE, PROVISIONING_GRACE, STUCK_AFTER};
+use sorry_session::{
+    expiry::{EXTENSION_GRACE, ISSUE_LIFE, PROVISIONING_GRACE, STUCK_AFTER},
+    issue::KEY_PATIENCE,
+};
 
 use crate::project::{Template, functions, source, states, tasks, the_only, workflow};
 
@@ -149,6 +152,8 @@ fn nobody_waits_for_a_function_that_is_gone() {
         function("api") < GATEWAY_WAITS,
         "the gateway answers 504 after {GATEWAY_WAITS:?}, whatever the function says"
     );
+    assert!(function("issue") < GATEWAY_WAITS && KEY_PATIENCE < function("issue"));
+    assert!(function("issue") < ISSUE_LIFE, "the next issue must not begin while one may still run");
     let settings = source("crates/aws/src/settings.rs");
     let seconds = |name: &str| {
         let pattern = format!(r"\.{name}\(Duration::from_secs\((\d+)\)\)");

@@ -302,6 +302,8 @@ fn session(alert: bool) -> Session {
         role: None,
         provisioning_at: None,
         activated_at: None,
+        issue: None,
+        prune_at: None,
         end: None,
         ended_at: None,
         changed_at: moment(0),

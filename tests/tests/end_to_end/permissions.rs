@@ -7,10 +7,10 @@ use sorry_tests::{LocalAws, Person, eventually};
 
 use crate::{PATIENCE, reaches, request, row};
 
-const FUNCTIONS: [&str; 5] = ["api", "provision", "clean-up", "sweep", "alert"];
+const FUNCTIONS: [&str; 6] = ["api", "issue", "provision", "clean-up", "sweep", "alert"];
 
 /// Permissions that no run on a local AWS can show in use: statement, and who uses them when.
-const USED_ELSEWHERE: [(&str, &str); 5] = [
+const USED_ELSEWHERE: [(&str, &str); 9] = [
     ("Log", "Lambda writes the log with the function's role"),
     ("Trace", "Lambda's X-Ray daemon writes traces with the function's role"),
     ("Key", "DynamoDB, S3 and SNS use the key on the function's behalf, and the local AWS checks no key"),
@@ -18,6 +18,13 @@ const USED_ELSEWHERE: [(&str, &str); 5] = [
     (
         "ProvisionRole/Look",
         "looks at a role whose making was answered by `exists`: a try whose answer was lost",
+    ),
+    ("ProvisionRole/LookAtUsers", "the same of a user"),
+    ("ProvisionRole/LookAtPolicies", "the same of a policy"),
+    ("DoubtfulKeys", "lists keys that a try has left whose function died"),
+    (
+        "SweepRole/EndStandingSessions",
+        "an hour passes before the end of a standing session is taken off its role",
     ),
 ];
 
@@ -119,6 +126,52 @@ fn the_whole_audit(aws: &LocalAws, sue: &Person, administrator: &Person) {
     administrator.sorry(&["admin", "audit", "verify"]).success();
 }
 
+/// Asks for a session with a user; its id and the user's name.
+fn request_user(aws: &LocalAws, sue: &sorry_tests::Person, window: &str) -> (String, String) {
+    let arguments =
+        ["request", "--tier", "read-only", "--grant", "user", "--for", window, "--output", "json"];
+    let view = sue.sorry(&arguments).success().json();
+    let session = view["session_id"].as_str().unwrap().to_owned();
+    let user = row(aws, &session)["role_name"]["S"].as_str().unwrap().to_owned();
+    (session, user)
+}
+
+/// Users with everything on them: ended by the clean-up, by the sweep, and without an owner.
+fn users_once(aws: &LocalAws, sue: &sorry_tests::Person) {
+    let (session, user) = request_user(aws, sue, "15m");
+    crate::burden_user(aws, &user);
+    sue.sorry(&["revoke", &session]).success();
+    let (session, user) = request_user(aws, sue, "12s");
+    kill_workflow(aws, &session);
+    crate::burden_user(aws, &user);
+    eventually("the sweep ends it", 2 * PATIENCE, || {
+        aws.sweep();
+        (row(aws, &session)["state"]["S"] == "EXPIRED").then_some(())
+    });
+    // Users that are gone are looked for: by the clean-up, and by the sweep.
+    let stray = "sorry-sue-read-only-stray";
+    let (session, user) = request_user(aws, sue, "15m");
+    delete_user(aws, &user);
+    sue.sorry(&["revoke", "--no-wait", &session]).success();
+    aws.call("iam.create_user", json!({"UserName": stray, "Path": "/sorry/session/sue/"}));
+    let nothing = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "sqs:*", "Resource": "*"}]});
+    aws.call(
+        "iam.create_policy",
+        json!({"PolicyName": stray, "Path": "/sorry/session/sue/", "PolicyDocument": nothing.to_string()}),
+    );
+    aws.sweep();
+}
+
+/// Deletes a session's user, as somebody might who should not.
+fn delete_user(aws: &LocalAws, user: &str) {
+    let attached = aws.call("iam.list_attached_user_policies", json!({"UserName": user}));
+    for policy in attached["AttachedPolicies"].as_array().unwrap() {
+        aws.call("iam.detach_user_policy", json!({"UserName": user, "PolicyArn": policy["PolicyArn"]}));
+    }
+    aws.call("iam.delete_user_policy", json!({"UserName": user, "PolicyName": "expiry"}));
+    aws.call("iam.delete_user", json!({"UserName": user}));
+}
+
 /// Has every function do all that it does.
 fn everything_once(aws: &LocalAws) {
     let _security = aws.subscribe_to_alerts();
@@ -137,6 +190,9 @@ fn everything_once(aws: &LocalAws) {
 
     // An alert before the grant and one at the end; a burdened role; lists; a caller who is removed while a session lives.
     let (session, _) = request(&sue, "break-glass", "15m");
+    sue.sorry(&["revoke", &session]).success();
+    users_once(aws, &sue);
+    let (session, _) = request(&sue, "read-only", "15m");
     sue.sorry(&["list"]).success();
     sue.sorry(&["list", "--namespace"]).success();
     burden(aws, row(aws, &session)["role_name"]["S"].as_str().unwrap());

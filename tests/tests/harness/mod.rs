@@ -8,7 +8,8 @@ use jiff::{Timestamp, ToSpan};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use sorry_api::{Api, Request, Response};
-use sorry_policy::{SessionId, TierSet};
+use sorry_issue::Issuer;
+use sorry_policy::{Grant, SessionId, TierSet};
 use sorry_session::{
     CallerEntry, CallerRole, ErrorCode, Failure, Identity, MfaBy, NamedPrincipals, Session, State, StepError,
     audit::verify::verify,
@@ -54,6 +55,7 @@ fn random() -> Result<[u8; 26], StepError> {
 pub(crate) struct Service {
     world: World,
     api: Rc<Api<World, World, World, World, World, World>>,
+    issuer: Rc<Issuer<World, World, World, World, World, World>>,
 }
 
 impl Service {
@@ -81,10 +83,11 @@ impl Service {
             },
             administrators: NamedPrincipals::new([administrator().arn]),
             identity_provider_roles: NamedPrincipals::default(),
-            place,
+            place: place.clone(),
             random,
         };
-        Self { world: world.clone(), api: Rc::new(api) }
+        let issuer = Issuer { ports: world.ports(), registry: world.clone(), tokens: world.clone(), place };
+        Self { world: world.clone(), api: Rc::new(api), issuer: Rc::new(issuer) }
     }
 
     /// Sends a request; `None` when the function died before it could answer.
@@ -132,11 +135,39 @@ impl Service {
         self.api.answer(&request(who, method, resource, parameter, &[], body)).await
     }
 
-    /// Asks for a session of an hour.
+    /// Asks for credentials of a session; `None` when the function died.
+    pub(crate) fn issue(&self, who: &Identity, id: &SessionId) -> Option<Response> {
+        let asked = request(who, "POST", "/sessions/{id}/credentials", id.as_str(), &[], &Value::Null);
+        self.world.recover();
+        let response = block_on(self.issuer.answer(&asked));
+        let died = self.world.death().is_some();
+        self.world.recover();
+        (!died).then_some(response)
+    }
+
+    /// As [`Self::issue`], signed with a key of that id.
+    pub(crate) fn issue_with_key(&self, access_key_id: &str, id: &SessionId) -> Option<Response> {
+        let asked = request(&sue(), "POST", "/sessions/{id}/credentials", id.as_str(), &[], &Value::Null);
+        let asked = Request { access_key_id: access_key_id.to_owned(), ..asked };
+        self.world.recover();
+        Some(block_on(self.issuer.answer(&asked)))
+    }
+
+    /// As [`Self::issue`], for tests that run it beside others.
+    pub(crate) async fn issuing(&self, id: &SessionId) -> Response {
+        let asked = request(&sue(), "POST", "/sessions/{id}/credentials", id.as_str(), &[], &Value::Null);
+        self.issuer.answer(&asked).await
+    }
+
+    /// Asks for a session of an hour, of a tier and, after a `+`, with another grant than the tier's.
     pub(crate) fn request(&self, tier: &str, client_request_id: &str) -> Option<Response> {
-        let body = json!({
+        let mut body = json!({
             "client_request_id": client_request_id, "duration_seconds": 3600, "reason": "to see what happens",
         });
+        let (tier, grant) = tier.split_once('+').unwrap_or((tier, ""));
+        if !grant.is_empty() {
+            body["grant"] = json!(grant);
+        }
         self.send(&sue(), "POST", "/tiers/{tier}/sessions", tier, &body)
     }
 
@@ -237,6 +268,7 @@ fn request(
     let name = resource.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(name, _)| name);
     Request {
         identity: who.clone(),
+        access_key_id: "ASIAEXAMPLE".to_owned(),
         method: method.to_owned(),
         resource: resource.to_owned(),
         path: name
@@ -364,6 +396,7 @@ impl Bench {
             registered_by: administrator().arn,
             mfa: MfaBy::Device,
             source_identity: None,
+            suspended: None,
         });
         identity
     }
@@ -432,6 +465,7 @@ impl Bench {
                 owner.map(|row| row.state)
             );
         }
+        self.assert_nothing_else_left(&rows, label);
         for row in &rows {
             let id = &row.session_id;
             match row.state {
@@ -458,6 +492,44 @@ impl Bench {
         }
     }
 
+    /// Users, policies, access keys, and what ended sessions on standing roles: each has its row, or is gone.
+    fn assert_nothing_else_left(&self, rows: &[Session], label: &dyn std::fmt::Display) {
+        let world = &self.world;
+        let live = |session: Option<&str>, name: &str| {
+            rows.iter().any(|row| {
+                Some(row.session_id.as_str()) == session
+                    && row.state == State::Active
+                    && row.role_name.as_str() == name
+                    && row.grant == Grant::User
+            })
+        };
+        for user in world.users() {
+            assert!(live(user.session(), &user.name), "{label}: user `{}` has no live session", user.name);
+        }
+        for arn in world.session_policies() {
+            let session = world.session_of_policy(&arn);
+            let name = arn.rsplit('/').next().unwrap();
+            assert!(
+                live(session.as_ref().map(SessionId::as_str), name),
+                "{label}: `{arn}` has no live session"
+            );
+        }
+        assert_eq!(world.access_keys(), [""; 0], "{label}: an access key is left");
+        for role in world.standing_roles() {
+            for policy in role.inline.keys().filter(|name| *name != "access") {
+                let due = rows
+                    .iter()
+                    .any(|row| row.prune_at.is_some() && *policy == format!("revoked-{}", row.session_id));
+                assert!(due, "{label}: `{policy}` stays on `{}`", role.name);
+            }
+        }
+        let written = world.everything_written();
+        assert!(
+            !written.contains("secret-of-") && !written.contains("token-of-"),
+            "{label}: a secret was written"
+        );
+    }
+
     fn assert_failure_is_told(&self, row: &Session, label: &dyn std::fmt::Display) {
         if row.state != State::Failed {
             return;
@@ -481,17 +553,26 @@ impl Bench {
         let audit = self.world.audit(row.session_id.as_str());
         let sequences: Vec<_> = audit.iter().map(|record| record.sequence).collect();
         assert_eq!(sequences, (1..=row.fence).collect::<Vec<_>>(), "{label}: the audit has gaps");
-        assert_eq!(audit.last().unwrap().what, format!("session.{}", row.state), "{label}");
+        // Changes of state are told by it; of those that are none, that credentials were handed out.
+        let of_state =
+            |what: &str| what.strip_prefix("session.").unwrap().chars().all(|c| c.is_uppercase() || c == '_');
+        let last = audit.iter().rfind(|record| of_state(&record.what)).unwrap();
+        assert_eq!(last.what, format!("session.{}", row.state), "{label}");
+        let told = |what: &str| of_state(what) || what == "session.issued";
         assert_eq!(verify(&audit, &[], self.world.now()).findings, [], "{label}: the chain of the audit");
         assert_eq!(row.audit_head, audit.last().unwrap().hash, "{label}");
         assert!(row.outbox.is_empty(), "{label}: {} events wait", row.outbox.len());
         let published = self.world.published();
-        for record in &audit {
+        for record in audit.iter().filter(|record| told(&record.what)) {
             let event = format!("{}-{}", record.subject, record.sequence);
             let found = published.iter().find(|entry| entry.id == event);
             let state = found.unwrap_or_else(|| panic!("{label}: event {event} was never published")).detail
                 ["state"]
                 .as_str();
+            if !of_state(&record.what) {
+                assert_eq!(state, Some("ACTIVE"), "{label}: {}", record.what);
+                continue;
+            }
             assert_eq!(
                 Some(record.what.as_str()),
                 state.map(|state| format!("session.{state}")).as_deref(),
@@ -502,7 +583,7 @@ impl Bench {
             assert!(!self.world.alerts().is_empty(), "{label}: granted without an alert");
         }
         if row.alert && row.state.is_over() {
-            let end = format!("{}-{}", row.session_id, row.fence);
+            let end = format!("{}-{}", row.session_id, last.sequence);
             let told = published.iter().any(|entry| entry.id == end && entry.detail["alert"] == true);
             assert!(told, "{label}: security never heard of the end");
         }

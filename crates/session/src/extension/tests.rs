@@ -33,6 +33,8 @@ fn actor(person: &str, role: CallerRole) -> Actor {
         registered_at: at(0),
         registered_by: String::new(),
         suspended: None,
+        mfa: crate::caller::MfaBy::Device,
+        source_identity: None,
     };
     Actor { identity, entry: Some(entry), administrator: false, identity_provider: false }
 }

@@ -35,6 +35,7 @@ pub fn request(request: &lambda_http::Request) -> Result<Request, Refusal> {
             arn: arn.clone(),
             source_address: from.source_ip.clone(),
         },
+        access_key_id: from.access_key.clone().unwrap_or_default(),
         method: context.http_method.to_string(),
         resource: context.resource_path.clone().unwrap_or_default(),
         path: path.strip_prefix(&format!("/{stage}")).unwrap_or(path).to_owned(),
@@ -64,7 +65,7 @@ pub fn unreadable(refusal: Refusal, request_id: &str) -> Response {
     crate::refused(&ApiError::Refusal(refusal), request_id)
 }
 
-/// Writes an answer. Nothing in between may keep it: it can hold an external id.
+/// Writes an answer. Nothing in between may keep it: it can hold an external id, or credentials.
 ///
 /// # Errors
 /// Never for a status that [`ErrorCode`] knows.
