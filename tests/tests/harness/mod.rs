@@ -364,7 +364,6 @@ impl Bench {
             suspended: None,
             mfa: MfaBy::Device,
             source_identity: None,
-            suspended: None,
         });
         identity
     }
