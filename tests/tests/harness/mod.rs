@@ -396,7 +396,6 @@ impl Bench {
             registered_by: administrator().arn,
             mfa: MfaBy::Device,
             source_identity: None,
-            suspended: None,
         });
         identity
     }
