@@ -99,6 +99,8 @@ pub(crate) struct Loan {
     pub(crate) failures: usize,
     /// Of those, refused because the caller had as many sessions as it may have.
     pub(crate) limited: usize,
+    /// Whether the last was.
+    held_up: bool,
 }
 
 impl Loan {
@@ -114,6 +116,7 @@ impl Loan {
             took: Vec::new(),
             failures: 0,
             limited: 0,
+            held_up: false,
         }
     }
 
@@ -129,7 +132,11 @@ impl Loan {
                 other => {
                     self.failures += 1;
                     let code = other.ok().map(|(_, answer)| answer["code"].clone());
-                    self.limited += usize::from(code == Some("TooManySessions".into()));
+                    self.held_up = code == Some("TooManySessions".into());
+                    if self.held_up {
+                        self.limited += 1;
+                        return None;
+                    }
                 }
             }
             thread::sleep(PAUSE);
@@ -212,6 +219,14 @@ pub(crate) fn live(
             match task {
                 Task::Request(mut loan) => {
                     loan.request(&members[loan.member]);
+                    if std::mem::take(&mut loan.held_up) {
+                        // One of its caller's has to end first: others go on meanwhile.
+                        thread::sleep(PAUSE / 4);
+                        let mut work = work.lock().unwrap();
+                        work.under_way -= 1;
+                        work.wishes.push_back(loan);
+                        continue;
+                    }
                     let mut work = work.lock().unwrap();
                     work.under_way -= 1;
                     match (loan.fate, &loan.session) {
