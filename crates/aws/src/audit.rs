@@ -33,7 +33,7 @@ use crate::{
 const PAGE: usize = 100;
 /// Hours that one page looks into, at most: the API answers in time, and an empty year is passed in some two hundred pages.
 const HOURS: usize = 48;
-/// How long a refusal waits for its record, at most.
+/// How long a refusal waits for each of the two calls that its record takes, at most.
 const REFUSAL_PATIENCE: Duration = Duration::from_secs(2);
 /// Key of how far the digests have come.
 const DIGESTS: &str = "digests";
@@ -206,6 +206,12 @@ fn is_superseded<R>(error: &SdkError<aws_sdk_dynamodb::operation::put_item::PutI
     error.as_service_error().and_then(ProvideErrorMetadata::code) == Some("ConditionalCheckFailedException")
 }
 
+/// What a refusal waits for, and not for long.
+async fn in_time<T>(call: impl Future<Output = Result<T, PortError>>) -> Result<T, PortError> {
+    let slow = |_| Err(PortError::Unavailable("a refusal waits no longer for its record".to_owned()));
+    tokio::time::timeout(REFUSAL_PATIENCE, call).await.unwrap_or_else(slow)
+}
+
 impl AuditLog for DynamoRegistry {
     async fn audit_page(
         &self,
@@ -219,7 +225,7 @@ impl AuditLog for DynamoRegistry {
     }
 
     async fn refusal_tally(&self, key: &str) -> Result<Option<RefusalTally>, PortError> {
-        self.read(key.to_owned()).await
+        in_time(self.read(key.to_owned())).await
     }
 
     async fn record_refusal(
@@ -227,7 +233,7 @@ impl AuditLog for DynamoRegistry {
         note: &RefusalNote,
         before: Option<&RefusalTally>,
     ) -> Result<Committed, PortError> {
-        let write = async {
+        in_time(async {
             let tally = &note.tally;
             // Each write changes one of the two.
             let mark = |tally: &RefusalTally| string(format!("{}#{}", tally.minute, tally.unrecorded));
@@ -242,9 +248,8 @@ impl AuditLog for DynamoRegistry {
                 Transaction::Written => Ok(Committed::Yes),
                 Transaction::Cancelled(_) => Ok(Committed::Superseded),
             }
-        };
-        let slow = || Err(PortError::Unavailable("no answer in time".to_owned()));
-        tokio::time::timeout(REFUSAL_PATIENCE, write).await.unwrap_or_else(|_| slow())
+        })
+        .await
     }
 
     async fn digest_pointer(&self) -> Result<Option<DigestPointer>, PortError> {

@@ -60,6 +60,8 @@ fn copied(aws: &LocalAws) -> TempDir {
 #[test]
 fn every_damage_to_a_real_record_is_found() {
     let aws = LocalAws::start_with(&["AuditDigestSeconds=20"]);
+    // Digests begin with the period before the first sweep.
+    aws.sweep();
     let sue = aws.register("sue-mgr");
     let administrator = aws.administrator_person();
     let (session, _) = request(&sue, "developer", "15m");
@@ -127,6 +129,8 @@ fn every_damage_to_a_real_record_is_found() {
 #[test]
 fn digests_can_neither_be_replaced_nor_deleted() {
     let aws = LocalAws::start_with(&["AuditDigestSeconds=20"]);
+    // Digests begin with the period before the first sweep.
+    aws.sweep();
     let administrator = aws.administrator_person();
     aws.register("sue-mgr");
     everything_is_digested(&aws, &administrator);

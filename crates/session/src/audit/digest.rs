@@ -103,15 +103,18 @@ pub struct DigestPointer {
 }
 
 impl DigestPointer {
-    /// Where digests begin that nobody has written yet: with the period that is under way.
+    /// Where digests begin that nobody has written yet: with the period before the one that is under way, as a new deployment can have
+    /// records that are older than its first sweep. The first digest holds both periods.
     fn beginning(period: Duration, now: Timestamp) -> Self {
-        Self { ends: beginning_of_period(period, now), hash: None }
+        let this_one = beginning_of_period(period, now);
+        Self { ends: this_one.checked_sub(period).unwrap_or(this_one), hash: None }
     }
 
     /// The next period, if it is over and has settled.
     fn next(&self, period: Duration, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
         let begins = self.ends;
-        let ends = beginning_of_period(period, begins).checked_add(period).ok()?;
+        let length = period.checked_mul(if self.hash.is_none() { 2 } else { 1 })?;
+        let ends = beginning_of_period(period, begins).checked_add(length).ok()?;
         let settled = ends.checked_add(period.checked_div(SETTLING)?).ok()?;
         (settled <= now).then_some((begins, ends))
     }
@@ -222,14 +225,16 @@ mod tests {
     #[test]
     fn an_hour_is_digested_a_quarter_of_an_hour_after_its_end() {
         let pointer = DigestPointer::beginning(HOUR, at(1800));
-        assert_eq!(pointer, DigestPointer { ends: at(0), hash: None }, "the hour under way is the first");
+        assert_eq!(pointer, DigestPointer { ends: at(-3600), hash: None }, "with the hour before");
         assert_eq!(pointer.next(HOUR, at(3600 + 899)), None);
-        assert_eq!(pointer.next(HOUR, at(3600 + 900)), Some((at(0), at(3600))));
+        assert_eq!(pointer.next(HOUR, at(3600 + 900)), Some((at(-3600), at(3600))), "both in one");
+        let next = DigestPointer { ends: at(3600), hash: Some(AuditHash::of(b"first")) };
+        assert_eq!(next.next(HOUR, at(7200 + 900)), Some((at(3600), at(7200))));
     }
 
     #[test]
     fn periods_fit_each_other_when_their_length_changes() {
-        let pointer = DigestPointer { ends: at(1200), hash: None };
+        let pointer = DigestPointer { ends: at(1200), hash: Some(AuditHash::of(b"before")) };
         assert_eq!(pointer.next(HOUR, at(10_000)), Some((at(1200), at(3600))));
         assert_eq!(pointer.next(Duration::from_secs(20), at(10_000)), Some((at(1200), at(1220))));
     }
