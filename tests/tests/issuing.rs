@@ -159,7 +159,8 @@ fn invariant_5_a_revocation_between_any_two_calls_of_issuing_wins() {
 fn revoke(world: &sorry_testkit::World) {
     use sorry_session::{clean_up, events::ChangedBy, ports::Workflow};
     let session = world.rows().into_iter().next().unwrap();
-    let session = block_on(clean_up::revoke(&world.ports(), session, &ChangedBy::Caller(sue()))).unwrap();
+    let session =
+        block_on(clean_up::revoke(&world.ports(), session, &ChangedBy::Caller(sue().into()))).unwrap();
     if session.state.is_ending() {
         block_on(world.start_end(&session)).unwrap();
     }

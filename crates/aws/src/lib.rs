@@ -3,9 +3,11 @@
 //! Not for: decisions. An adapter says what happened, by [`PortError`](sorry_session::ports::PortError) or by the port's own answer.
 
 mod alerts;
+mod audit;
 mod belongings;
 mod clock;
 mod counters;
+mod digests;
 mod errors;
 mod events;
 pub mod function;
@@ -22,6 +24,7 @@ mod workflow;
 
 pub use alerts::SnsAlerts;
 pub use clock::SystemClock;
+pub use digests::S3Digests;
 pub use events::EventBridgeBus;
 pub use principals::IamPrincipals;
 pub use registry::DynamoRegistry;

@@ -104,8 +104,8 @@ pub async fn issue<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clo
     let seconds = session.expires_at.as_second().saturating_sub(now.as_second()).clamp(SHORTEST, most);
     let tiers = of_session(tiers, session).await?;
     // No trust policy asks where the caller is: here is who does.
-    if let (Some(tier), ChangedBy::Caller(identity)) = (tiers.tier(&session.tier), by) {
-        address(&session.tier, tier, identity)?;
+    if let (Some(tier), ChangedBy::Caller(changer)) = (tiers.tier(&session.tier), by) {
+        address(&session.tier, tier, &changer.identity)?;
     }
     let standing = match session.grant {
         Grant::Standing => Some(plan_standing(session, &tiers, place)?),

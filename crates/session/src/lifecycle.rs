@@ -211,6 +211,8 @@ impl Session {
         edit(&mut session);
         let audit =
             events::session_audit(&session, by, session.end.as_ref().and_then(|end| end.failure.as_ref()));
+        let audit = audit.sealed(self.audit_head.clone());
+        session.audit_head.clone_from(&audit.hash);
         // Approvers listen where security listens.
         let asks = session.extension_awaiting().is_some() && self.extension_awaiting().is_none();
         let extends =
@@ -234,7 +236,8 @@ impl Session {
         session.fence = self.fence.saturating_add(1);
         session.changed_at = now;
         edit(&mut session);
-        let audit = events::session_note(&session, what, told.clone(), by);
+        let audit = events::session_note(&session, what, told.clone(), by).sealed(self.audit_head.clone());
+        session.audit_head.clone_from(&audit.hash);
         if let Some(details) = told {
             session.outbox.push(events::credentials_event(&session, details));
         }
@@ -537,6 +540,7 @@ pub(crate) mod tests {
             ended_at: None,
             changed_at: at(0),
             outbox: Vec::new(),
+            audit_head: None,
         }
     }
 

@@ -73,7 +73,7 @@ where
             )
         })?;
         usable(&session, actor, request)?;
-        let by = ChangedBy::Caller(actor.identity.clone());
+        let by = ChangedBy::actor(actor);
         let credentials =
             issue(&self.ports, &self.tokens, &self.registry, &self.place, &session, &by).await?;
         tracing::info!(

@@ -258,7 +258,7 @@ fn add_again(aws: &LocalAws) {
 fn a_role_is_not_assumed_after_the_end() {
     let aws = LocalAws::start();
     let sue = aws.register("sue-mgr");
-    let (id, _) = request(&sue, "developer", "20s");
+    let (id, _) = request(&sue, "developer", "30s");
     crate::permissions::kill_workflow(&aws, &id);
     let good = access(&aws, sue.keys(), &id);
     let row = row(&aws, &id);

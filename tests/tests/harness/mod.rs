@@ -12,6 +12,7 @@ use sorry_issue::Issuer;
 use sorry_policy::{Grant, SessionId, TierSet};
 use sorry_session::{
     CallerEntry, CallerRole, ErrorCode, Failure, Identity, MfaBy, NamedPrincipals, Session, State, StepError,
+    audit::verify::verify,
     clean_up::{clean_up, give_up},
     decision::Rules,
     events::ChangedBy,
@@ -393,9 +394,9 @@ impl Bench {
             roles: [CallerRole::Approver].into(),
             registered_at: self.world.now(),
             registered_by: administrator().arn,
-            suspended: None,
             mfa: MfaBy::Device,
             source_identity: None,
+            suspended: None,
         });
         identity
     }
@@ -558,6 +559,8 @@ impl Bench {
         let last = audit.iter().rfind(|record| of_state(&record.what)).unwrap();
         assert_eq!(last.what, format!("session.{}", row.state), "{label}");
         let told = |what: &str| of_state(what) || what == "session.issued";
+        assert_eq!(verify(&audit, &[], self.world.now()).findings, [], "{label}: the chain of the audit");
+        assert_eq!(row.audit_head, audit.last().unwrap().hash, "{label}");
         assert!(row.outbox.is_empty(), "{label}: {} events wait", row.outbox.len());
         let published = self.world.published();
         for record in audit.iter().filter(|record| told(&record.what)) {

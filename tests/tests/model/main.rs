@@ -123,7 +123,7 @@ impl System {
         });
         let who = asked.by.identity();
         let answer = self.bench.service.send(&who, "POST", "/tiers/{tier}/sessions", asked.tier, &body);
-        expect(state, &state.verdicts(asked.by, asked.tier, asked.hours), answer.as_ref());
+        expect(state, &asked.answer, answer.as_ref());
     }
 
     fn revoke(&mut self, state: &Reference, by: Who, loan: usize) {
@@ -178,7 +178,12 @@ impl System {
                 if let Some(row) = self.session(*loan) {
                     let word = json!({"decision": if *approve { "approve" } else { "deny" }});
                     let id = row.session_id.as_str();
-                    self.bench.service.send(&by.identity(), "POST", "/sessions/{id}/decision", id, &word);
+                    let answer =
+                        self.bench.service.send(&by.identity(), "POST", "/sessions/{id}/decision", id, &word);
+                    let allowed = state.may_decide(*by, &state.loans[*loan]);
+                    if !allowed.contains(&true) {
+                        expect(state, &allowed, answer.as_ref());
+                    }
                 }
             }
             Event::Remove(who) => {

@@ -47,6 +47,8 @@ impl Who {
 /// Hours that every entry in the registry gives of each tier.
 pub(crate) const HOURS: [(&str, i64); 4] =
     [("developer", 8), ("read-only", 8), ("break-glass", 1), ("admin", 1)];
+/// Sessions of one tier that a caller may have at once.
+const AT_ONCE: usize = 3;
 /// The tier that one other person must approve, and how long they have for it, in seconds.
 const APPROVED: &str = "admin";
 const LAPSES_AFTER: i64 = 240 * 60;
@@ -146,6 +148,8 @@ pub(crate) struct Loan {
     asked: BTreeSet<i64>,
     /// When its window may have begun.
     begun: BTreeSet<i64>,
+    /// What may be answered to the request that was sent last.
+    pub(crate) answer: BTreeSet<bool>,
     /// The words said on it: by whom, and whether an approval.
     words: BTreeMap<Who, bool>,
     /// Whether its workflow may be gone.
@@ -236,11 +240,28 @@ impl Reference {
     }
 
     /// Whether a request is granted by the rules: for each set and entry that may be in force.
-    pub(crate) fn verdicts(&self, by: Who, tier: &str, hours: i64) -> BTreeSet<bool> {
+    fn verdicts(&self, by: Who, tier: &str, hours: i64) -> BTreeSet<bool> {
         let granted = |set: &usize| hours <= most(tier, *set);
         let sets: BTreeSet<bool> = self.sets.iter().map(granted).collect();
         let registered = self.registered.get(&by).cloned().unwrap_or_else(|| [false].into());
         registered.iter().flat_map(|known| sets.iter().map(move |granted| *known && *granted)).collect()
+    }
+
+    /// Whether a loan is within what its caller may have at once. A session that is there is not asked for anew.
+    fn within_limits(&self, index: usize) -> BTreeSet<bool> {
+        let asked = &self.loans[index];
+        let others = || {
+            let of_it = |(other, loan): &(usize, &Loan)| {
+                *other != index && (loan.by, loan.tier) == (asked.by, asked.tier)
+            };
+            self.loans.iter().enumerate().filter(of_it).map(|(_, loan)| loan)
+        };
+        let is_over = |stands: &Stands| matches!(stands, Absent | Over(_));
+        let at_least = others().filter(|loan| !loan.may_be.iter().any(is_over)).count();
+        let at_most = others().filter(|loan| !loan.may_be.iter().all(is_over)).count();
+        let new: BTreeSet<bool> = asked.may_be.iter().map(|stands| *stands == Absent).collect();
+        let counts = [at_least, at_most];
+        new.iter().flat_map(|new| counts.map(|count| !*new || count < AT_ONCE)).collect()
     }
 
     /// Whether somebody may end a loan's session.
@@ -271,7 +292,13 @@ impl Reference {
             "break-glass" if !self.heard => Over(Failed),
             _ => Active,
         };
-        let verdicts = self.verdicts(by, tier, hours);
+        let within = self.within_limits(index);
+        let verdicts: BTreeSet<bool> = self
+            .verdicts(by, tier, hours)
+            .into_iter()
+            .flat_map(|granted| within.iter().map(move |within| granted && *within))
+            .collect();
+        self.loans[index].answer = verdicts.clone();
         let loan = &mut self.loans[index];
         if !verdicts.contains(&true) {
             return;
@@ -292,7 +319,7 @@ impl Reference {
     }
 
     /// Whether a word on a loan is taken, as far as that does not depend on where it stands.
-    fn may_decide(&self, by: Who, loan: &Loan) -> BTreeSet<bool> {
+    pub(crate) fn may_decide(&self, by: Who, loan: &Loan) -> BTreeSet<bool> {
         let allowed = [Who::Ann, Who::Bob].contains(&by) && by.person() != loan.by.person();
         let in_time = |asked: &i64| self.now < asked + LAPSES_AFTER;
         let times: BTreeSet<bool> = loan.asked.iter().map(in_time).collect();
@@ -491,7 +518,7 @@ impl ReferenceStateMachine for Reference {
         prop_oneof![
             6 => request,
             2 => loan().prop_map(|loan| Event::Repeat { loan }),
-            6 => (word, loan(), 0..4).prop_map(|(by, loan, word)| Event::Decide { by, loan, approve: word > 0 }),
+            6 => (word, loan(), any::<bool>()).prop_map(|(by, loan, approve)| Event::Decide { by, loan, approve }),
             5 => (anybody, loan()).prop_map(|(by, loan)| Event::Revoke { by, loan }),
             1 => caller().prop_map(Event::Remove),
             2 => caller().prop_map(Event::Register),
@@ -539,6 +566,7 @@ impl ReferenceStateMachine for Reference {
                     may_be: [Absent].into(),
                     asked: BTreeSet::new(),
                     begun: BTreeSet::new(),
+                    answer: BTreeSet::new(),
                     words: BTreeMap::new(),
                     unattended: false,
                     role_deleted: false,

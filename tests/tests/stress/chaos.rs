@@ -16,7 +16,7 @@ use sorry_session::State;
 use sorry_tests::{ChaosProxy, LocalAws, Weather, eventually};
 
 use crate::{
-    crowd::{Fate, Loan, Patience, live, members, peak},
+    crowd::{Fate, Loan, Patience, lift_limits, live, members, peak},
     judgement::{age, granted, judge, names, rows, running, states, sweep, take},
     report,
 };
@@ -36,6 +36,7 @@ fn invariant_4_two_hundred_sessions_in_a_storm_with_a_restart_leave_nothing_behi
     let proxy = ChaosProxy::start();
     let aws = LocalAws::start_behind(&proxy, &[]);
     let members = members(&aws, &proxy.url(), MEMBERS);
+    lift_limits(&aws, LOANS);
     assert_eq!(sweep(&aws)["held_because"], serde_json::Value::Null, "the first sweep knows the deployment");
     // Those that end by themselves come last, and nobody ends any before all were asked for: so many there are at once.
     let fate = |number: usize| match number {

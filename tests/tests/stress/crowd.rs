@@ -12,6 +12,7 @@ use std::{
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use sorry_policy::TierSet;
 use sorry_session::State;
 use sorry_tests::{Gateway, Keys, LocalAws};
 
@@ -58,6 +59,18 @@ pub(crate) fn members(aws: &LocalAws, url: &str, count: usize) -> Vec<Member> {
     (0..count).map(member).collect()
 }
 
+/// Lets each caller have so many sessions at once: these tests are about other limits.
+pub(crate) fn lift_limits(aws: &LocalAws, sessions: usize) {
+    let mut set = TierSet::built_in();
+    let concurrent = format!("[tiers.developer]\nconcurrent_sessions = {sessions}");
+    set.tiers = set.tiers.replace("[tiers.developer]", &concurrent);
+    let administrator = Gateway::new(aws.output("endpoint"), &aws.administrator());
+    let (_, shown) = administrator.send("GET", "/admin/tiers", &Value::Null).unwrap();
+    let body = json!({"tiers": set.tiers, "templates": set.templates, "replaces": shown["digest"]});
+    let (status, answer) = administrator.send("PUT", "/admin/tiers", &body).unwrap();
+    assert_eq!(status, 200, "{answer}");
+}
+
 /// What becomes of a loan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -84,6 +97,10 @@ pub(crate) struct Loan {
     pub(crate) took: Vec<Duration>,
     /// Requests that got no answer, or another than wished for.
     pub(crate) failures: usize,
+    /// Of those, refused because the caller had as many sessions as it may have.
+    pub(crate) limited: usize,
+    /// Whether the last was.
+    held_up: bool,
 }
 
 impl Loan {
@@ -98,6 +115,8 @@ impl Loan {
             revoked: None,
             took: Vec::new(),
             failures: 0,
+            limited: 0,
+            held_up: false,
         }
     }
 
@@ -110,7 +129,15 @@ impl Loan {
                     self.took.push(began.elapsed());
                     return Some(answer);
                 }
-                _ => self.failures += 1,
+                other => {
+                    self.failures += 1;
+                    let code = other.ok().map(|(_, answer)| answer["code"].clone());
+                    self.held_up = code == Some("TooManySessions".into());
+                    if self.held_up {
+                        self.limited += 1;
+                        return None;
+                    }
+                }
             }
             thread::sleep(PAUSE);
         }
@@ -192,6 +219,14 @@ pub(crate) fn live(
             match task {
                 Task::Request(mut loan) => {
                     loan.request(&members[loan.member]);
+                    if std::mem::take(&mut loan.held_up) {
+                        // One of its caller's has to end first: others go on meanwhile.
+                        thread::sleep(PAUSE / 4);
+                        let mut work = work.lock().unwrap();
+                        work.under_way -= 1;
+                        work.wishes.push_back(loan);
+                        continue;
+                    }
                     let mut work = work.lock().unwrap();
                     work.under_way -= 1;
                     match (loan.fate, &loan.session) {

@@ -8,7 +8,7 @@ use sorry_session::State;
 use sorry_tests::{ChaosProxy, LocalAws, Weather, eventually};
 
 use crate::{
-    crowd::{Fate, Loan, Member, Patience, live, members},
+    crowd::{Fate, Loan, Member, Patience, lift_limits, live, members},
     judgement::{age, judge, names, rows, running, sweep, take},
 };
 
@@ -39,6 +39,7 @@ fn invariant_4_the_sweep_repairs_what_a_restart_lost() {
     let aws = LocalAws::start_behind(&proxy, &[]);
     // Callers reach the gateway itself: what is cut off below is the functions' way to IAM.
     let members = members(&aws, aws.output("endpoint_url"), 1);
+    lift_limits(&aws, 4 * EACH);
     sweep(&aws);
 
     let stay = accepted(&members, Fate::Stays);
