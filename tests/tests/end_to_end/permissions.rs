@@ -153,6 +153,13 @@ fn users_once(aws: &LocalAws, sue: &sorry_tests::Person) {
     let (session, user) = request_user(aws, sue, "15m");
     delete_user(aws, &user);
     sue.sorry(&["revoke", "--no-wait", &session]).success();
+    let (due, user) = request_user(aws, sue, "10s");
+    kill_workflow(aws, &due);
+    delete_user(aws, &user);
+    eventually("the sweep has taken it up", 2 * PATIENCE, || {
+        aws.sweep();
+        (row(aws, &due)["state"]["S"] == "EXPIRING").then_some(())
+    });
     aws.call("iam.create_user", json!({"UserName": stray, "Path": "/sorry/session/sue/"}));
     let nothing = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "sqs:*", "Resource": "*"}]});
     aws.call(

@@ -28,6 +28,8 @@ pub(crate) enum Asker {
     Colleague,
     /// A session of the same name, of a role of another name.
     Namesake,
+    /// The function that hands out credentials.
+    Issue,
     /// A role that the session made.
     Made,
     /// The same, with a session tag of another namespace.

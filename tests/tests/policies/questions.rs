@@ -166,6 +166,7 @@ impl<'a> Questions<'a> {
             Some(Asker::Stranger) => stranger(account),
             Some(Asker::Colleague) => colleague(owner),
             Some(Asker::Namesake) => namesake(owner),
+            Some(Asker::Issue) => issue(account),
             other => panic!("{}: asked as {other:?}", case.name),
         };
         let mut asked = context(json!({
@@ -201,14 +202,17 @@ impl<'a> Questions<'a> {
         for key in &case.without {
             assert!(asked.remove(key).is_some(), "{}: there is no {key} to take away", case.name);
         }
-        let stranger = case.asker == Some(Asker::Stranger);
         Question {
             principal: who.arn,
             action: case.action.clone(),
             resource: text(&case.resource, &variables),
             account: account.clone(),
             context: asked,
-            identity: if stranger { Vec::new() } else { vec!["caller".to_owned()] },
+            identity: match case.asker {
+                Some(Asker::Stranger) => Vec::new(),
+                Some(Asker::Issue) => vec![EVERYTHING.to_owned()],
+                _ => vec!["caller".to_owned()],
+            },
             boundary: None,
             resource_policy: None,
         }
@@ -224,6 +228,17 @@ fn stranger(account: &str) -> Caller {
         namespace: "stranger".to_owned(),
         source_identity: None,
         arn,
+    }
+}
+
+/// The function that hands out credentials.
+fn issue(account: &str) -> Caller {
+    Caller {
+        arn: format!("arn:aws:sts::{account}:assumed-role/sorry-function-issue/sorry-issue"),
+        principal_arn: format!("arn:aws:iam::{account}:role/sorry/service/sorry-function-issue"),
+        unique_id: "AROAISSUE:sorry-issue".to_owned(),
+        namespace: "none".to_owned(),
+        source_identity: None,
     }
 }
 
