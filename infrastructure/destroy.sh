@@ -15,7 +15,7 @@
 #   4. waiting executions are stopped: a state machine is deleted only when its last one has ended, up to 36 hours later
 #   5. proof: nothing is listed any more under /sorry/session/, and no execution runs; otherwise it ends here, and says what is left
 #   6. the callers' policy is taken from the callers' users; the users and their keys stay, and can do nothing
-#   7. the stack is deleted; the tables, their key and the tiers' bucket stay, unless --delete-data
+#   7. the stack is deleted; the tables, their key and the bucket of the audit's digests stay, unless --delete-data
 #   8. proof once more, of the service's own roles, policies and functions, too
 # From the environment: STACK (sorry), CODE_BUCKET (sorry-code-<account>-<region>).
 # Needs: the AWS CLI, signed in with rights over IAM; bash 4.4 or later.
@@ -96,11 +96,11 @@ list_executions() {
 
 # ── What there is ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 status=$(stack_status)
-key="" tier_bucket="" state_machine=""
+key="" audit_bucket="" state_machine=""
 if [[ -n $status ]]; then
   state_machine=$(physical StateMachine)
   key=$(physical DataKey)
-  tier_bucket=$(physical TierBucket)
+  audit_bucket=$(physical AuditBucket)
 fi
 # Left by an earlier run: the tables still say which key they lie under.
 if [[ -z $key ]] && table_exists sorry-audit; then
@@ -135,11 +135,11 @@ if [[ -n $status ]] && ! $sessions_only; then say "  the stack:        functions
 if $delete_data; then
   for table in "${tables[@]}"; do if table_exists "$table"; then say "  table:            $table"; fi; done
   if [[ -n $key ]]; then say "  key:              $key, in 30 days"; fi
-  for bucket in $tier_bucket $code_bucket; do if bucket_exists "$bucket"; then say "  bucket:           $bucket with all versions"; fi; done
+  for bucket in $audit_bucket $code_bucket; do if bucket_exists "$bucket"; then say "  bucket:           $bucket with all versions"; fi; done
 fi
 say "would keep:"
 if $sessions_only; then say "  all else; \`sorry-api\` and \`sorry-provision\` stay stopped"; else say "  callers' users:   ${#callers[@]}${callers[*]:+: ${callers[*]}}, without any permission"; fi
-if ! $delete_data && ! $sessions_only; then say "  data:             tables ${tables[*]}; key; buckets of tiers and zips (--delete-data removes them)"; fi
+if ! $delete_data && ! $sessions_only; then say "  data:             tables ${tables[*]}; key; buckets of digests and zips (--delete-data removes them)"; fi
 $sessions_only || say "  API Gateway's role for logs, which is the account's"
 
 if ((${#bounded[@]} > 0)) && ! $sessions_only; then
@@ -324,14 +324,23 @@ prove "policies of the service" aws iam list-policies --scope Local --path-prefi
 # shellcheck disable=SC2016 # the backticks are JMESPath's, around a literal
 prove "functions of the service" aws lambda list-functions --query 'Functions[?starts_with(FunctionName, `sorry-`)].FunctionName'
 
+# Digests are locked: with GOVERNANCE whoever may bypass that deletes them, with COMPLIANCE nobody does before their time.
 empty_and_delete_bucket() {
-  local bucket=$1 batch
+  local bucket=$1 batch errors bypass=()
+  if [[ $bucket == "$audit_bucket" ]]; then
+    aws s3api delete-bucket-policy --bucket "$bucket"
+    bypass=(--bypass-governance-retention)
+  fi
   while true; do
     # shellcheck disable=SC2016 # the backticks are JMESPath's, around a literal
     batch=$(aws s3api list-object-versions --bucket "$bucket" --max-items 500 --output json \
       --query '{Objects: [Versions, DeleteMarkers][][].{Key: Key, VersionId: VersionId}, Quiet: `true`}')
     [[ $batch == *'"Key"'* ]] || break
-    aws s3api delete-objects --bucket "$bucket" --delete "$batch" >/dev/null
+    errors=$(words aws s3api delete-objects --bucket "$bucket" --delete "$batch" "${bypass[@]}" --query 'Errors[0].Message')
+    if [[ -n $errors && $errors != None ]]; then
+      say "kept the bucket $bucket: $errors"
+      return
+    fi
   done
   aws s3api delete-bucket --bucket "$bucket"
   say "deleted the bucket $bucket"
@@ -345,14 +354,14 @@ if $delete_data; then
     aws dynamodb delete-table --table-name "$table" >/dev/null
     say "deleted the table $table"
   done
-  for bucket in $tier_bucket $code_bucket; do
+  for bucket in $audit_bucket $code_bucket; do
     if bucket_exists "$bucket"; then empty_and_delete_bucket "$bucket"; fi
   done
   if [[ -n $key ]]; then
     aws kms schedule-key-deletion --key-id "$key" --pending-window-in-days 30 >/dev/null
     say "the key $key goes in 30 days; until then: aws kms cancel-key-deletion --key-id $key"
   fi
-elif [[ -n $tier_bucket || -n $key ]]; then
-  say "kept: tables ${tables[*]}; key ${key:-?}; buckets ${tier_bucket:-?} and $code_bucket"
+elif [[ -n $audit_bucket || -n $key ]]; then
+  say "kept: tables ${tables[*]}; key ${key:-?}; buckets ${audit_bucket:-?} and $code_bucket"
 fi
 say "done"

@@ -1,5 +1,6 @@
 //! The command line as it is typed. Nothing is decided here but what a word means.
 
+mod audit;
 mod vault;
 
 use std::{ffi::OsString, path::PathBuf, str::FromStr};
@@ -120,7 +121,7 @@ Examples:
     /// Register callers and look after the service
     #[command(
         subcommand,
-        after_help = "Examples:\n  sorry admin callers list\n  sorry admin sweep --confirm"
+        after_help = "Examples:\n  sorry admin callers list\n  sorry admin sweep --confirm\n  sorry admin audit --user sue"
     )]
     Admin(Admin),
     /// Look after the profiles in AWS's files
@@ -597,6 +598,8 @@ pub(crate) enum Admin {
     Tiers(PublishedTiers),
     /// Show what the sweep holds, and let it go
     Sweep(Sweep),
+    /// Read the audit, and find out whether it was tampered with
+    Audit(Audit),
 }
 
 #[derive(Args, Debug)]
@@ -770,6 +773,7 @@ pub(crate) struct ResumeCaller {
     pub(crate) output: Text,
 }
 
+pub(crate) use audit::{Audit, AuditCommand, AuditFilter, AuditFormat, VerifyAudit};
 pub(crate) use vault::{
     AddKey, AddPassphrase, Answers, ExportVault, ImportKey, RekeyVault, RemoveKey, RemoveVault, RotateKey,
     Setup, ShowVault, SshKeyChoice, Vault, VaultStatus,

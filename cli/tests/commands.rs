@@ -220,6 +220,8 @@ fn every_command_explains_itself() {
         ("admin_tiers_diff", vec!["admin", "tiers", "diff"]),
         ("admin_tiers_publish", vec!["admin", "tiers", "publish"]),
         ("admin_sweep", vec!["admin", "sweep"]),
+        ("admin_audit", vec!["admin", "audit"]),
+        ("admin_audit_verify", vec!["admin", "audit", "verify"]),
         ("profiles", vec!["profiles"]),
         ("profiles_list", vec!["profiles", "list"]),
         ("profiles_check", vec!["profiles", "check"]),
@@ -899,6 +901,39 @@ fn nothing_held_is_nothing_to_confirm() {
     let server = Server::start(vec![answer("GET /v1/admin/sweep", 200, json!({}))]);
     assert_ran!(Desk::facing(&server).run(&["admin", "sweep", "--confirm"]));
     assert_eq!(server.asked().len(), 1, "nothing is confirmed unseen");
+}
+
+#[test]
+fn the_audit_is_a_table_or_harmless_csv() {
+    let by = json!({"caller": {"person": "sue", "account": "123456789012", "unique_id": "AIDAX", "source_address": "192.0.2.1",
+        "arn": "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr"}});
+    let first = json!({"records": [{
+        "subject": ID, "sequence": 1, "at": "2026-11-21T04:00:00Z", "what": "session.REQUESTED", "by": by,
+        "details": {"person": "sue", "tier": "admin", "reason": "=HYPERLINK(1)", "rule": "you are registered", "failure": null},
+        "hash": "a".repeat(64),
+    }], "cursor": "next"});
+    let second = json!({"records": [{
+        "subject": ID, "sequence": 2, "at": "2026-11-21T04:00:01Z", "what": "session.PROVISIONING", "by": {"service": "provision"},
+        "details": {"person": "sue", "tier": "admin"}, "previous": "a".repeat(64), "hash": "b".repeat(64),
+    }]});
+    let page = format!("GET /v1/audit?session={ID}");
+    for format in ["table", "csv"] {
+        let server = Server::start(vec![
+            answer(&page, 200, first.clone()),
+            answer(&format!("{page}&cursor=next"), 200, second.clone()),
+        ]);
+        let ran = Desk::facing(&server).run(&["admin", "audit", "--session", ID, "--output", format]);
+        insta::assert_snapshot!(format!("audit_{format}"), ran.to_string());
+    }
+}
+
+#[test]
+fn digests_that_are_not_there_are_said_to_be_missing() {
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(vec![]);
+    let words = ["admin", "audit", "verify", "--digests", folder.path().to_str().unwrap()];
+    assert_ran!(Desk::facing(&server).run(&words));
+    assert!(server.asked().is_empty(), "nothing is asked before");
 }
 
 #[test]

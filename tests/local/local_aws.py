@@ -62,6 +62,8 @@ PARAMETERS = {
     "RequireMfa": "true",
     "SweepRate": "rate(1 minute)",
     "RetainData": "false",
+    # So that there are digests of the audit to look at.
+    "AuditDigestSeconds": "60",
 }
 # What belongs to one run of the server. The log outlives it; so do files that are not ours.
 _RUN_FILES = ("pid", "port", "env", "config", "credentials", "outputs.json", "template.yaml", "mfa-seed", "mfa-seed.step")

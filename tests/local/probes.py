@@ -960,6 +960,34 @@ def trust_can_ask_for_addresses(aws: LocalAws) -> None:
     refused("AccessDenied", caller.assume, role_arn=outside)
 
 
+@probe
+def transport_counts_as_secure(aws: LocalAws) -> None:
+    """A policy that asks for TLS lets the SDKs in: on AWS they send nothing without."""
+    insecure = {"Effect": "Deny", "Action": "sqs:*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+    caller = aws.user(allow("sqs:ListQueues"), insecure)
+    allowed(caller.client("sqs").list_queues)
+
+
+@probe
+def object_lock_from_stacks(aws: LocalAws) -> None:
+    """A bucket that a stack makes with Object Lock keeps every version for the default retention."""
+    lock = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}}}
+    properties = {
+        "VersioningConfiguration": {"Status": "Enabled"},
+        "ObjectLockEnabled": True,
+        "ObjectLockConfiguration": lock,
+    }
+    resources = {"Bucket": {"Type": "AWS::S3::Bucket", "Properties": properties}}
+    _, outputs = aws.deploy(resources, {"Bucket": {"Value": {"Ref": "Bucket"}}})
+    s3, bucket = aws.client("s3"), outputs["Bucket"]
+    version = s3.put_object(Bucket=bucket, Key="digest", Body=b"1", IfNoneMatch="*")["VersionId"]
+    refused("PreconditionFailed", s3.put_object, Bucket=bucket, Key="digest", Body=b"2", IfNoneMatch="*")
+    refused("AccessDenied", s3.delete_object, Bucket=bucket, Key="digest", VersionId=version)
+    # Hidden, and still there.
+    s3.delete_object(Bucket=bucket, Key="digest")
+    assert s3.get_object(Bucket=bucket, Key="digest", VersionId=version)["Body"].read() == b"1"
+
+
 @fact
 def denies_reach_live_sessions(aws: LocalAws) -> None:
     """A date deny that is past, a deny written later and a deleted role each end credentials given out before."""

@@ -184,7 +184,14 @@ impl LocalAws {
     /// Somebody who approves and reviews what others ask for.
     #[track_caller]
     pub fn register_approver(&self, user_name: &str) -> Person {
-        self.register_with(user_name, &["--role", "approver"])
+        self.register_as(user_name, &["approver"])
+    }
+
+    /// As [`Self::register`], with these roles instead of `caller` alone.
+    #[track_caller]
+    pub fn register_as(&self, user_name: &str, roles: &[&str]) -> Person {
+        let flags: Vec<_> = roles.iter().flat_map(|role| ["--role", role]).collect();
+        self.register_with(user_name, &flags)
     }
 
     /// As [`Self::register`], with a device for MFA codes.

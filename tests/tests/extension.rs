@@ -71,7 +71,7 @@ impl Other {
 /// Decides the end of the only session, as the API does.
 fn revoke(world: &World) -> Option<SessionId> {
     let session = world.rows().into_iter().next()?;
-    let session = block_on(clean_up::revoke(&world.ports(), session, &ChangedBy::Caller(sue()))).unwrap();
+    let session = block_on(clean_up::revoke(&world.ports(), session, &ChangedBy::Caller(sue().into()))).unwrap();
     if session.state.is_ending() {
         block_on(world.start_end(&session)).unwrap();
     }
@@ -161,7 +161,7 @@ fn invariant_5_an_extension_beside_a_revocation_and_a_sweep_restores_nothing() {
         let world = bench.world.clone();
         let ended = async {
             let session = world.row(&id).unwrap();
-            let session = clean_up::revoke(&world.ports(), session, &ChangedBy::Caller(sue()))
+            let session = clean_up::revoke(&world.ports(), session, &ChangedBy::Caller(sue().into()))
                 .await
                 .map_err(|error| error.to_string())?;
             world.start_end(&session).await.map_err(|error| error.to_string())?;
@@ -243,4 +243,62 @@ fn an_extension_whose_workflow_is_lost_is_settled_by_the_sweep_and_the_session_e
     bench.settle();
     bench.assert_settled(&"a lost extension");
     assert_eq!(bench.world.row(&id).unwrap().state, State::Expired);
+}
+
+/// The tier asks for the word of somebody else, and for a fresh one each time.
+#[test]
+fn an_extension_of_a_tier_with_approvals_waits_for_a_fresh_one() {
+    for approved in [true, false] {
+        let mut bench = Bench::new();
+        let ann = bench.approver("ann");
+        let decide = |bench: &Bench, id: &SessionId, word: &str| {
+            let body = serde_json::json!({"decision": word, "comment": "as agreed in ticket 4711"});
+            bench.service.send(&ann, "POST", "/sessions/{id}/decision", id.as_str(), &body).unwrap()
+        };
+        let asked = bench.service.request("admin", "request-1").unwrap();
+        let id: SessionId = serde_json::from_value(asked.body["session_id"].clone()).unwrap();
+        assert_eq!(decide(&bench, &id, "approve").body["state"], "REQUESTED");
+        bench.run_for(0);
+        assert!(bench.world.usable(&id, bench.world.now()));
+
+        let asked = bench.service.extend(&id, 3600).unwrap();
+        assert_eq!((asked.status, &asked.body["extension"]["status"]), (202, &"awaiting-approval".into()));
+        bench.run_for(60);
+        assert_eq!(bench.world.row(&id).unwrap().expires_at, moment(OLD_END), "nothing moves without it");
+        assert!(!bench.world.starts().iter().any(|start| start.name.contains("-extend-")));
+
+        // Said twice, it is said once.
+        for _ in 0..2 {
+            let said = decide(&bench, &id, if approved { "approve" } else { "deny" });
+            assert_eq!((said.status, &said.body["state"]), (200, &"ACTIVE".into()), "{}", said.body);
+        }
+        bench.run_for(0);
+        let row = bench.world.row(&id).unwrap();
+        let end = if approved { OLD_END + 3600 } else { OLD_END };
+        assert_eq!((row.state, row.expires_at), (State::Active, moment(end)), "a denial costs nothing");
+        bench.run_until(moment(end - 1));
+        assert!(bench.world.usable(&id, bench.world.now()));
+        bench.run_until(moment(end));
+        bench.settle();
+        bench.assert_settled(&"an extension with approval");
+    }
+}
+
+#[test]
+fn an_extension_that_nobody_approves_lapses_and_the_session_ends_at_its_old_end() {
+    let mut bench = Bench::new();
+    let ann = bench.approver("ann");
+    let asked = bench.service.request("admin", "request-1").unwrap();
+    let id: SessionId = serde_json::from_value(asked.body["session_id"].clone()).unwrap();
+    let body = serde_json::json!({"decision": "approve"});
+    bench.service.send(&ann, "POST", "/sessions/{id}/decision", id.as_str(), &body).unwrap();
+    bench.run_for(0);
+    bench.service.extend(&id, 3600).unwrap();
+    bench.run_until(moment(OLD_END));
+    let row = bench.world.row(&id).unwrap();
+    assert_eq!((row.state, row.expires_at), (State::Expired, moment(OLD_END)));
+    let late = bench.service.send(&ann, "POST", "/sessions/{id}/decision", id.as_str(), &body).unwrap();
+    assert!(late.status == 409 || late.body["state"] == "EXPIRED", "{}", late.body);
+    bench.settle();
+    bench.assert_settled(&"a lapsed extension");
 }

@@ -558,7 +558,7 @@ mod hooks {
         let Some(session) = world.rows().into_iter().next() else {
             return;
         };
-        let by = ChangedBy::Caller(sue());
+        let by = ChangedBy::Caller(sue().into());
         let session = block_on(clean_up::revoke(&world.ports(), session, &by)).unwrap();
         if session.state.is_ending() {
             block_on(world.start_end(&session)).unwrap();
@@ -582,7 +582,7 @@ mod hooks {
 
     pub(crate) fn beside_each_other(service: &Service, world: &World, id: &SessionId, seed: u64) {
         let ended = async {
-            let by = ChangedBy::Caller(sue());
+            let by = ChangedBy::Caller(sue().into());
             let session = world.row(id).unwrap();
             let session =
                 clean_up::revoke(&world.ports(), session, &by).await.map_err(|error| error.to_string())?;

@@ -3,8 +3,10 @@
 //! Not for: decisions. An adapter says what happened, by [`PortError`](sorry_session::ports::PortError) or by the port's own answer.
 
 mod alerts;
+mod audit;
 mod clock;
 mod counters;
+mod digests;
 mod errors;
 mod events;
 pub mod function;
@@ -19,6 +21,7 @@ mod workflow;
 
 pub use alerts::SnsAlerts;
 pub use clock::SystemClock;
+pub use digests::S3Digests;
 pub use events::EventBridgeBus;
 pub use principals::IamPrincipals;
 pub use registry::DynamoRegistry;

@@ -35,7 +35,7 @@ const CANARY: &str = "canary";
 /// Sessions that one page of a list holds.
 const PAGE: i32 = 50;
 /// How often a transaction is tried that met another one on the same item.
-const TRIES: u32 = 5;
+pub(crate) const TRIES: u32 = 5;
 
 /// The tables `sessions` and `audit`, and in `registry` the idempotency keys and the counts of live sessions.
 #[derive(Clone, Debug)]
@@ -152,11 +152,13 @@ pub(crate) fn built<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, 
     result.map_err(|error| PortError::Refused(format!("a request that cannot be built: {error}")))
 }
 
-/// The put of an audit record: append-only.
+/// The put of an audit record that is sealed: append-only. `at_hour` is what the index by time is made of.
 pub(crate) fn put_audit(table: &str, record: &AuditRecord) -> Result<TransactWriteItem, PortError> {
+    let mut item = to_item(record)?;
+    item.insert("at_hour".to_owned(), string(record.hour()));
     let put = Put::builder()
         .table_name(table)
-        .set_item(Some(to_item(record)?))
+        .set_item(Some(item))
         .condition_expression("attribute_not_exists(subject)");
     Ok(TransactWriteItem::builder().put(built(put.build())?).build())
 }
@@ -228,7 +230,7 @@ fn reason(reasons: &[CancellationReason]) -> Cancellation {
 }
 
 /// Waits a random part of a growing while, so that two that met do not meet again.
-async fn pause(attempt: u32) {
+pub(crate) async fn pause(attempt: u32) {
     let [byte] = crate::random::<1>().unwrap_or([128]);
     let most = 20_u64.saturating_mul(2_u64.saturating_pow(attempt));
     tokio::time::sleep(std::time::Duration::from_millis(most * u64::from(byte) / 255)).await;

@@ -16,6 +16,10 @@ pub const SESSIONS_TABLE: &str = "SORRY_SESSIONS_TABLE";
 pub const REGISTRY_TABLE: &str = "SORRY_REGISTRY_TABLE";
 /// Table of audit records.
 pub const AUDIT_TABLE: &str = "SORRY_AUDIT_TABLE";
+/// Bucket of the audit's digests.
+pub const AUDIT_BUCKET: &str = "SORRY_AUDIT_BUCKET";
+/// Length of the period that one digest of the audit covers, in seconds.
+pub const AUDIT_DIGEST_SECONDS: &str = "SORRY_AUDIT_DIGEST_SECONDS";
 /// Bus for events.
 pub const EVENT_BUS: &str = "SORRY_EVENT_BUS";
 /// Topic for alerts.

@@ -210,7 +210,7 @@ pub fn vote(
             "its owner can ask again",
         ));
     }
-    let by = ChangedBy::Caller(actor.identity.clone());
+    let by = ChangedBy::actor(actor);
     let change = match vote {
         _ if session.extension_awaiting().is_some() => session.extension_voted(cast, &by, now),
         Vote::Approve => session.approved_by(cast, &by, now),
@@ -267,7 +267,7 @@ pub fn review(session: &Session, comment: &str, actor: &Actor, now: Timestamp) -
         )),
         Some(Review { closed: None, .. }) => {
             let closed = ClosedReview { person, by: actor.identity.arn.clone(), at: now, comment };
-            let by = ChangedBy::Caller(actor.identity.clone());
+            let by = ChangedBy::actor(actor);
             Ok(Outcome::Changed(Box::new(session.reviewed(closed, &by, now))))
         }
     }

@@ -28,9 +28,10 @@ impl Identity {
         self.arn.rsplit('/').next().unwrap_or_default()
     }
 
-    /// `AROA…`, the unique id of the role whose session this is; nothing for a user.
+    /// `AROA…`, the unique id of the role whose session this is; nothing for a user. Source: IAM User Guide, "Unique identifiers".
     pub fn role_id(&self) -> Option<&str> {
-        self.unique_id.split_once(':').map(|(role, _)| role)
+        let (role, _) = self.unique_id.split_once(':')?;
+        role.starts_with("AROA").then_some(role)
     }
 }
 
@@ -106,8 +107,8 @@ impl NamedPrincipals {
         Self(arns.into_iter().filter(|arn| !arn.is_empty()).collect())
     }
 
-    /// Whether `identity` is one of them, or a session of one. A role's session ARN has neither the role's path nor `iam`; role names are unique in an
-    /// account without regard to paths, so name and account decide.
+    /// Whether `identity` is one of them, or a session of one. A role's session ARN has neither the role's path nor `iam`; role names are
+    /// unique in an account without regard to paths, so name and account decide.
     pub fn include(&self, identity: &Identity) -> bool {
         self.name(&identity.account, &identity.arn)
     }
@@ -169,7 +170,8 @@ impl Actor {
         self.administrator
     }
 
-    /// Whether the actor sees and ends everybody's sessions.
+    /// Whether the actor sees and ends everybody's sessions and may read the audit: the deployment's administrators, and who is registered
+    /// as `security` or `admin`.
     pub fn oversees(&self) -> bool {
         self.administrator || self.has(CallerRole::Security) || self.has(CallerRole::Admin)
     }
@@ -292,6 +294,8 @@ mod tests {
             assert_eq!([View, Use, Revoke].map(|operation| who.may(operation, &session)), may, "{who:?}");
             assert_eq!(who.may(Extend, &session), who.may(Use, &session), "{who:?}");
             assert_eq!(who.is_administrator(), administers, "{who:?}");
+            let oversees = administers || who.has(Security) || who.has(Admin);
+            assert_eq!(who.oversees(), oversees, "{who:?}");
         }
     }
 }

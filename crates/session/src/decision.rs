@@ -12,7 +12,7 @@ use crate::{
     Actor, CallerEntry, ErrorCode, Identity, Refusal, Session, State,
     approval::{Approval, Review},
     caller::CallerRole,
-    events::{self, AuditRecord, ChangedBy},
+    events::{self, AuditRecord, ChangedBy, Changer},
     expiry::IDEMPOTENCY_MEMORY,
     limits::Limits,
     ports::IdempotencyKey,
@@ -398,7 +398,10 @@ impl Terms {
     /// The session that was granted: its window begins `now`.
     pub fn session(self, session_id: SessionId, external_id: ExternalId, now: Timestamp) -> NewSession {
         let request_digest = self.request_digest();
-        let by = ChangedBy::Caller(self.caller.clone());
+        let by = ChangedBy::Caller(Changer {
+            person: Some(self.entry.person.clone()),
+            identity: self.caller.clone(),
+        });
         let most_live = self.tier.concurrent_sessions;
         let own_entry = self.entry.unique_id == self.caller.unique_id;
         let mut session = Session {
@@ -436,10 +439,16 @@ impl Terms {
             ended_at: None,
             changed_at: now,
             outbox: Vec::new(),
+            audit_head: None,
         };
         // Approvers listen on the bus, and where security listens.
         session.outbox.push(events::session_event(&session, session.approval.is_some()));
-        let audit = events::session_audit(&session, &by, None);
+        let mut audit = events::session_audit(&session, &by, None);
+        if let Some(details) = audit.details.as_object_mut() {
+            details.insert("rule".to_owned(), self.rule.into());
+        }
+        let audit = audit.sealed(None);
+        session.audit_head.clone_from(&audit.hash);
         let key = IdempotencyKey {
             caller: session.caller.unique_id.clone(),
             client_request_id: self.client_request_id,
@@ -470,7 +479,7 @@ impl Terms {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
@@ -479,7 +488,7 @@ mod tests {
         lifecycle::tests::{at, requested},
     };
 
-    fn actor() -> Actor {
+    pub(crate) fn actor() -> Actor {
         let identity = requested().caller;
         Actor {
             entry: Some(CallerEntry {

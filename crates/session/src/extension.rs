@@ -248,7 +248,7 @@ pub fn decide(
     }
     let most = decision::longest(&name, &tier, entry);
     let extending_to = later_end(request.duration_seconds, session, most)?;
-    let by = ChangedBy::Caller(actor.identity.clone());
+    let by = ChangedBy::actor(actor);
     let approval = tier.approvals.as_ref().map(|approvals| {
         let asked = Approval::asked(approvals, now);
         // Who decides after the end has nothing left to decide on.

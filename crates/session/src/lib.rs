@@ -19,6 +19,7 @@
 //! ```
 
 pub mod approval;
+pub mod audit;
 pub mod caller;
 pub mod clean_up;
 pub mod decision;

@@ -208,6 +208,8 @@ impl Session {
         edit(&mut session);
         let audit =
             events::session_audit(&session, by, session.end.as_ref().and_then(|end| end.failure.as_ref()));
+        let audit = audit.sealed(self.audit_head.clone());
+        session.audit_head.clone_from(&audit.hash);
         // Approvers listen where security listens.
         let asks = session.extension_awaiting().is_some() && self.extension_awaiting().is_none();
         let extends =
@@ -421,6 +423,7 @@ pub(crate) mod tests {
             ended_at: None,
             changed_at: at(0),
             outbox: Vec::new(),
+            audit_head: None,
         }
     }
 

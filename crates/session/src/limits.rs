@@ -1,4 +1,5 @@
-//! How much a caller (an entry of the registry), and everybody together, may have at once. Pure; the counters are in the registry ([`crate::ports::Counters`]).
+//! How much a caller (an entry of the registry), and everybody together, may have at once. Pure; the counters are in the registry
+//! ([`crate::ports::Counters`]).
 //!
 //! - **Requests a minute.** What is counted asks for something to be made or kept: a session and an extension. Looking, dry runs
 //!   included, makes nothing and is left to the gateway's throttle; ending a session is never counted, for nobody shall be kept from it. A

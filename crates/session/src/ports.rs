@@ -11,6 +11,12 @@ use sorry_policy::{RoleName, SessionId, TierName, TierSet, TierSetDigest};
 
 use crate::{
     CallerEntry, Change, ErrorCode, Refusal, Session, StepError,
+    audit::{
+        AuditCursor, AuditPage, AuditScope,
+        digest::DigestPointer,
+        refusal::{RefusalNote, RefusalTally},
+        verify::StoredDigest,
+    },
     events::{AuditRecord, OutboxEntry},
     hold::SweepMemory,
     limits::RequestCount,
@@ -189,8 +195,61 @@ pub trait TierStore {
     ) -> Result<Committed, PortError>;
 }
 
-/// The registry of callers, and beside them the tiers and the counters.
-pub trait Registry: TierStore + Counters {
+/// The audit: what is read of it, and what is written beside changes. Records of changes are written by the stores, with the change.
+pub trait AuditLog {
+    /// Reads records. Of one subject consistently; between two moments not: what was written last may be missing.
+    async fn audit_page(
+        &self,
+        scope: &AuditScope,
+        cursor: Option<&AuditCursor>,
+    ) -> Result<AuditPage, PortError>;
+    /// What is remembered of a caller's refusals by one rule, consistently.
+    async fn refusal_tally(&self, key: &str) -> Result<Option<RefusalTally>, PortError>;
+    /// Writes the tally, and the record if there is one, in one transaction, if the tally is still what it was `before`.
+    async fn record_refusal(
+        &self,
+        note: &RefusalNote,
+        before: Option<&RefusalTally>,
+    ) -> Result<Committed, PortError>;
+    /// How far the digests have come, consistently; nothing before the first one.
+    async fn digest_pointer(&self) -> Result<Option<DigestPointer>, PortError>;
+    /// Writes how far they have come, if that is still what it was `before`.
+    async fn advance_digests(
+        &self,
+        before: Option<&DigestPointer>,
+        next: &DigestPointer,
+    ) -> Result<Committed, PortError>;
+}
+
+/// What became of a text that was to be stored once.
+#[must_use = "what is stored may be another text"]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PutOnce {
+    /// It is stored.
+    Written,
+    /// Under its name this is stored already.
+    Before(String),
+}
+
+/// Digests, in the order of their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DigestPage {
+    /// The digests.
+    pub digests: Vec<StoredDigest>,
+    /// The name after which the next page begins.
+    pub cursor: Option<String>,
+}
+
+/// Where digests of the audit are kept: nothing is overwritten there, and nothing deleted.
+pub trait DigestStore {
+    /// Stores a text under a name, once.
+    async fn put_once(&self, name: &str, text: &str) -> Result<PutOnce, PortError>;
+    /// The digests whose names come after `cursor`; of each what was stored first.
+    async fn digests(&self, cursor: Option<&str>) -> Result<DigestPage, PortError>;
+}
+
+/// The registry of callers, and beside them the tiers, the counters and the audit.
+pub trait Registry: TierStore + Counters + AuditLog + DigestStore {
     /// Reads a caller by the principal's unique id, consistently.
     async fn caller(&self, unique_id: &str) -> Result<Option<CallerEntry>, PortError>;
     /// All callers; not consistent.

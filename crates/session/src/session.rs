@@ -12,6 +12,7 @@ use sorry_policy::{
 use crate::{
     Identity, State,
     approval::{Approval, Review},
+    audit::AuditHash,
     events::OutboxEntry,
     extension::Extension,
     lifecycle::{EndCause, Failure},
@@ -108,6 +109,10 @@ pub struct Session {
     /// Events that are decided and not yet published.
     #[serde(default)]
     pub outbox: Vec<OutboxEntry>,
+    /// Hash of the last audit record; nothing in rows that were written before records had one, whose chain begins with their next
+    /// change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_head: Option<AuditHash>,
 }
 
 impl Session {

@@ -18,6 +18,7 @@ use sorry_policy::{RoleName, SessionId, TierName};
 
 use crate::{
     ErrorCode, Failure, Session, State, StepError,
+    audit::digest::DigestsWritten,
     clean_up::{self, CleanUp, clean_up, remove_role},
     events::{ChangedBy, OutboxEntry, SWEEP_HELD_EVENT, sweep_audit},
     extend::not_extended,
@@ -56,6 +57,9 @@ pub struct SweepReport {
     /// Sessions that were over and still counted as live.
     #[serde(default)]
     pub forgotten: usize,
+    /// Digests of the audit that were written.
+    #[serde(default)]
+    pub digests: usize,
     /// What did not succeed; the next sweep tries again.
     pub failed: Vec<String>,
     /// Clean-ups that were given up now.
@@ -87,6 +91,21 @@ impl Seen {
             }
         }
         seen
+    }
+}
+
+impl SweepReport {
+    /// The report with what became of the digests.
+    #[must_use]
+    pub fn with_digests(mut self, written: Result<DigestsWritten, StepError>) -> Self {
+        match written {
+            Ok(written) => {
+                self.digests = written.count;
+                self.unfinished |= written.unfinished;
+            }
+            Err(error) => self.failed.push(format!("digests of the audit: {}: {error}", error.code)),
+        }
+        self
     }
 }
 

@@ -17,6 +17,7 @@
     reason = "a test harness: a panic in here is a test that fails, and says why"
 )]
 
+mod audit;
 mod executor;
 mod fault;
 mod iam;

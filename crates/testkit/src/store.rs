@@ -40,20 +40,13 @@ impl Inner {
         self.rows.entry(read.session_id.clone()).or_default().push((now, read));
     }
 
-    pub(crate) fn put_audit(&mut self, record: &AuditRecord) {
-        let key = (record.subject.clone(), record.sequence);
-        if self.audit.contains_key(&key) {
-            self.violation(format!("invariant 7: audit record {key:?} was written twice"));
-        }
-        self.audit.insert(key, record.clone());
-    }
-
     /// A change of a session brings its audit record, its fence and its event along.
     fn judge_change(&mut self, session: &Session, audit: &AuditRecord) {
         let event = format!("{}-{}", session.session_id, session.fence);
         let belongs = audit.subject == session.session_id.as_str()
             && audit.sequence == session.fence
             && audit.what == format!("session.{}", session.state)
+            && session.audit_head == audit.hash
             && session.outbox.iter().any(|entry| entry.id == event);
         if !belongs {
             self.violation(format!("invariant 7: change {event} lacks its audit record or its event"));
@@ -192,7 +185,7 @@ impl Inner {
         }
         self.namespaces.insert(entry.namespace.clone(), entry.person.clone());
         self.callers.insert(entry.unique_id.clone(), entry.clone());
-        self.put_audit(audit);
+        self.append_audit(audit);
         Committed::Yes
     }
 }
@@ -277,7 +270,7 @@ impl Registry for World {
         let (id, audit) = (entry.unique_id.clone(), audit.clone());
         self.call("remove_caller", id.clone(), move |inner| {
             inner.callers.remove(&id);
-            inner.put_audit(&audit);
+            inner.append_audit(&audit);
             Ok(())
         })
         .await
@@ -298,7 +291,7 @@ impl Registry for World {
                 return Ok(Committed::Superseded);
             }
             inner.sweep_memory = SweepMemory { version: memory.version + 1, ..memory };
-            inner.put_audit(&audit);
+            inner.append_audit(&audit);
             Ok(Committed::Yes)
         })
         .await
@@ -381,12 +374,6 @@ impl World {
         self.inner().put_row(session);
     }
 
-    /// The audit records of a subject, in order.
-    pub fn audit(&self, subject: &str) -> Vec<AuditRecord> {
-        let inner = self.inner();
-        inner.audit.values().filter(|record| record.subject == subject).cloned().collect()
-    }
-
     /// The sessions table is lost, canary and all; the registry is not.
     pub fn lose_sessions_table(&self) {
         let mut inner = self.inner();
@@ -406,6 +393,7 @@ impl World {
         inner.sweep_memory = SweepMemory::default();
         inner.published_tiers = None;
         inner.tier_sets.clear();
+        inner.forget_audit_heads();
     }
 
     /// Takes the canary out of the sessions table.

@@ -17,6 +17,7 @@ use sorry_session::{
 
 use crate::{
     Call, Fault, Role, Start,
+    audit::AuditExtras,
     executor::Turn,
     fault::{Faults, dead},
     store::StoredKey,
@@ -47,6 +48,7 @@ pub(crate) struct Inner {
     /// Every version of every row, the last one being the row.
     pub(crate) rows: BTreeMap<SessionId, Vec<(Timestamp, Session)>>,
     pub(crate) audit: BTreeMap<(String, u64), AuditRecord>,
+    pub(crate) audit_extras: AuditExtras,
     pub(crate) keys: BTreeMap<(String, String), StoredKey>,
     /// Names of counted requests, by caller and minute.
     pub(crate) requests: BTreeMap<(String, Timestamp), BTreeSet<String>>,
@@ -96,6 +98,7 @@ impl World {
             now: moment(0),
             rows: BTreeMap::new(),
             audit: BTreeMap::new(),
+            audit_extras: AuditExtras::default(),
             keys: BTreeMap::new(),
             requests: BTreeMap::new(),
             live: BTreeMap::new(),
@@ -321,7 +324,7 @@ impl World {
     /// - a row that says so while the role is there (4, 5);
     /// - permissions without a boundary or without a date (2);
     /// - a role before its row or before its workflow (3);
-    /// - a change whose audit record and event do not belong to it, or an audit record written twice (7).
+    /// - a change whose audit record and event do not belong to it, or an audit record written twice or outside of its chain (7).
     pub fn violations(&self) -> Vec<String> {
         self.inner().violations.clone()
     }

@@ -15,7 +15,15 @@ pub use sorry_policy::{
     SessionId, SourceIdentity, TierName, TierSet,
 };
 pub use sorry_session::{
-    CallerRole, EndCause, ErrorCode, Failure, MfaBy, State, approval::Vote, decision::spoken,
+    CallerRole, EndCause, ErrorCode, Failure, MfaBy, State,
+    approval::Vote,
+    audit::{
+        AuditHash, AuditRecord,
+        digest::Digest,
+        verify::{Fault, Finding, StoredDigest, Verification, verify},
+    },
+    decision::spoken,
+    events::ChangedBy,
     sweep::SweepReport,
 };
 
@@ -504,6 +512,37 @@ pub struct PublishTiers {
     pub templates: BTreeMap<String, String>,
     /// Digest of the set in force, so that nobody replaces what they were not shown.
     pub replaces: String,
+}
+
+/// Answer of `GET /audit`. A page can be empty and not the last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditList {
+    /// The records: of a subject in the order of its chain, else in the order of time.
+    pub records: Vec<AuditRecord>,
+    /// Where the next page begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// Answer of `GET /audit/digests`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestList {
+    /// The digests, in the order of their names.
+    pub digests: Vec<DigestView>,
+    /// Where the next page begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// A digest of the audit, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestView {
+    /// Its name, such as `20260131T170000Z.json`.
+    pub name: String,
+    /// Its text, byte by byte: the next digest names its SHA-256.
+    pub text: String,
+    /// Whether something else was written under its name later, or it was marked as deleted.
+    pub overwritten: bool,
 }
 
 /// Body of every answer that is not a success.

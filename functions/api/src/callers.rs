@@ -162,13 +162,15 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             sequence: self.ports.clock.sequence(),
             at: self.ports.clock.now(),
             what: what.to_owned(),
-            by: ChangedBy::Caller(actor.identity.clone()),
+            by: ChangedBy::actor(actor),
             details: json!({
                 "arn": entry.arn, "person": entry.person, "namespace": entry.namespace,
                 "tiers": entry.tiers, "projects": entry.projects, "roles": entry.roles,
                 "mfa": entry.mfa, "source_identity": entry.source_identity,
                 "suspended": entry.suspended,
             }),
+            previous: None,
+            hash: None,
         }
     }
 

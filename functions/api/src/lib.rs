@@ -3,6 +3,7 @@
 //! [`http`] is the only part that knows Lambda's types; the rest works on [`Request`] and [`Response`], with the domain's ports.
 
 mod approvals;
+mod audit;
 mod callers;
 mod extension;
 pub mod http;
@@ -123,37 +124,47 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
     async fn route(&self, request: &Request) -> Result<Response, ApiError> {
         check_path(request)?;
         let actor = self.actor(request).await?;
-        suspension::check(request, &actor)?;
+        let answer = self.of_actor(request, &actor).await;
+        if let Err(ApiError::Refusal(refusal)) = &answer {
+            self.note_refusal(request, &actor, refusal).await;
+        }
+        answer
+    }
+
+    async fn of_actor(&self, request: &Request, actor: &Actor) -> Result<Response, ApiError> {
+        suspension::check(request, actor)?;
         match (request.method.as_str(), request.resource.as_str()) {
-            ("POST", "/tiers/{tier}/sessions") => self.request_session(request, &actor).await,
-            ("GET", "/tiers") => self.list_tiers(&actor).await,
-            ("GET", "/tiers/{tier}") => self.show_tier(request, &actor).await,
-            ("GET", "/whoami") => ok(200, &self.who_am_i(&actor)),
-            ("GET", "/sessions") => self.list_sessions(request, &actor).await,
-            ("GET", "/sessions/{id}") => self.show_session(parameter(request, "id")?, &actor).await,
-            ("DELETE", "/sessions/{id}") => self.revoke_session(parameter(request, "id")?, &actor).await,
+            ("POST", "/tiers/{tier}/sessions") => self.request_session(request, actor).await,
+            ("GET", "/tiers") => self.list_tiers(actor).await,
+            ("GET", "/tiers/{tier}") => self.show_tier(request, actor).await,
+            ("GET", "/whoami") => ok(200, &self.who_am_i(actor)),
+            ("GET", "/sessions") => self.list_sessions(request, actor).await,
+            ("GET", "/sessions/{id}") => self.show_session(parameter(request, "id")?, actor).await,
+            ("DELETE", "/sessions/{id}") => self.revoke_session(parameter(request, "id")?, actor).await,
             ("POST", "/sessions/{id}/decision") => {
-                self.decide_session(parameter(request, "id")?, request, &actor).await
+                self.decide_session(parameter(request, "id")?, request, actor).await
             }
             ("POST", "/sessions/{id}/review") => {
-                self.review_session(parameter(request, "id")?, request, &actor).await
+                self.review_session(parameter(request, "id")?, request, actor).await
             }
-            ("POST", "/sessions/{id}/extension") => self.extend_session(request, &actor).await,
-            ("GET", "/admin/callers") => self.list_callers(&actor).await,
+            ("POST", "/sessions/{id}/extension") => self.extend_session(request, actor).await,
+            ("GET", "/audit") => self.list_audit(request, actor).await,
+            ("GET", "/audit/digests") => self.list_digests(request, actor).await,
+            ("GET", "/admin/callers") => self.list_callers(actor).await,
             ("PUT", "/admin/callers/{id}") => {
-                self.put_caller(parameter(request, "id")?, request, &actor).await
+                self.put_caller(parameter(request, "id")?, request, actor).await
             }
-            ("DELETE", "/admin/callers/{id}") => self.remove_caller(parameter(request, "id")?, &actor).await,
+            ("DELETE", "/admin/callers/{id}") => self.remove_caller(parameter(request, "id")?, actor).await,
             ("PUT", "/admin/callers/{id}/suspension") => {
-                self.suspend_caller(parameter(request, "id")?, &actor).await
+                self.suspend_caller(parameter(request, "id")?, actor).await
             }
             ("DELETE", "/admin/callers/{id}/suspension") => {
-                self.resume_caller(parameter(request, "id")?, &actor).await
+                self.resume_caller(parameter(request, "id")?, actor).await
             }
-            ("GET", "/admin/tiers") => self.show_tier_set(&actor).await,
-            ("PUT", "/admin/tiers") => self.publish_tiers(request, &actor).await,
-            ("GET", "/admin/sweep") => self.show_sweep(&actor).await,
-            ("PUT", "/admin/sweep/confirmation") => self.confirm_sweep(request, &actor).await,
+            ("GET", "/admin/tiers") => self.show_tier_set(actor).await,
+            ("PUT", "/admin/tiers") => self.publish_tiers(request, actor).await,
+            ("GET", "/admin/sweep") => self.show_sweep(actor).await,
+            ("PUT", "/admin/sweep/confirmation") => self.confirm_sweep(request, actor).await,
             (method, resource) => Err(Refusal::new(
                 ErrorCode::NotFound,
                 format!("there is no `{method} {resource}`"),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use lambda_http::{Error, Request, service_fn};
 use sorry_api::{Api, http};
 use sorry_aws::{
-    DynamoRegistry, DynamoSessions, EventBridgeBus, SnsAlerts, StepFunctionsWorkflow, SystemClock, function,
-    metrics, settings,
+    DynamoRegistry, DynamoSessions, EventBridgeBus, S3Digests, SnsAlerts, StepFunctionsWorkflow, SystemClock,
+    function, metrics, settings,
 };
 use sorry_session::{NamedPrincipals, decision::Rules, limits::Limits, ports::Ports};
 use tracing::Instrument;
@@ -26,7 +26,8 @@ async fn main() -> Result<(), Error> {
             events: EventBridgeBus::new(&sdk, settings::required(settings::EVENT_BUS)?),
             clock: SystemClock,
         },
-        registry: DynamoRegistry::new(&sdk, registry, audit),
+        registry: DynamoRegistry::new(&sdk, registry, audit)
+            .with_digests(S3Digests::new(&sdk, settings::required(settings::AUDIT_BUCKET)?)),
         workflow: StepFunctionsWorkflow::new(&sdk, settings::required(settings::STATE_MACHINE_ARN)?),
         alerts: SnsAlerts::new(&sdk, settings::required(settings::ALERT_TOPIC_ARN)?),
         rules: Rules {

@@ -189,7 +189,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
 
     /// Decides the end of a session, if nobody has, and starts what carries it out.
     pub(crate) async fn end(&self, session: Session, actor: &Actor) -> Result<Session, ApiError> {
-        let session = revoke(&self.ports, session, &ChangedBy::Caller(actor.identity.clone())).await?;
+        let session = revoke(&self.ports, session, &ChangedBy::actor(actor)).await?;
         if session.state.is_ending() {
             self.workflow.start_end(&session).await?;
             tracing::info!(session_id = %session.session_id, "ending");

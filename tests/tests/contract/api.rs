@@ -1,10 +1,13 @@
 //! `infrastructure/openapi.yaml` against `functions/api`, the gateway's resource policy, and the policy of the callers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
-use sorry_session::{CallerRole, ErrorCode, Identity};
-use sorry_testkit::Role;
+use sorry_session::{CallerRole, ErrorCode, Identity, audit::digest::write_due};
+use sorry_testkit::{Role, block_on};
 
 use crate::{
     harness::{Bench, administrator, edited_tiers, sue},
@@ -107,8 +110,8 @@ fn the_query_is_the_one_that_the_function_reads() {
                 .map(|parameter| rendered(&parameter["name"])),
         );
     }
-    let files =
-        ["callers", "lib", "sessions", "tiers"].map(|file| source(&format!("functions/api/src/{file}.rs")));
+    let files = ["audit", "callers", "lib", "sessions", "tiers"]
+        .map(|file| source(&format!("functions/api/src/{file}.rs")));
     let read: BTreeSet<_> = files.iter().flat_map(|file| found(r#"\bquery\("(\w+)"\)"#, file)).collect();
     assert_eq!(
         described, read,
@@ -491,6 +494,24 @@ fn every_operation_answers_as_it_is_described() {
     assert!(unusable["unusable"].is_string(), "{unusable}");
     tour.ask(&sue, "GET", "/tiers", "", &none);
     tour.ask(&sue, "POST", "/tiers/{tier}/sessions", "developer", &body);
+
+    let written = |tour: &Tour| {
+        block_on(write_due(
+            &tour.bench.world,
+            &tour.bench.world,
+            &tour.bench.world,
+            Duration::from_secs(3600),
+        ))
+    };
+    written(&tour).unwrap();
+    tour.bench.world.advance(2 * 3600);
+    assert!(written(&tour).unwrap().count > 0);
+    let records = tour.ask(&administrator, "GET", "/audit", "", &none);
+    assert!(!records["records"].as_array().unwrap().is_empty(), "{records}");
+    let digests = tour.ask(&administrator, "GET", "/audit/digests", "", &none);
+    assert!(!digests["digests"].as_array().unwrap().is_empty(), "{digests}");
+    tour.ask(&sue, "GET", "/audit", "", &none);
+    tour.ask(&stranger, "GET", "/audit/digests", "", &none);
 
     for operation in operations() {
         let answered = tour.answered.get(&operation.name()).cloned().unwrap_or_default();

@@ -64,7 +64,7 @@ fn as_deployed(value: &Value, partition: &str) -> Value {
                     ("${AWS::StackName}", "sorry".to_owned()),
                     ("${Api}", "a1b2c3d4e5".to_owned()),
                     ("${CodeBucket}", bucket("c")),
-                    ("${TierBucket.Arn}", format!("arn:{partition}:s3:::{}", bucket("t"))),
+                    ("${AuditBucket.Arn}", format!("arn:{partition}:s3:::{}", bucket("t"))),
                     (
                         "${DataKey.Arn}",
                         format!("arn:{partition}:kms:ap-southeast-2:123456789012:key/{}", "0".repeat(36)),

@@ -15,11 +15,12 @@ use sorry_policy::{
     SessionId, SourceIdentity, TierSet, TierTable,
 };
 use sorry_wire::{
-    Access, ApprovalView, CallerList, CallerRemoved, CallerRole, CallerSuspended, CallerView,
-    ClosedReviewView, ConfirmSweep, DecideSession, DryRun, EndCause, EndView, ErrorBody, ExtendSession,
-    ExtensionStatus, ExtensionView, Failure, Grant, HoldView, MfaBy, PlannedRole, PublishTiers, PutCaller,
-    RenderedTier, RequestSession, ReviewSession, ReviewView, SessionList, SessionView, State, SweepView,
-    TierList, TierSetView, TierView, Verdict, Vote, VoteView, WhoAmI,
+    Access, ApprovalView, AuditHash, AuditList, AuditRecord, CallerList, CallerRemoved, CallerRole,
+    CallerSuspended, CallerView, ChangedBy, ClosedReviewView, ConfirmSweep, DecideSession, DigestList,
+    DigestView, DryRun, EndCause, EndView, ErrorBody, ExtendSession, ExtensionStatus, ExtensionView, Failure,
+    Grant, HoldView, MfaBy, PlannedRole, PublishTiers, PutCaller, RenderedTier, RequestSession,
+    ReviewSession, ReviewView, SessionList, SessionView, State, SweepView, TierList, TierSetView, TierView,
+    Verdict, Vote, VoteView, WhoAmI,
 };
 
 use crate::{
@@ -328,6 +329,31 @@ fn suspended() -> CallerView {
     CallerView { suspended_at: Some(at()), suspended_by: Some(caller().registered_by), ..caller() }
 }
 
+fn audit_record() -> AuditRecord {
+    AuditRecord {
+        subject: "sweep".into(),
+        sequence: 1,
+        at: at(),
+        what: "sweep.held".into(),
+        by: ChangedBy::service("sweep"),
+        details: json!({"count": 6}),
+        previous: None,
+        hash: None,
+    }
+}
+
+fn audit_list(cursor: Option<&str>) -> AuditList {
+    AuditList { records: vec![audit_record().sealed(None)], cursor: cursor.map(str::to_owned) }
+}
+
+fn audit_digest() -> DigestView {
+    DigestView { name: "20260101T000000Z.json".into(), text: "{}\n".into(), overwritten: false }
+}
+
+fn digest_list(cursor: Option<&str>) -> DigestList {
+    DigestList { digests: vec![audit_digest()], cursor: cursor.map(str::to_owned) }
+}
+
 fn pairs() -> Vec<Pair> {
     let least_who = WhoAmI {
         account: "123456789012".into(),
@@ -384,7 +410,7 @@ fn pairs() -> Vec<Pair> {
         mfa: MfaBy::Idp,
         source_identity: Some("sue@example.org".into()),
     };
-    let full_caller = CallerView { source_identity: Some("sue@example.org".parse().unwrap()), ..suspended() };
+    let full_caller = CallerView { source_identity: Some("sue@example.org".parse().unwrap()), ..caller() };
     let least_put = json!({"arn": caller().arn, "person": "sue", "namespace": "sue", "tiers": {}});
     let least_request = json!({"client_request_id": "0123-4567", "duration_seconds": 1});
     vec![
@@ -423,6 +449,15 @@ fn pairs() -> Vec<Pair> {
         answer("Sweep", "SweepView", &sweep, &SweepView::default()),
         answer("SweepHold", "HoldView", &hold, &hold),
         request("ConfirmSweep", "ConfirmSweep", &confirm, json!({"digest": ""})),
+        answer(
+            "AuditRecord",
+            "AuditRecord",
+            &audit_record().sealed(Some(AuditHash::of(b"x"))),
+            &audit_record(),
+        ),
+        answer("AuditList", "AuditList", &audit_list(Some("x")), &audit_list(None)),
+        answer("Digest", "DigestView", &audit_digest(), &audit_digest()),
+        answer("DigestList", "DigestList", &digest_list(Some("x")), &digest_list(None)),
         answer("Error", "ErrorBody", &error, &least_error),
     ]
 }

@@ -136,6 +136,8 @@ fn the_sweep_stops_by_itself_before_it_is_stopped() {
         function("clean-up"),
         function("sweep")
     );
+    let digests = constant("DIGEST_BUDGET", "crates/session/src/audit/digest.rs");
+    assert!(digests < budget, "digests are written beside the sweep, and are done before it is");
     let rate = Template::deployed().all()["Parameters"]["SweepRate"]["Default"].as_str().unwrap();
     let minutes: u64 = the_only(r"^rate\((\d+) minutes\)$", rate, "SweepRate").parse().unwrap();
     assert!(function("sweep") < Duration::from_secs(60 * minutes), "one sweep is over when the next begins");

@@ -306,6 +306,7 @@ fn session(alert: bool) -> Session {
         ended_at: None,
         changed_at: moment(0),
         outbox: Vec::new(),
+        audit_head: None,
     }
 }
 

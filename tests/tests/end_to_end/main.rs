@@ -13,6 +13,7 @@
 
 mod addresses;
 mod approvals;
+mod audit;
 mod break_glass;
 mod callers;
 mod delivery;

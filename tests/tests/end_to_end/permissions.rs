@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use serde_json::{Value, json};
-use sorry_tests::{LocalAws, eventually};
+use sorry_tests::{LocalAws, Person, eventually};
 
 use crate::{PATIENCE, reaches, request, row};
 
@@ -13,7 +13,7 @@ const FUNCTIONS: [&str; 5] = ["api", "provision", "clean-up", "sweep", "alert"];
 const USED_ELSEWHERE: [(&str, &str); 5] = [
     ("Log", "Lambda writes the log with the function's role"),
     ("Trace", "Lambda's X-Ray daemon writes traces with the function's role"),
-    ("Key", "DynamoDB and SNS use the key on the function's behalf, and the local AWS checks no key"),
+    ("Key", "DynamoDB, S3 and SNS use the key on the function's behalf, and the local AWS checks no key"),
     ("DeadLetters", "Lambda itself puts there what it could not run"),
     (
         "ProvisionRole/Look",
@@ -101,6 +101,24 @@ pub(crate) fn kill_workflow(aws: &LocalAws, session: &str) {
     aws.call("stepfunctions.stop_execution", json!({"executionArn": format!("{execution}:{session}")}));
 }
 
+/// Has the audit refused, read, digested and verified; and a sweep find a digest that another one stored and did not say so.
+fn the_whole_audit(aws: &LocalAws, sue: &Person, administrator: &Person) {
+    assert_eq!(sue.sorry(&["request", "--tier", "developer", "--hours", "9"]).code, 3);
+    let bucket = aws.output("AuditBucket");
+    let first = eventually("there is a digest", 2 * PATIENCE, || {
+        aws.sweep();
+        let listed = aws.call("s3.list_objects_v2", json!({"Bucket": bucket, "Prefix": "digests/"}));
+        listed["Contents"][0]["Key"].as_str().map(str::to_owned)
+    });
+    let text = &aws.call("s3.get_object", json!({"Bucket": bucket, "Key": first}))["Body"];
+    let digest: Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
+    let pointer = json!({"key": {"S": "digests"}, "ends": {"S": digest["begins"]}});
+    aws.call("dynamodb.put_item", json!({"TableName": "sorry-registry", "Item": pointer}));
+    assert_eq!(aws.sweep()["failed"], json!([]));
+    administrator.sorry(&["admin", "audit", "--subject", "tiers"]).success();
+    administrator.sorry(&["admin", "audit", "verify"]).success();
+}
+
 /// Has every function do all that it does.
 fn everything_once(aws: &LocalAws) {
     let _security = aws.subscribe_to_alerts();
@@ -115,6 +133,7 @@ fn everything_once(aws: &LocalAws) {
     let folder = tiers.path().to_str().unwrap();
     administrator.sorry(&["admin", "tiers", "publish", folder, "--yes"]).success();
     aws.sweep();
+    the_whole_audit(aws, &sue, &administrator);
 
     // An alert before the grant and one at the end; a burdened role; lists; a caller who is removed while a session lives.
     let (session, _) = request(&sue, "break-glass", "15m");
@@ -165,7 +184,7 @@ fn everything_once(aws: &LocalAws) {
 
 #[test]
 fn functions_are_allowed_what_they_call_and_nothing_else() {
-    let aws = LocalAws::start();
+    let aws = LocalAws::start_with(&["AuditDigestSeconds=20"]);
     everything_once(&aws);
     let mut excused = BTreeSet::new();
     for function in FUNCTIONS {

@@ -11,6 +11,7 @@ use sorry_api::{Api, Request, Response};
 use sorry_policy::{SessionId, TierSet};
 use sorry_session::{
     CallerEntry, CallerRole, ErrorCode, Failure, Identity, MfaBy, NamedPrincipals, Session, State, StepError,
+    audit::verify::verify,
     clean_up::{clean_up, give_up},
     decision::Rules,
     events::ChangedBy,
@@ -361,9 +362,9 @@ impl Bench {
             roles: [CallerRole::Approver].into(),
             registered_at: self.world.now(),
             registered_by: administrator().arn,
+            suspended: None,
             mfa: MfaBy::Device,
             source_identity: None,
-            suspended: None,
         });
         identity
     }
@@ -482,6 +483,8 @@ impl Bench {
         let sequences: Vec<_> = audit.iter().map(|record| record.sequence).collect();
         assert_eq!(sequences, (1..=row.fence).collect::<Vec<_>>(), "{label}: the audit has gaps");
         assert_eq!(audit.last().unwrap().what, format!("session.{}", row.state), "{label}");
+        assert_eq!(verify(&audit, &[], self.world.now()).findings, [], "{label}: the chain of the audit");
+        assert_eq!(row.audit_head, audit.last().unwrap().hash, "{label}");
         assert!(row.outbox.is_empty(), "{label}: {} events wait", row.outbox.len());
         let published = self.world.published();
         for record in &audit {

@@ -60,7 +60,7 @@ pub(crate) struct Deployed {
     pub(crate) account: String,
     pub(crate) api: String,
     pub(crate) data_key: String,
-    pub(crate) tier_bucket: String,
+    pub(crate) audit_bucket: String,
 }
 
 impl Deployed {
@@ -92,7 +92,7 @@ impl Deployed {
             account: aws.output("account_id").to_owned(),
             api: aws.output("ApiId").to_owned(),
             data_key: aws.output("DataKeyArn").to_owned(),
-            tier_bucket: aws.output("TierBucket").to_owned(),
+            audit_bucket: aws.output("AuditBucket").to_owned(),
         }
     }
 
@@ -105,7 +105,7 @@ impl Deployed {
             ("api", &self.api),
             ("data_key", &self.data_key),
             ("code_bucket", "sorry-code"),
-            ("tier_bucket", &self.tier_bucket),
+            ("audit_bucket", &self.audit_bucket),
             ("role", role),
         ]
     }

@@ -1,5 +1,6 @@
-//! `sorry admin`: with the administrator's own credentials.
+//! `sorry admin`: with the administrator's own credentials. The audit is also for those who are registered to read it.
 
+mod audit;
 mod callers;
 mod mfa;
 mod principal;
@@ -21,6 +22,7 @@ pub(crate) async fn run(app: &App, command: Admin) -> Result<u8> {
         Admin::Callers(Callers::Resume(arguments)) => suspension::resume(app, &arguments).await,
         Admin::Callers(Callers::Remove(arguments)) => callers::remove(app, &arguments).await,
         Admin::Tiers(command) => tiers::run(app, command).await,
+        Admin::Audit(arguments) => audit::run(app, &arguments).await,
         Admin::Sweep(arguments) => sweep::run(app, &arguments).await,
     }
 }

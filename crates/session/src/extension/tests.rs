@@ -32,8 +32,6 @@ fn actor(person: &str, role: CallerRole) -> Actor {
         roles: [CallerRole::Caller, role].into(),
         registered_at: at(0),
         registered_by: String::new(),
-        mfa: crate::caller::MfaBy::Device,
-        source_identity: None,
         suspended: None,
     };
     Actor { identity, entry: Some(entry), administrator: false, identity_provider: false }
