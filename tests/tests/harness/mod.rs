@@ -394,9 +394,9 @@ impl Bench {
             roles: [CallerRole::Approver].into(),
             registered_at: self.world.now(),
             registered_by: administrator().arn,
+            suspended: None,
             mfa: MfaBy::Device,
             source_identity: None,
-            suspended: None,
         });
         identity
     }
