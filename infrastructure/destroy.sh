@@ -115,13 +115,14 @@ if policy_exists "$policies/sorry-caller"; then
     --query 'PolicyUsers[].UserName'
 fi
 # Roles that administrators' sessions made keep that tier's boundary, and IAM deletes no policy that is in use.
-bounded=() holders=()
+bounded=() holders=() standing=()
+list standing aws iam list-roles --path-prefix /sorry/standing/ --query 'Roles[].RoleName'
 for tier in read-only developer admin break-glass; do
   policy_exists "$policies/sorry-boundary-$tier" || continue
   list holders aws iam list-entities-for-policy --policy-arn "$policies/sorry-boundary-$tier" \
     --policy-usage-filter PermissionsBoundary --query '[PolicyRoles[].RoleName, PolicyUsers[].UserName][]'
   for holder in "${holders[@]}"; do
-    case " ${roles[*]} ${users[*]} " in *" $holder "*) ;; *) bounded+=("$holder") ;; esac
+    case " ${roles[*]} ${users[*]} ${standing[*]} " in *" $holder "*) ;; *) bounded+=("$holder") ;; esac
   done
 done
 
@@ -229,12 +230,22 @@ remove_user() {
   gone aws iam delete-user --user-name "$user"
 }
 
+deny_issued_by_now() {
+  printf '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"DateLessThan":{"aws:TokenIssueTime":"%s"}}}]}' \
+    "$(date -u +%Y-%m-%dT%H:%M:%SZ)"
+}
+
 end_sessions() {
   local role user
   list_session_users
   for user in "${users[@]}"; do
     gone aws iam put-user-policy --user-name "$user" --policy-name revoked --policy-document "$deny_all"
     say "revoked $user"
+  done
+  # Of a role that stands ready, credentials are out that nobody counts: all that were given by now end.
+  for role in "${standing[@]}"; do
+    gone aws iam put-role-policy --role-name "$role" --policy-name revoked-by-destroy --policy-document "$(deny_issued_by_now)"
+    say "revoked what was given of $role"
   done
   list_session_roles
   for role in "${roles[@]}"; do
@@ -311,8 +322,6 @@ for user in "${callers[@]}"; do
 done
 
 # What ended sessions on roles that stand ready; CloudFormation knows nothing of it, and IAM deletes no role with it.
-standing=()
-list standing aws iam list-roles --path-prefix /sorry/standing/ --query 'Roles[].RoleName'
 for role in "${standing[@]}"; do
   ended=()
   list ended aws iam list-role-policies --role-name "$role" --query "PolicyNames[?starts_with(@, 'revoked-')]"

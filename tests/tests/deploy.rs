@@ -430,7 +430,7 @@ fn project_with_zips() -> TempDir {
     fs::create_dir(folder.join(".local")).unwrap();
     let venv = sorry_tests::python().parent().unwrap().parent().unwrap().to_owned();
     std::os::unix::fs::symlink(venv, folder.join(".local/package-venv")).unwrap();
-    for function in ["api", "provision", "clean-up", "sweep", "alert"] {
+    for function in ["api", "issue", "provision", "clean-up", "sweep", "alert"] {
         let cached = fs::read_dir(&zips).unwrap().map(|entry| entry.unwrap().path());
         let mut of_function = cached.filter(|path| {
             path.file_name().unwrap().to_str().unwrap().starts_with(&format!("sorry-{function}-"))

@@ -133,8 +133,8 @@ fn invariant_5_a_revocation_between_any_two_calls_of_issuing_wins() {
         for decided in first..=calls.len() {
             for cleaned in decided..=calls.len() {
                 let (mut bench, id) = granted(tier);
-                bench.world.before_call(decided, move |world| revoke(world));
-                bench.world.before_call(cleaned, move |world| clean_up(world));
+                bench.world.before_call(decided, revoke);
+                bench.world.before_call(cleaned, clean_up);
                 let answer = issue(&bench, &id);
                 if decided == calls.len() {
                     revoke(&bench.world);

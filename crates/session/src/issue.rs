@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sorry_policy::{Grant, MOST_REVOKED_AT_ONCE};
+use sorry_policy::{ACCESS_POLICY_NAME, Grant, MOST_REVOKED_AT_ONCE};
 
 use crate::{
     ErrorCode, Refusal, Session, State, StepError,
@@ -214,7 +214,8 @@ async fn with_room<S, P: PrincipalProvisioner, E, C>(
     plan: &StandingPlan,
 ) -> Result<(), Refusal> {
     let role = Principal::Role(plan.name.clone());
-    let revoked = ports.principals.inline_policies(&role).await.unwrap_or_default().len();
+    let policies = ports.principals.inline_policies(&role).await.unwrap_or_default();
+    let revoked = policies.iter().filter(|policy| *policy != ACCESS_POLICY_NAME).count();
     if revoked < MOST_REVOKED_AT_ONCE {
         return Ok(());
     }

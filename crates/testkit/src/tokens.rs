@@ -112,7 +112,7 @@ impl TokenIssuer for World {
         let plan = plan.clone();
         self.call("assume_standing", plan.name.to_string(), move |inner| {
             let name = plan.name.to_string();
-            if !inner.roles.get(&name).is_some_and(|role| role.path == STANDING_PATH) {
+            if inner.roles.get(&name).is_none_or(|role| role.path != STANDING_PATH) {
                 return Err(PortError::Refused("AssumeRole: AccessDenied".to_owned()));
             }
             if plan.session_policy.chars().count() > SESSION_LIMIT || seconds > 3_600 {

@@ -1,7 +1,7 @@
 """Calls are as if they came over TLS.
 
-AWS (IAM User Guide, `reference_policies_condition-keys`): `aws:SecureTransport` says whether a request was sent over TLS, and SDKs send
-none without. Here they talk plain HTTP to the loopback, so that a policy which asks for TLS would refuse them all.
+AWS (IAM User Guide, `reference_policies_condition-keys`): `aws:SecureTransport` says whether a request was sent over TLS, and
+SDKs send none without. Here they talk plain HTTP to the loopback, so that a policy which asks for TLS would refuse them all.
 """
 
 from ministack.core import iam_evaluator

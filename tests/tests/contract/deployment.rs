@@ -189,6 +189,7 @@ fn nobody_changes_or_deletes_what_the_audit_holds() {
         ("ApiRole", "s3:GetObjectVersion"),
         ("ApiRole", "s3:ListBucketVersions"),
         ("CleanUpRole", "dynamodb:PutItem"),
+        ("IssueRole", "dynamodb:PutItem"),
         ("ProvisionRole", "dynamodb:PutItem"),
         ("SweepRole", "dynamodb:PutItem"),
         ("SweepRole", "dynamodb:Query"),

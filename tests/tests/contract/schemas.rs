@@ -425,7 +425,7 @@ fn pairs() -> Vec<Pair> {
         mfa: MfaBy::Idp,
         source_identity: Some("sue@example.org".into()),
     };
-    let full_caller = CallerView { source_identity: Some("sue@example.org".parse().unwrap()), ..caller() };
+    let full_caller = CallerView { source_identity: Some("sue@example.org".parse().unwrap()), ..suspended() };
     let least_put = json!({"arn": caller().arn, "person": "sue", "namespace": "sue", "tiers": {}});
     let least_request = json!({"client_request_id": "0123-4567", "duration_seconds": 1});
     vec![

@@ -19,7 +19,7 @@ fn bad_input_is_refused_clearly_and_writes_nothing() {
         (
             [&ask[..], &["--hours", "1", "--reason", "short"]].concat(),
             2,
-            "the reason has 5 characters",
+            "the text has 5 characters",
             "ReasonUnusable",
         ),
         (vec!["request", "--tier", "break-glass", "--hours", "1"], 2, "asks for a reason", "ReasonRequired"),
@@ -62,19 +62,13 @@ fn bad_input_is_refused_clearly_and_writes_nothing() {
 fn a_prefix_that_fits_two_sessions_is_refused_with_both() {
     let aws = LocalAws::start();
     let sue = aws.register("sue-mgr");
-    // Ids are random: ask until two begin alike. 33 sessions must, for there are 32 first characters.
-    let mut seen: Vec<String> = Vec::new();
-    let (one, other) = loop {
-        let view = sue
-            .sorry(&["request", "--tier", "read-only", "--for", "10s", "--no-wait", "--output", "json"])
-            .success()
-            .json();
-        let id = view["session_id"].as_str().unwrap().to_owned();
-        if let Some(alike) = seen.iter().find(|before| before[..1] == id[..1]) {
-            break (alike.clone(), id);
-        }
-        seen.push(id);
-    };
+    let (one, _) = request(&sue, "read-only", "15m");
+    // Ids are random: another that begins alike is written beside it.
+    let other =
+        format!("{}{}", &one[..1], if one.ends_with('0') { "111111111111111" } else { "000000000000000" });
+    let mut row = crate::row(&aws, &one);
+    row["session_id"] = json!({"S": other});
+    aws.call("dynamodb.put_item", json!({"TableName": "sorry-sessions", "Item": row}));
     let refused = sue.sorry(&["status", &one[..1]]);
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.stderr.contains(&one) && refused.stderr.contains(&other), "{refused:?}");

@@ -14,23 +14,31 @@ fn a_full_run_leaves_no_secret_behind() {
     let (revoked, first) = request(&sue, "developer", "15m");
     let (expired, second) = request(&sue, "read-only", "10s");
     let (alerted, third) = request(&sue, "break-glass", "15m");
+    let job = ["request", "--tier", "read-only", "--grant", "user", "--for", "15m", "--profile", "job"];
+    sue.sorry(&job).success();
+    let fourth = sue.profile("job");
     sue.sorry(&["revoke", &revoked, &alerted]).success();
     reaches(&sue, &expired, "EXPIRED");
     sue.sorry(&["request", "--tier", "wizard", "--hours", "1"]);
     aws.sweep();
 
-    let secrets: Vec<(&str, String)> =
-        [("caller", sue.keys()), ("revoked", &first), ("expired", &second), ("alerted", &third)]
-            .into_iter()
-            .flat_map(|(whose, keys): (&str, &Keys)| {
-                [
-                    Some((whose, keys.secret_access_key.clone())),
-                    keys.session_token.clone().map(|token| (whose, token)),
-                ]
-            })
-            .flatten()
-            .collect();
-    assert_eq!(secrets.len(), 7);
+    let secrets: Vec<(&str, String)> = [
+        ("caller", sue.keys()),
+        ("revoked", &first),
+        ("expired", &second),
+        ("alerted", &third),
+        ("job", &fourth),
+    ]
+    .into_iter()
+    .flat_map(|(whose, keys): (&str, &Keys)| {
+        [
+            Some((whose, keys.secret_access_key.clone())),
+            keys.session_token.clone().map(|token| (whose, token)),
+        ]
+    })
+    .flatten()
+    .collect();
+    assert_eq!(secrets.len(), 9);
     let external_ids: Vec<String> =
         aws.session_rows().iter().map(|row| row["external_id"]["S"].as_str().unwrap().to_owned()).collect();
 
@@ -61,7 +69,7 @@ fn a_full_run_leaves_no_secret_behind() {
     // The whole deployment wrote something: an empty place would prove nothing.
     let written =
         |name: &str| places.iter().filter(|(place, text)| place.contains(name) && text.len() > 100).count();
-    for function in ["api", "provision", "clean-up", "sweep", "alert"] {
+    for function in ["api", "issue", "provision", "clean-up", "sweep", "alert"] {
         assert_eq!(written(&format!("/aws/lambda/sorry-{function}")), 1, "{function} has logged");
     }
     assert!(

@@ -96,7 +96,7 @@ fn with_mfa_a_code_is_asked_for_and_the_bare_key_gets_nothing() {
     let session = view["session_id"].as_str().expect("an id").to_owned();
     crate::reaches(&sue, &session, "ACTIVE");
     let path = format!("POST /sessions/{session}/credentials");
-    let bare = aws.judge.request(Some(&sue.keys()), &path, "{}");
+    let bare = aws.judge.request(Some(sue.keys()), &path, "{}");
     assert_eq!(bare.0, 403, "{bare:?}");
     sue.sorry(&["renew", &session]).success();
     let keys = sue.profile("sue-read-only");

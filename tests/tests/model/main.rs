@@ -310,7 +310,8 @@ impl StateMachineTest for System {
             );
             // Invariant 10: ACTIVE is said when it can be used, unless a person has deleted its role since.
             if loan.may_be == [Stands::Active].into() && moment(state.now) < row.expires_at {
-                let there = world.roles().iter().any(|role| role.name == row.role_name.as_str());
+                let named = |role: &Role| role.name == row.role_name.as_str();
+                let there = world.roles().iter().chain(&world.standing_roles()).any(named);
                 assert_eq!(world.usable(id, moment(state.now)), there);
             }
         }
