@@ -13,6 +13,7 @@
 
 mod approvals;
 mod break_glass;
+mod calls;
 mod delivery;
 #[path = "../../../crates/credentials/tests/desk/mod.rs"]
 mod desk;
