@@ -1,7 +1,7 @@
 """Puts many sessions into a local AWS, as if they had been asked for: rows made after one that is there, and roles if they live.
 
-Standard input has one JSON object: `endpoint_url`, `credentials`, `row` (a row as DynamoDB has it), `count`, `expires_at` (RFC 3339; of
-the new rows, or null for that of the row), `live` (whether they have a role and stand in the index of what is due).
+Standard input has one JSON object: `endpoint_url`, `credentials`, `row` (a row as DynamoDB has it), `count`, `expires_at`
+(RFC 3339; of the new rows, or null for that of the row), `live` (whether they have a role and stand in the index of what is due).
 """
 
 import copy

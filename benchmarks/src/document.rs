@@ -7,6 +7,7 @@ use crate::{
     command_line::CREDENTIAL_PROCESS,
     paper,
     results::{Growth, Operation, Results, Way},
+    scale::CLEAN_UP,
     statistics::Spread,
 };
 
@@ -310,11 +311,28 @@ fn scale(page: &mut String, scale: &[Growth]) {
             ]
         };
         table(page, &["how many", "time, ms", "calls", "peak memory, MiB"], growth.points.iter().map(row));
+        if growth.name == CLEAN_UP {
+            page.push_str(&per_sweep(growth));
+        }
     }
     page.push_str("How many sessions can live at once, on paper:\n\n");
     let row =
         |(quota, sessions, why): &(&str, &str, &str)| [*quota, *sessions, *why].map(str::to_owned).to_vec();
     table(page, &["quota", "sessions", ""], paper::QUOTAS.iter().map(row));
+}
+
+/// How many sessions one sweep can end, on paper.
+fn per_sweep(growth: &Growth) -> String {
+    let [.., before, last] = &growth.points[..] else { return String::new() };
+    let each = (last.calls - before.calls) as f64 / (last.size - before.size) as f64;
+    let seconds = each * paper::CALL_SECONDS;
+    format!(
+        "Ending one more takes {} calls. At {} ms each, assumed, one sweep of three minutes ends some {} sessions, one after the other; what \
+         is left is taken up by the next, and IAM ends every session by its date in any case.\n\n",
+        number(each),
+        number(paper::CALL_SECONDS * 1000.0),
+        number((paper::SWEEP_SECONDS / seconds).floor())
+    )
 }
 
 fn instructions(page: &mut String, results: &Results) {

@@ -87,6 +87,11 @@ pub const PROPAGATION: (f64, f64) = (4_000.0, 30_000.0);
 /// From a revocation to its effect on real AWS, warm, without and with propagation of the deny, in milliseconds.
 pub const REVOCATION: (f64, f64) = (20.0 + 10.0 + 40.0 + 100.0 + 25.0 + 150.0, 4_000.0);
 
+/// What one call of the sweep takes on real AWS, in seconds: most are IAM's and DynamoDB's, and some of those are writes. Assumed.
+pub const CALL_SECONDS: f64 = 0.03;
+/// How long one sweep works: `BUDGET` in `crates/session/src/sweep.rs`.
+pub const SWEEP_SECONDS: f64 = 180.0;
+
 /// The sources, by their numbers.
 pub const SOURCES: [(&str, &str); 10] = [
     ("1", "<https://www.smplogs.com/patterns/apigateway/high-latency>"),
@@ -119,8 +124,8 @@ pub const QUOTAS: [(&str, &str, &str); 5] = [
     ("open executions: 1,000,000 in the account and region [7]", "1,000,000", "each live session has one"),
     (
         "requests to the API: 20 a second, 40 at once [10]",
-        "no limit of those that live; 3 new ones a second",
-        "a request is five to eight calls; our own throttle, to be raised with need",
+        "no limit of those that live; some 4 new ones a second",
+        "a request is three to eight calls; our own throttle, to be raised with need",
     ),
     (
         "concurrent invocations: 1,000 in the region [8]",

@@ -20,6 +20,8 @@ use crate::{
     statistics::{exponent, rounded},
 };
 
+/// The growth of what the sweep does when nobody else has.
+pub const CLEAN_UP: &str = "sweep that ends sessions (clean-up)";
 /// Long past, for sessions that are due.
 const PAST: &str = "2020-01-01T00:00:00Z";
 
@@ -171,7 +173,7 @@ pub fn measure(depth: Depth) -> Vec<Growth> {
     vec![
         growth("`sorry list`, all pages", "sessions of one person, ended", lists),
         growth("sweep, nothing to do", "rows of ended sessions beside it", beside),
-        growth("sweep that ends sessions (clean-up)", "sessions that are due, with their roles", ending),
+        growth(CLEAN_UP, "sessions that are due, with their roles", ending),
         growth("sweep, nothing to do", "live sessions with their roles", live),
     ]
 }

@@ -181,9 +181,10 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
 
     /// Ends sessions that say ACTIVE while their role is gone.
     async fn without_principal(&mut self, sessions: &[Session], roles: &[RoleName]) {
+        let there: BTreeSet<&RoleName> = roles.iter().collect();
         let lost = sessions
             .iter()
-            .filter(|session| session.state == State::Active && !roles.contains(&session.role_name));
+            .filter(|session| session.state == State::Active && !there.contains(&session.role_name));
         for session in lost {
             if self.out_of_time() {
                 return;

@@ -1,7 +1,7 @@
 """Writes down every call and how long it took: the file `calls` in the server's folder, a JSON object a line.
 
-No patch: nothing is decided otherwise. `decisions` has what IAM was asked, item by item; this has what was sent, as AWS would count and
-bill it. The benchmarks and a test of the number of calls read it.
+No patch: nothing is decided otherwise. `decisions` has what IAM was asked, item by item; this has what was sent, as AWS would
+count and bill it. The benchmarks and a test of the number of calls read it.
 """
 
 import json
