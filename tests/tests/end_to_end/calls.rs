@@ -36,9 +36,9 @@ fn a_role_grant_takes_three_transactions_one_execution_and_two_iam_writes() {
         .so_far()
         .into_iter()
         .filter(|call| call.principal == role)
-        .map(|call| (call.operation, call.status))
+        .map(|call| (call.operation, call.status == 200))
         .collect();
-    assert_eq!(of_session, [("ListTopics".to_owned(), 200), ("Scan".to_owned(), 400)]);
+    assert_eq!(of_session, [("ListTopics".to_owned(), true), ("Scan".to_owned(), false)]);
 }
 
 #[test]
