@@ -25,8 +25,8 @@ test: lint build nextest ## everything: format, lints, unit, contract, unwinding
 lint: tools .local/checkov-venv/installed.txt ## format and static checks of the code, the template, the policies, the state machine and the scripts
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
-	.local/venv/bin/ruff format --check --quiet tests/local infrastructure crates/profiles/tests benchmarks
-	.local/venv/bin/ruff check --quiet tests/local infrastructure crates/profiles/tests benchmarks
+	.local/venv/bin/ruff format --check --quiet tests/local tests/recorded infrastructure crates/profiles/tests benchmarks
+	.local/venv/bin/ruff check --quiet tests/local tests/recorded infrastructure crates/profiles/tests benchmarks
 	.local/venv/bin/shellcheck infrastructure/*.sh tests/local/*.sh .ci/run
 	$(PYTHON) infrastructure/assemble.py target/template.yaml
 	.local/venv/bin/cfn-lint target/template.yaml
@@ -45,7 +45,7 @@ audit: ## looks up known vulnerabilities and yanked versions of the crates; need
 
 format: tools ## formats the Rust and the Python
 	cargo fmt
-	.local/venv/bin/ruff format --quiet tests/local infrastructure crates/profiles/tests benchmarks
+	.local/venv/bin/ruff format --quiet tests/local tests/recorded infrastructure crates/profiles/tests benchmarks
 
 build: prerequisites ## builds the command line and the functions, for this machine
 	cargo build --workspace --locked

@@ -16,7 +16,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly functions=(api provision clean-up sweep alert)
+readonly functions=(api issue provision clean-up sweep alert)
 readonly output=target/lambda
 readonly venv=.local/package-venv
 export AWS_PAGER=""
@@ -130,6 +130,16 @@ fi
 
 # ── The stack ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 parameters=("CodeBucket=$bucket" "CodePrefix=$prefix" "Architecture=$architecture")
+# Lambda leaves 100 executions to all functions together: below that nothing can be reserved.
+if [[ $exists == false && " $*" != *" ReservedConcurrency="* ]]; then
+  unreserved=$(aws lambda get-account-settings --query AccountLimit.UnreservedConcurrentExecutions --output text || true)
+  if [[ $unreserved =~ ^[0-9]+$ ]] && ((unreserved >= 200)); then
+    parameters+=(ReservedConcurrency=10)
+    say "reserving 10 concurrent executions for each function that ends sessions or tells security"
+  else
+    say "note: this account's concurrency is ${unreserved:-unknown}, of which nothing can be reserved; docs/runbook.md#sorry-api-throttles"
+  fi
+fi
 if [[ $exists == false && " $*" != *" AdministratorArns="* ]]; then
   administrator=$(principal) || fail "the role of $arn cannot be looked at" "whoever deploys needs iam:GetRole, or: AdministratorArns=<ARN>"
   say "administrator: $administrator"

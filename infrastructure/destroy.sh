@@ -1,28 +1,36 @@
 #!/usr/bin/env bash
 # Ends all sessions and removes `sorry` from the account that the AWS CLI is signed in to.
 #
-#   infrastructure/destroy.sh [--dry-run] [--yes] [--delete-data]
+#   infrastructure/destroy.sh [--dry-run] [--yes] [--delete-data | --sessions-only]
 #
-#   --dry-run      say what would be removed, and remove nothing
-#   --yes          do not ask
-#   --delete-data  also the tables, their key (AWS waits 30 days with that), the tiers and the zips. They cannot be had back.
+#   --dry-run        say what would be removed, and remove nothing
+#   --yes            do not ask
+#   --delete-data    also the tables, their key (AWS waits 30 days with that), the tiers and the zips. They cannot be had back.
+#   --sessions-only  end all sessions and leave the rest: nobody gets a new one until the two functions may run again
 #
 # In this order, so that nothing is left with access should a step fail:
 #   1. no new sessions: the functions `sorry-api` and `sorry-provision` may not run any more
-#   2. every session's role gets the policy `revoked`, which denies everything, credentials already issued included
-#   3. the roles are removed; once more after the longest time that a function may still have been running
-#   4. the callers' policy is taken from the callers' users; the users and their keys stay, and can do nothing
-#   5. the stack is deleted; the tables, their key and the tiers' bucket stay, unless --delete-data
+#   2. every session's principal gets the policy `revoked`, which denies everything, credentials already issued included
+#   3. the principals are removed; once more after the longest time that a function may still have been running
+#   4. waiting executions are stopped: a state machine is deleted only when its last one has ended, up to 36 hours later
+#   5. proof: nothing is listed any more under /sorry/session/, and no execution runs; otherwise it ends here, and says what is left
+#   6. the callers' policy is taken from the callers' users; the users and their keys stay, and can do nothing
+#   7. the stack is deleted; the tables, their key and the bucket of the audit's digests stay, unless --delete-data
+#   8. proof once more, of the service's own roles, policies and functions, too
 # From the environment: STACK (sorry), CODE_BUCKET (sorry-code-<account>-<region>).
 # Needs: the AWS CLI, signed in with rights over IAM; bash 4.4 or later.
 set -euo pipefail
 export AWS_PAGER=""
 
 readonly tables=(sorry-sessions sorry-registry sorry-audit)
+# The functions that give access, or start what does.
+readonly granting=(sorry-api sorry-provision)
 readonly session_path=/sorry/session/
 readonly deny_all='{"Version":"2012-10-17","Statement":[{"Sid":"SorryRevoked","Effect":"Deny","Action":"*","Resource":"*"}]}'
 # The longest that a function that makes or repairs roles may run (the sweep's time-out), and a little.
 readonly settle_seconds=${SETTLE_SECONDS:-250}
+# Between two looks at a list that lags.
+readonly proof_seconds=${PROOF_SECONDS:-10}
 
 # shellcheck source=infrastructure/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -31,15 +39,19 @@ say() { printf '%s\n' "$*"; }
 
 ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || fail "this bash is older than 4.4" "run it with a later one"
 
-dry_run=false assume_yes=false delete_data=false
+dry_run=false assume_yes=false delete_data=false sessions_only=false
 for argument in "$@"; do
   case $argument in
     --dry-run) dry_run=true ;;
     --yes) assume_yes=true ;;
     --delete-data) delete_data=true ;;
-    *) fail "\`$argument\` is no option" "destroy.sh [--dry-run] [--yes] [--delete-data]" ;;
+    --sessions-only) sessions_only=true ;;
+    *) fail "\`$argument\` is no option" "destroy.sh [--dry-run] [--yes] [--delete-data | --sessions-only]" ;;
   esac
 done
+if $delete_data && $sessions_only; then
+  fail "--delete-data and --sessions-only contradict each other" "leave one of them out"
+fi
 
 need aws
 sign_in
@@ -65,6 +77,7 @@ list() {
 }
 
 list_session_roles() { list roles aws iam list-roles --path-prefix "$session_path" --query 'Roles[].RoleName'; }
+list_session_users() { list users aws iam list-users --path-prefix "$session_path" --query 'Users[].UserName'; }
 policy_exists() { aws iam get-policy --policy-arn "$1" >/dev/null 2>&1; }
 physical() {
   words aws cloudformation describe-stack-resource --stack-name "$stack" --logical-resource-id "$1" \
@@ -73,19 +86,30 @@ physical() {
 table_exists() { aws dynamodb describe-table --table-name "$1" >/dev/null 2>&1; }
 bucket_exists() { aws s3api head-bucket --bucket "$1" --expected-bucket-owner "$account" >/dev/null 2>&1; }
 
+list_executions() {
+  executions=()
+  if [[ -n $state_machine ]]; then
+    list executions aws stepfunctions list-executions --state-machine-arn "$state_machine" --status-filter RUNNING \
+      --query 'executions[].executionArn'
+  fi
+}
+
 # ── What there is ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 status=$(stack_status)
-key="" tier_bucket=""
+key="" audit_bucket="" state_machine=""
 if [[ -n $status ]]; then
+  state_machine=$(physical StateMachine)
   key=$(physical DataKey)
-  tier_bucket=$(physical TierBucket)
+  audit_bucket=$(physical AuditBucket)
 fi
 # Left by an earlier run: the tables still say which key they lie under.
 if [[ -z $key ]] && table_exists sorry-audit; then
   key=$(words aws dynamodb describe-table --table-name sorry-audit --query 'Table.SSEDescription.KMSMasterKeyArn')
 fi
-roles=() callers=()
+roles=() users=() callers=() executions=()
 list_session_roles
+list_session_users
+list_executions
 if policy_exists "$policies/sorry-caller"; then
   list callers aws iam list-entities-for-policy --policy-arn "$policies/sorry-caller" --entity-filter User \
     --query 'PolicyUsers[].UserName'
@@ -97,7 +121,7 @@ for tier in read-only developer admin break-glass; do
   list holders aws iam list-entities-for-policy --policy-arn "$policies/sorry-boundary-$tier" \
     --policy-usage-filter PermissionsBoundary --query '[PolicyRoles[].RoleName, PolicyUsers[].UserName][]'
   for holder in "${holders[@]}"; do
-    case " ${roles[*]} " in *" $holder "*) ;; *) bounded+=("$holder") ;; esac
+    case " ${roles[*]} ${users[*]} " in *" $holder "*) ;; *) bounded+=("$holder") ;; esac
   done
 done
 
@@ -105,18 +129,20 @@ say "account $account, region $region, stack \`$stack\`${status:+ ($status)}"
 if [[ -z $status ]]; then say "  there is no such stack"; fi
 say "would end and remove:"
 say "  sessions' roles:  ${#roles[@]}${roles[*]:+: ${roles[*]}}"
-if [[ -n $status ]]; then say "  the stack:        functions, API, state machine, rules, bus, topic, queue, logs, policies"; fi
+if ((${#users[@]} > 0)); then say "  sessions' users:  ${#users[@]}: ${users[*]}"; fi
+if ! $sessions_only; then say "  executions:       ${#executions[@]}"; fi
+if [[ -n $status ]] && ! $sessions_only; then say "  the stack:        functions, API, state machine, rules, bus, topic, queue, logs, policies"; fi
 if $delete_data; then
   for table in "${tables[@]}"; do if table_exists "$table"; then say "  table:            $table"; fi; done
   if [[ -n $key ]]; then say "  key:              $key, in 30 days"; fi
-  for bucket in $tier_bucket $code_bucket; do if bucket_exists "$bucket"; then say "  bucket:           $bucket with all versions"; fi; done
+  for bucket in $audit_bucket $code_bucket; do if bucket_exists "$bucket"; then say "  bucket:           $bucket with all versions"; fi; done
 fi
 say "would keep:"
-say "  callers' users:   ${#callers[@]}${callers[*]:+: ${callers[*]}}, without any permission"
-if ! $delete_data; then say "  data:             tables ${tables[*]}; key; buckets of tiers and zips (--delete-data removes them)"; fi
-say "  API Gateway's role for logs, which is the account's"
+if $sessions_only; then say "  all else; \`sorry-api\` and \`sorry-provision\` stay stopped"; else say "  callers' users:   ${#callers[@]}${callers[*]:+: ${callers[*]}}, without any permission"; fi
+if ! $delete_data && ! $sessions_only; then say "  data:             tables ${tables[*]}; key; buckets of digests and zips (--delete-data removes them)"; fi
+$sessions_only || say "  API Gateway's role for logs, which is the account's"
 
-if ((${#bounded[@]} > 0)); then
+if ((${#bounded[@]} > 0)) && ! $sessions_only; then
   fail "these principals, made by administrators' sessions, still have a boundary of \`sorry\`: ${bounded[*]}" \
     "delete them, or give them another boundary, and run this again"
 fi
@@ -136,7 +162,7 @@ fi
 
 # ── 1. No new sessions ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 if [[ -n $status ]]; then
-  for function in sorry-api sorry-provision; do
+  for function in "${granting[@]}"; do
     if aws lambda get-function-configuration --function-name "$function" >/dev/null 2>&1; then
       aws lambda put-function-concurrency --function-name "$function" --reserved-concurrent-executions 0 >/dev/null
       say "stopped $function"
@@ -173,8 +199,43 @@ remove_role() {
   gone aws iam delete-role --role-name "$role"
 }
 
+# Of a user IAM wants everything taken away first. What the service never makes, somebody else may have.
+remove_user() {
+  local user=$1 item
+  local items=()
+  gone aws iam delete-login-profile --user-name "$user"
+  list items aws iam list-access-keys --user-name "$user" --query 'AccessKeyMetadata[].AccessKeyId'
+  for item in "${items[@]}"; do gone aws iam delete-access-key --user-name "$user" --access-key-id "$item"; done
+  list items aws iam list-mfa-devices --user-name "$user" --query 'MFADevices[].SerialNumber'
+  for item in "${items[@]}"; do gone aws iam deactivate-mfa-device --user-name "$user" --serial-number "$item"; done
+  list items aws iam list-ssh-public-keys --user-name "$user" --query 'SSHPublicKeys[].SSHPublicKeyId'
+  for item in "${items[@]}"; do gone aws iam delete-ssh-public-key --user-name "$user" --ssh-public-key-id "$item"; done
+  list items aws iam list-signing-certificates --user-name "$user" --query 'Certificates[].CertificateId'
+  for item in "${items[@]}"; do gone aws iam delete-signing-certificate --user-name "$user" --certificate-id "$item"; done
+  list items aws iam list-service-specific-credentials --user-name "$user" \
+    --query 'ServiceSpecificCredentials[].ServiceSpecificCredentialId'
+  for item in "${items[@]}"; do
+    gone aws iam delete-service-specific-credential --user-name "$user" --service-specific-credential-id "$item"
+  done
+  list items aws iam list-groups-for-user --user-name "$user" --query 'Groups[].GroupName'
+  for item in "${items[@]}"; do gone aws iam remove-user-from-group --user-name "$user" --group-name "$item"; done
+  list items aws iam list-attached-user-policies --user-name "$user" --query 'AttachedPolicies[].PolicyArn'
+  for item in "${items[@]}"; do gone aws iam detach-user-policy --user-name "$user" --policy-arn "$item"; done
+  list items aws iam list-user-policies --user-name "$user" --query 'PolicyNames[]'
+  for item in "${items[@]}"; do
+    if [[ $item != revoked ]]; then gone aws iam delete-user-policy --user-name "$user" --policy-name "$item"; fi
+  done
+  gone aws iam delete-user-policy --user-name "$user" --policy-name revoked
+  gone aws iam delete-user --user-name "$user"
+}
+
 end_sessions() {
-  local role
+  local role user
+  list_session_users
+  for user in "${users[@]}"; do
+    gone aws iam put-user-policy --user-name "$user" --policy-name revoked --policy-document "$deny_all"
+    say "revoked $user"
+  done
   list_session_roles
   for role in "${roles[@]}"; do
     gone aws iam put-role-policy --role-name "$role" --policy-name revoked --policy-document "$deny_all"
@@ -185,6 +246,35 @@ end_sessions() {
     if aws iam get-role --role-name "$role" >/dev/null 2>&1; then remove_role "$role"; fi
     say "removed $role"
   done
+  for user in "${users[@]}"; do
+    if aws iam get-user --user-name "$user" >/dev/null 2>&1; then remove_user "$user"; fi
+    say "removed $user"
+  done
+}
+
+# prove WHAT COMMAND…: that it lists nothing. IAM's lists lag by seconds, so they are looked at for a while before that is an error.
+prove() {
+  local what=$1 attempt
+  local left=()
+  shift
+  for attempt in 1 2 3 4 5 6; do
+    list left "$@"
+    if ((${#left[@]} == 0)); then
+      say "proof: no $what"
+      return
+    fi
+    [[ $attempt == 6 ]] || sleep "$proof_seconds"
+  done
+  fail "there are $what left: ${left[*]}" "run this again; docs/runbook.md says how to end a session by hand"
+}
+
+prove_no_sessions() {
+  prove "roles under $session_path" aws iam list-roles --path-prefix "$session_path" --query 'Roles[].RoleName'
+  prove "users under $session_path" aws iam list-users --path-prefix "$session_path" --query 'Users[].UserName'
+  prove "groups under $session_path" aws iam list-groups --path-prefix "$session_path" --query 'Groups[].GroupName'
+  prove "policies under $session_path" aws iam list-policies --scope Local --path-prefix "$session_path" --query 'Policies[].Arn'
+  prove "instance profiles under $session_path" aws iam list-instance-profiles --path-prefix "$session_path" \
+    --query 'InstanceProfiles[].InstanceProfileName'
 }
 
 end_sessions
@@ -193,10 +283,28 @@ if [[ -n $status ]]; then
   sleep "$settle_seconds"
   end_sessions
 fi
-list_session_roles
-((${#roles[@]} == 0)) || fail "sessions' roles are left: ${roles[*]}" "run this again"
 
-# ── 4. and 5. Callers, stack, data ─────────────────────────────────────────────────────────────────────────────────────────────
+if $sessions_only; then
+  prove_no_sessions
+  say "done: no session is left. The sweep brings the rows to their end. To lend again:"
+  say "  for f in sorry-api sorry-provision; do aws lambda delete-function-concurrency --function-name \$f; done"
+  exit 0
+fi
+
+# ── 4. and 5. Nothing waits, nothing is left ───────────────────────────────────────────────────────────────────────────────────
+list_executions
+for execution in "${executions[@]}"; do
+  # It may have ended by itself meanwhile.
+  aws stepfunctions stop-execution --execution-arn "$execution" --error Destroyed --cause "destroy.sh has ended its session" >/dev/null 2>&1 || true
+  say "stopped ${execution##*:}"
+done
+prove_no_sessions
+if [[ -n $state_machine ]]; then
+  prove "running executions" aws stepfunctions list-executions --state-machine-arn "$state_machine" --status-filter RUNNING \
+    --query 'executions[].executionArn'
+fi
+
+# ── 6. and 7. Callers, stack, data ─────────────────────────────────────────────────────────────────────────────────────────────
 for user in "${callers[@]}"; do
   gone aws iam detach-user-policy --user-name "$user" --policy-arn "$policies/sorry-caller"
   say "took the callers' policy from $user"
@@ -209,14 +317,30 @@ if [[ -n $status ]]; then
   say "deleted the stack $stack"
 fi
 
+# ── 8. Nothing is left of the service, either ──────────────────────────────────────────────────────────────────────────────────
+prove_no_sessions
+prove "roles of the service" aws iam list-roles --path-prefix /sorry/service/ --query 'Roles[].RoleName'
+prove "policies of the service" aws iam list-policies --scope Local --path-prefix /sorry/service/ --query 'Policies[].Arn'
+# shellcheck disable=SC2016 # the backticks are JMESPath's, around a literal
+prove "functions of the service" aws lambda list-functions --query 'Functions[?starts_with(FunctionName, `sorry-`)].FunctionName'
+
+# Digests are locked: with GOVERNANCE whoever may bypass that deletes them, with COMPLIANCE nobody does before their time.
 empty_and_delete_bucket() {
-  local bucket=$1 batch
+  local bucket=$1 batch errors bypass=()
+  if [[ $bucket == "$audit_bucket" ]]; then
+    aws s3api delete-bucket-policy --bucket "$bucket"
+    bypass=(--bypass-governance-retention)
+  fi
   while true; do
     # shellcheck disable=SC2016 # the backticks are JMESPath's, around a literal
     batch=$(aws s3api list-object-versions --bucket "$bucket" --max-items 500 --output json \
       --query '{Objects: [Versions, DeleteMarkers][][].{Key: Key, VersionId: VersionId}, Quiet: `true`}')
     [[ $batch == *'"Key"'* ]] || break
-    aws s3api delete-objects --bucket "$bucket" --delete "$batch" >/dev/null
+    errors=$(words aws s3api delete-objects --bucket "$bucket" --delete "$batch" "${bypass[@]}" --query 'Errors[0].Message')
+    if [[ -n $errors && $errors != None ]]; then
+      say "kept the bucket $bucket: $errors"
+      return
+    fi
   done
   aws s3api delete-bucket --bucket "$bucket"
   say "deleted the bucket $bucket"
@@ -230,14 +354,14 @@ if $delete_data; then
     aws dynamodb delete-table --table-name "$table" >/dev/null
     say "deleted the table $table"
   done
-  for bucket in $tier_bucket $code_bucket; do
+  for bucket in $audit_bucket $code_bucket; do
     if bucket_exists "$bucket"; then empty_and_delete_bucket "$bucket"; fi
   done
   if [[ -n $key ]]; then
     aws kms schedule-key-deletion --key-id "$key" --pending-window-in-days 30 >/dev/null
     say "the key $key goes in 30 days; until then: aws kms cancel-key-deletion --key-id $key"
   fi
-elif [[ -n $tier_bucket || -n $key ]]; then
-  say "kept: tables ${tables[*]}; key ${key:-?}; buckets ${tier_bucket:-?} and $code_bucket"
+elif [[ -n $audit_bucket || -n $key ]]; then
+  say "kept: tables ${tables[*]}; key ${key:-?}; buckets ${audit_bucket:-?} and $code_bucket"
 fi
 say "done"

@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly functions=(api provision clean-up sweep alert)
+readonly functions=(api issue provision clean-up sweep alert)
 readonly venv=.local/package-venv
 readonly requirements=infrastructure/package-requirements.txt
 readonly output=target/lambda

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Every function of the service.
-pub const FUNCTIONS: [&str; 5] = ["api", "provision", "clean-up", "sweep", "alert"];
+pub const FUNCTIONS: [&str; 6] = ["api", "issue", "provision", "clean-up", "sweep", "alert"];
 /// Events that one started function is given to measure what each costs; the first, which finds nothing ready, is not kept.
 const EVENTS: usize = 20;
 
@@ -98,6 +98,12 @@ fn settings() -> BTreeMap<String, String> {
         ("SORRY_MINIMUM_WINDOW_SECONDS", "900".to_owned()),
         ("SORRY_MFA_REQUIRED", "true".to_owned()),
         ("SORRY_ADMINISTRATORS", String::new()),
+        ("SORRY_IDENTITY_PROVIDER_ROLES", String::new()),
+        ("SORRY_AUDIT_BUCKET", "sorry-audit".to_owned()),
+        ("SORRY_AUDIT_DIGEST_SECONDS", "3600".to_owned()),
+        ("SORRY_REQUESTS_PER_MINUTE", "10".to_owned()),
+        ("SORRY_MAXIMUM_SESSION_PRINCIPALS", "900".to_owned()),
+        ("SORRY_ROLE_QUOTA", "1000".to_owned()),
         ("SORRY_ACCOUNT_ID", "123456789012".to_owned()),
         (
             "SORRY_BOUNDARY_ARN_PREFIX",
@@ -119,7 +125,7 @@ fn refused_at_once(name: &str) -> Option<String> {
     match name {
         "sweep" => None,
         // Of an account that is not the service's.
-        "api" => Some(
+        "api" | "issue" => Some(
             json!({
                 "resource": "/whoami", "path": "/whoami", "httpMethod": "GET", "headers": {"host": "measured"},
                 "multiValueHeaders": {"host": ["measured"]}, "queryStringParameters": null,

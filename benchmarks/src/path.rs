@@ -82,7 +82,12 @@ fn sorry(stage: &Stage<'_>, words: &[&str]) {
 pub const DEEDS: &[Deed] = &[
     Deed { name: GRANT, before: nothing, act: |stage, _| drop(stage.granted()) },
     Deed {
-        name: "request with an alert before the grant",
+        name: "request with `--grant user`",
+        before: nothing,
+        act: |stage, _| drop(stage.request("read-only", "15m", &["--grant", "user"])),
+    },
+    Deed {
+        name: "request of a standing role, with an alert before it",
         before: nothing,
         act: |stage, _| drop(stage.request("break-glass", "15m", &[])),
     },
@@ -121,6 +126,11 @@ pub const DEEDS: &[Deed] = &[
         act: |stage, session| sorry(stage, &["renew", session]),
     },
     Deed {
+        name: "extend, until the credentials are in a profile",
+        before: |stage| stage.granted(),
+        act: |stage, session| sorry(stage, &["extend", session, "--for", "15m"]),
+    },
+    Deed {
         name: "revoke",
         before: |stage| stage.granted(),
         act: |stage, session| sorry(stage, &["revoke", session]),
@@ -141,7 +151,10 @@ pub fn calls_of(stage: &Stage<'_>, deed: &Deed) -> Operation {
     drop(Recorder::begin(stage.aws).when_quiet());
     let recorder = Recorder::begin(stage.aws);
     (deed.act)(stage, &about);
-    Operation { name: deed.name.to_owned(), calls: counted(&recorder.when_quiet(), &[ONLOOKER]) }
+    let calls = counted(&recorder.when_quiet(), &[ONLOOKER]);
+    // A caller has few live sessions of a tier at once.
+    sorry(stage, &["revoke", "--all"]);
+    Operation { name: deed.name.to_owned(), calls }
 }
 
 /// One pass: hops in their order, in milliseconds.

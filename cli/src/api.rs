@@ -254,6 +254,7 @@ pub(crate) enum Scope {
     Mine,
     Namespace,
     AwaitingMe,
+    Everybody,
 }
 
 impl Scope {
@@ -262,6 +263,7 @@ impl Scope {
             Self::Mine => "mine",
             Self::Namespace => "namespace",
             Self::AwaitingMe => "awaiting-me",
+            Self::Everybody => "everybody",
         }
     }
 }
@@ -349,9 +351,20 @@ pub(crate) async fn document(
     credentials: Credentials,
     now: Timestamp,
 ) -> Option<String> {
-    let request = signed(&Method::GET, url, &[], scope, credentials, now.into()).ok()?;
-    let answer = send(connector, request).await.ok()?;
+    let answer = ask(connector, url, scope, credentials, now).await?;
     String::from_utf8(answer.body).ok().filter(|_| answer.status == 200)
+}
+
+/// Asks AWS itself, and takes whatever it says; nothing if it says nothing.
+pub(crate) async fn ask(
+    connector: &SharedHttpConnector,
+    url: &str,
+    scope: (&str, &str),
+    credentials: Credentials,
+    now: Timestamp,
+) -> Option<Answer> {
+    let request = signed(&Method::GET, url, &[], scope, credentials, now.into()).ok()?;
+    send(connector, request).await.ok()
 }
 
 /// A request with its signature: SigV4 for a region and a service, over the body's hash.

@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 use tokio::sync::OnceCell;
 
 use crate::{
-    api::{self, Api},
+    api::{self, Answer, Api},
     args::MfaCode,
     env_vars,
     error::{CliError, Result},
@@ -158,6 +158,11 @@ impl Aws {
     pub(crate) async fn document(&self, app: &App, url: &str, service: &str) -> Option<String> {
         let credentials = self.credentials().await.ok()?;
         api::document(&self.connector, url, (&self.region, service), credentials, (app.clock)()).await
+    }
+
+    /// Asks AWS itself with other credentials, and takes whatever it says; nothing if it says nothing.
+    pub(crate) async fn ask(&self, app: &App, url: &str, service: &str, key: Credentials) -> Option<Answer> {
+        api::ask(&self.connector, url, (&self.region, service), key, (app.clock)()).await
     }
 
     /// The caller's device for MFA codes, looked for once.

@@ -1,5 +1,6 @@
 //! The command line as it is typed. Nothing is decided here but what a word means.
 
+mod audit;
 mod vault;
 
 use std::{ffi::OsString, path::PathBuf, str::FromStr};
@@ -8,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use secrecy::SecretString;
 use sorry_profiles::ProfileName;
-use sorry_wire::{CallerRole, Namespace, PersonName, ProjectName, State, TierName};
+use sorry_wire::{CallerRole, Grant, Namespace, PersonName, ProjectName, SourceIdentity, State, TierName};
 
 use crate::{delivery::environment::Shell as EnvShell, mfa, time};
 
@@ -77,6 +78,8 @@ pub(crate) enum Command {
     Status(Status),
     /// Fetch a session's credentials, for the first time or again
     Renew(Renew),
+    /// Have a session end later
+    Extend(Extend),
     /// End sessions before their time
     Revoke(Revoke),
     /// Approve what somebody else asks for
@@ -118,7 +121,7 @@ Examples:
     /// Register callers and look after the service
     #[command(
         subcommand,
-        after_help = "Examples:\n  sorry admin callers list\n  sorry admin sweep --confirm"
+        after_help = "Examples:\n  sorry admin callers list\n  sorry admin sweep --confirm\n  sorry admin audit --user sue"
     )]
     Admin(Admin),
     /// Look after the profiles in AWS's files
@@ -171,6 +174,9 @@ pub(crate) struct Request {
     /// The project that the work is for
     #[arg(long)]
     pub(crate) project: Option<String>,
+    /// How it is to give access, where the tier offers more than one way: see `sorry tiers`
+    #[arg(long, value_name = "HOW")]
+    pub(crate) grant: Option<GrantChoice>,
     #[command(flatten)]
     pub(crate) delivery: Delivery,
     /// Do not wait: `sorry renew` fetches the credentials later
@@ -181,6 +187,27 @@ pub(crate) struct Request {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) output: Text,
+}
+
+/// How a session gives access.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum GrantChoice {
+    /// A role of its own, which your key assumes
+    Role,
+    /// A user of its own: one set of credentials for the whole window, for jobs that nobody attends; they cannot call IAM
+    User,
+    /// A role that stands ready
+    Standing,
+}
+
+impl From<GrantChoice> for Grant {
+    fn from(choice: GrantChoice) -> Self {
+        match choice {
+            GrantChoice::Role => Self::Role,
+            GrantChoice::User => Self::User,
+            GrantChoice::Standing => Self::Standing,
+        }
+    }
 }
 
 /// Where credentials go.
@@ -328,6 +355,7 @@ Examples:
   sorry list
   sorry list --status active
   sorry list --awaiting-me
+  sorry list --everybody --status clean-up-failed
   sorry list --namespace --output json")]
 pub(crate) struct List {
     /// Everybody's sessions in your namespace, not yours alone
@@ -336,6 +364,9 @@ pub(crate) struct List {
     /// Other people's sessions whose approval or review waits for you
     #[arg(long, conflicts_with = "namespace")]
     pub(crate) awaiting_me: bool,
+    /// Everybody's sessions that are not over, if you oversee them
+    #[arg(long, conflicts_with_all = ["namespace", "awaiting_me"])]
+    pub(crate) everybody: bool,
     /// Only those in this state, or `live`
     #[arg(long, value_name = "STATE")]
     pub(crate) status: Option<StateFilter>,
@@ -371,11 +402,49 @@ pub(crate) struct Renew {
 }
 
 #[derive(Args, Debug)]
+#[command(
+    group(clap::ArgGroup::new("time").required(true)),
+    after_help = "\
+Before its end only, and for no longer in all than the tier and your registration allow, counted
+from the beginning of its window. Credentials that a program has in use go on; the profiles that
+hold the session are written again, with credentials for the longer time.
+
+Examples:
+  sorry extend 7k3m --hours 2
+  sorry extend 7k3m --for 90m
+  sorry extend 7k3m --hours 1 --no-wait --output json"
+)]
+pub(crate) struct Extend {
+    /// The session: its id, or the beginning of it
+    pub(crate) session: String,
+    /// By how many hours, in whole hours
+    #[arg(long, group = "time", value_name = "N")]
+    pub(crate) hours: Option<u32>,
+    /// By how much, such as 90m or 1h30m
+    #[arg(long = "for", group = "time", value_name = "DURATION", value_parser = time::seconds)]
+    pub(crate) duration: Option<u64>,
+    #[command(flatten)]
+    pub(crate) code: MfaCode,
+    /// Overwrite files that cannot be replaced (bind mounts), keeping a copy
+    #[arg(long)]
+    pub(crate) in_place: bool,
+    /// Do not wait until AWS has the new end; profiles stay as they are
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Args, Debug)]
 #[command(after_help = "\
+Waits until nothing of them is left. Credentials that this machine holds are tried (sns:ListTopics)
+before and after, and it is said after how long AWS refused them.
+
 Examples:
   sorry revoke 7k3m
   sorry revoke 7k3m 0c9d
-  sorry revoke --all")]
+  sorry revoke --all
+  sorry revoke 7k3m --output json")]
 pub(crate) struct Revoke {
     /// The sessions: their ids, or the beginnings of them
     #[arg(required_unless_present = "all", value_name = "SESSION")]
@@ -386,6 +455,8 @@ pub(crate) struct Revoke {
     /// Do not wait until the access is gone
     #[arg(long)]
     pub(crate) no_wait: bool,
+    #[command(flatten)]
+    pub(crate) output: Text,
 }
 
 #[derive(Args, Debug)]
@@ -551,6 +622,8 @@ pub(crate) enum Admin {
     Tiers(PublishedTiers),
     /// Show what the sweep holds, and let it go
     Sweep(Sweep),
+    /// Read the audit, and find out whether it was tampered with
+    Audit(Audit),
 }
 
 #[derive(Args, Debug)]
@@ -614,6 +687,10 @@ pub(crate) enum Callers {
     Add(Box<AddCaller>),
     /// Show the registered callers
     List(ListCallers),
+    /// End a caller's sessions and answer it nothing, until it is resumed
+    Suspend(SuspendCaller),
+    /// Lift a caller's suspension
+    Resume(ResumeCaller),
     /// Remove a caller, its sessions and, if `add` made it, its user
     Remove(RemoveCaller),
 }
@@ -626,9 +703,11 @@ Examples:
   sorry admin callers add sue-mgr --tier developer=8 --tier read-only=36 --mfa
   sorry admin callers add sue-mgr --tier admin=1 --project atlas --role caller --role admin
   sorry admin callers add --existing arn:aws:sts::123456789012:assumed-role/Research/sue \\
-      --namespace sue --person sue --tier developer=8")]
+      --namespace sue --person sue --tier developer=8
+  sorry admin callers add --existing arn:aws:iam::123456789012:role/Research --mfa-by idp \\
+      --namespace research --person research --tier read-only=8")]
 pub(crate) struct AddCaller {
-    /// Name of the IAM user; with --existing also its ARN, or that of an assumed-role session
+    /// Name of the IAM user; with --existing also its ARN, that of an assumed-role session, or that of a whole role
     pub(crate) name: String,
     /// A tier the caller may have, and for how many hours at most
     #[arg(long = "tier", value_name = "TIER=HOURS")]
@@ -656,6 +735,13 @@ pub(crate) struct AddCaller {
     /// Give the user a device for MFA codes (an app on a phone) and show its secret, once
     #[arg(long, conflicts_with = "existing")]
     pub(crate) mfa: bool,
+    /// Who asks a role for MFA: `idp` where its people get it only after their identity provider asked; the deployment must name the
+    /// role in `IdentityProviderRoleArns`
+    #[arg(long, value_enum, default_value = "device", requires = "existing")]
+    pub(crate) mfa_by: MfaBy,
+    /// The source identity that the role's sessions carry already, and keep
+    #[arg(long, value_name = "IDENTITY", requires = "existing")]
+    pub(crate) source_identity: Option<SourceIdentity>,
     #[command(flatten)]
     pub(crate) code: MfaCode,
     #[command(flatten)]
@@ -683,6 +769,35 @@ pub(crate) struct RemoveCaller {
     pub(crate) output: Text,
 }
 
+#[derive(Args, Debug)]
+#[command(after_help = "\
+The entry stays. All sessions of the caller and what it has asked for are ended; run again, it ends
+what is left. The caller's own AWS key stays as it is: it opens nothing here.
+
+Examples:
+  sorry admin callers suspend sue-mgr
+  sorry admin callers suspend AROAEXAMPLEID00000001:sue --output json")]
+pub(crate) struct SuspendCaller {
+    /// The caller's name, or its unique id
+    pub(crate) caller: String,
+    #[command(flatten)]
+    pub(crate) code: MfaCode,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  sorry admin callers resume sue-mgr")]
+pub(crate) struct ResumeCaller {
+    /// The caller's name, or its unique id
+    pub(crate) caller: String,
+    #[command(flatten)]
+    pub(crate) code: MfaCode,
+    #[command(flatten)]
+    pub(crate) output: Text,
+}
+
+pub(crate) use audit::{Audit, AuditCommand, AuditFilter, AuditFormat, VerifyAudit};
 pub(crate) use vault::{
     AddKey, AddPassphrase, Answers, ExportVault, ImportKey, RekeyVault, RemoveKey, RemoveVault, RotateKey,
     Setup, ShowVault, SshKeyChoice, Vault, VaultStatus,
@@ -785,6 +900,22 @@ impl From<Role> for CallerRole {
             Role::Approver => Self::Approver,
             Role::Security => Self::Security,
             Role::Admin => Self::Admin,
+        }
+    }
+}
+
+/// A [`sorry_wire::MfaBy`] as it is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MfaBy {
+    Device,
+    Idp,
+}
+
+impl From<MfaBy> for sorry_wire::MfaBy {
+    fn from(by: MfaBy) -> Self {
+        match by {
+            MfaBy::Device => Self::Device,
+            MfaBy::Idp => Self::Idp,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The session's credentials: `AssumeRole` with the caller's own key. The service never sees them.
+//! The session's credentials: `AssumeRole` with the caller's own key, and then the service never sees them; or what it hands out.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use aws_sdk_sts::{error::ProvideErrorMetadata, operation::assume_role::AssumeRol
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use sorry_vault::TemporaryCredentials;
-use sorry_wire::{Access, SessionView, TierList, TierName, WhoAmI};
+use sorry_wire::{Access, Grant, SessionView, TierList, TierName, WhoAmI};
 use tokio::time::Instant;
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     app::{App, Aws},
     args::MfaCode,
     error::{CliError, Exit, Result},
+    issued,
     mfa::{self, Codes},
 };
 
@@ -35,13 +36,16 @@ pub(crate) enum Key<'a> {
     Given(Credentials),
 }
 
-/// Assumes the role of an ACTIVE session. What a new role needs to become known is waited for, and nothing else.
+/// Assumes the role of an ACTIVE session, or asks for credentials of one that has none of its own. What a new role needs to become known is waited for, and nothing else.
 pub(crate) async fn assume(
     app: &App,
     aws: &Aws,
     session: &SessionView,
     key: Key<'_>,
 ) -> Result<TemporaryCredentials> {
+    if session.grant != Grant::Role {
+        return issued::fetch(app, aws, session, key).await;
+    }
     let access = session.access.as_ref().ok_or_else(|| {
         CliError::new(Exit::Refused, format!("session `{}` is not yours to use", session.session_id))
             .hint(format!("only the key that asked for it can assume its role: that of `{}`", session.caller))
@@ -71,7 +75,8 @@ pub(crate) async fn assume(
             .role_arn(&access.role_arn)
             .role_session_name(&access.role_session_name)
             .external_id(access.external_id.as_str())
-            .source_identity(access.source_identity.as_str())
+            // None where the caller carries one already: that stays, and STS takes no other.
+            .set_source_identity(access.source_identity.as_ref().map(ToString::to_string))
             .duration_seconds(duration_seconds(session, access, &credentials, now))
             .set_serial_number(device.as_ref().map(|(serial, ..)| serial.clone()))
             .set_token_code(device.as_ref().map(|(.., code)| code.expose_secret().to_owned()));
@@ -131,7 +136,8 @@ fn told(mut error: CliError, session: &SessionView) -> CliError {
     error.hint = Some(match error.exit {
         3 => format!(
             "the session is ACTIVE: try `sorry renew {id}` again in a minute; if it stays so, does the caller's IAM policy allow \
-             sts:AssumeRole and sts:SetSourceIdentity, and is the key the one that asked?"
+             sts:AssumeRole and sts:SetSourceIdentity, is the key the one that asked, and does it come from the address that asked? \
+             Credentials that carry a source identity are registered with it: `--source-identity`"
         ),
         _ => format!("the session is ACTIVE: `sorry renew {id}` tries again, `sorry revoke {id}` ends it"),
     });
@@ -158,7 +164,8 @@ pub(crate) async fn check_mfa(app: &App, aws: &Aws, api: &Api<'_>, tier: &TierNa
             format!("tier `{tier}` asks for MFA, and `{}` is a role's session, which carries none", me.arn),
         )
         .hint(
-            "use an IAM user's key that is registered here, or a tier without MFA: `sorry tiers` shows them",
+            "use an IAM user's key that is registered here, or a tier without MFA: `sorry tiers` shows them; if your identity provider \
+             asked for MFA, an administrator registers the role with `--mfa-by idp`",
         ));
     }
     Ok(())

@@ -255,6 +255,7 @@ mod tests {
                 message: "no".to_owned(),
                 hint: String::new(),
                 request_id: String::new(),
+                retry_after_seconds: None,
             });
             assert_eq!((error.exit, error.known_code(), error.hint), (code.exit_code(), Some(code), None));
         }

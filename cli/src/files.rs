@@ -6,7 +6,7 @@ use sorry_profiles::{
     SessionMark, Warning, lock::Holder,
 };
 use sorry_vault::{Cache, Open, TemporaryCredentials};
-use sorry_wire::{SessionId, SessionView, TierName, WhoAmI};
+use sorry_wire::{Grant, SessionId, SessionView, TierName, WhoAmI};
 
 use crate::{
     api::Api,
@@ -150,7 +150,9 @@ pub(crate) async fn deliver(
 /// the session; else the caller's own with a code of its own, which gives up to twelve hours.
 fn key<'a>(app: &App, session: &SessionView, how: &'a Delivery) -> Key<'a> {
     let now = (app.clock)();
-    let is_short = session.expires_at.as_second() - now.as_second() <= CHAINED_SECONDS;
+    // What the service hands out does not end with what it was asked for with.
+    let is_short =
+        session.grant != Grant::Role || session.expires_at.as_second() - now.as_second() <= CHAINED_SECONDS;
     let open = app.opened_vault().filter(|_| session.mfa && is_short);
     let kept = open.and_then(|open| open.contents().mfa_session.clone());
     match kept.filter(|kept| kept.expires_at.as_second() - now.as_second() > SPARE_SECONDS) {
@@ -224,8 +226,9 @@ pub(crate) fn explain(app: &App, session: &SessionView, delivered: &Delivered) {
     let files = &app.settings.aws_files;
     if delivered.renews {
         app.ui.say(&format!(
-            "wrote profile `{profile}` to `{}`: SDKs get its credentials from the vault, renewed until {}",
+            "wrote profile `{profile}` to `{}`: SDKs get its credentials from the vault, {} until {}",
             files.config.display(),
+            if session.grant == Grant::Role { "renewed" } else { "good" },
             shown(session.expires_at)
         ));
     } else {
@@ -237,9 +240,12 @@ pub(crate) fn explain(app: &App, session: &SessionView, delivered: &Delivered) {
     }
     app.ui.say(&format!("use it: aws --profile {profile} sts get-caller-identity"));
     if !delivered.renews && delivered.expires_at < session.expires_at {
+        // The vault renews with the long-lived key of a user.
+        let process =
+            if session.caller.contains(":assumed-role/") { "" } else { "; with `--deliver process` it does" };
         app.ui.warn(&format!(
             "the session lasts until {}, longer than these credentials: `sorry renew {}` fetches new ones, which a program that \
-             runs (boto3, for one) does not read again by itself; with `--deliver process` it does",
+             runs (boto3, for one) does not read again by itself{process}",
             shown(session.expires_at),
             session.session_id
         ));

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sorry_profiles::Profile;
-use sorry_wire::{EndCause, ErrorCode, ReviewView, SessionId, SessionView, State, Vote};
+use sorry_wire::{
+    EndCause, ErrorCode, ExtensionStatus, Grant, ReviewView, SessionId, SessionView, State, Vote,
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -118,7 +120,9 @@ pub(crate) async fn until_active(app: &App, api: &Api<'_>, session: SessionView)
     let session = until_decided(app, api, session).await?;
     let session = wait(app, api, PATIENCE, session, |session| match session.state {
         State::Requested => Some("waiting: the session's workflow is starting".to_owned()),
-        State::Provisioning => Some("waiting: the session's role is being made in IAM".to_owned()),
+        State::Provisioning => {
+            Some(format!("waiting: the session's {} is being set up", grant_name(session.grant)))
+        }
         _ => None,
     })
     .await?
@@ -201,6 +205,63 @@ pub(crate) fn not_active(session: &SessionView) -> CliError {
     }
 }
 
+/// Waits until a session has its new end. Whatever else came of its extension is an error that says why.
+pub(crate) async fn until_extended(app: &App, api: &Api<'_>, session: SessionView) -> Result<SessionView> {
+    let id = session.session_id.clone();
+    let status = |session: &SessionView| session.extension.as_ref().map(|extension| extension.status);
+    let session = wait(app, api, PATIENCE, session, |session| {
+        (status(session) == Some(ExtensionStatus::UnderWay))
+            .then(|| "waiting: the new end is being written to IAM".to_owned())
+    })
+    .await?
+    .map_err(|session| {
+        CliError::failed(format!("session `{id}` is still being extended")).hint(format!(
+            "it goes on without this command: `sorry status {id}`; until then it ends at {}",
+            shown(session.expires_at)
+        ))
+    })?;
+    if session.state != State::Active {
+        return Err(not_active(&session));
+    }
+    if status(&session) == Some(ExtensionStatus::Done) {
+        return Ok(session);
+    }
+    let failure = session.extension.as_ref().and_then(|extension| extension.failure.as_ref());
+    let why = failure.map(|failure| format!(": {}", failure.message)).unwrap_or_default();
+    let error = CliError::failed(format!("session `{id}` was not extended{why}"))
+        .hint(format!("it goes on until {}; ask again in five minutes", shown(session.expires_at)));
+    Err(match failure {
+        Some(failure) => error.code(failure.code.clone()),
+        None => error,
+    })
+}
+
+/// A session's extension for people, as far as it says more than the session's end.
+pub(crate) fn extension(session: &SessionView) -> Option<String> {
+    let extension = session.extension.as_ref()?;
+    let to = shown(extension.extending_to);
+    let failure =
+        extension.failure.as_ref().map(|failure| format!(": {}", failure.message)).unwrap_or_default();
+    Some(match extension.status {
+        ExtensionStatus::AwaitingApproval => {
+            let until = extension.lapses_at.map(|at| format!(" until {}", shown(at))).unwrap_or_default();
+            format!("to {to}, waits for approval{until}")
+        }
+        ExtensionStatus::UnderWay => format!("to {to}, being written"),
+        ExtensionStatus::Done => format!("to {to}, done"),
+        ExtensionStatus::Denied => format!("to {to}, denied"),
+        ExtensionStatus::Lapsed => format!("to {to}, not approved in time"),
+        ExtensionStatus::Failed => format!("to {to}, failed{failure}"),
+        ExtensionStatus::Overtaken => format!("to {to}, overtaken by the session's end"),
+    })
+}
+
+/// Whether a later end of a session is asked for and not settled.
+pub(crate) fn is_being_extended(session: &SessionView) -> bool {
+    let open = [ExtensionStatus::AwaitingApproval, ExtensionStatus::UnderWay];
+    session.extension.as_ref().is_some_and(|extension| open.contains(&extension.status))
+}
+
 /// Waits until nothing of a session is left, or the service says that it could not remove it yet.
 pub(crate) async fn until_over(app: &App, api: &Api<'_>, session: SessionView) -> Result<SessionView> {
     let id = session.session_id.clone();
@@ -210,8 +271,9 @@ pub(crate) async fn until_over(app: &App, api: &Api<'_>, session: SessionView) -
             None
         } else if session.activated_at.is_none() {
             Some(format!(
-                "waiting: `{id}` is ended before it was ACTIVE; that its role cannot appear any more takes up to 5 minutes to be sure \
-                 of (its end is decided: Ctrl-C stops only the waiting)"
+                "waiting: `{id}` is ended before it was ACTIVE; that its {} cannot appear any more takes up to 5 minutes to be sure \
+                 of (its end is decided: Ctrl-C stops only the waiting)",
+                grant_name(session.grant)
             ))
         } else {
             Some(format!("waiting: the access of `{id}` is being taken away"))
@@ -247,6 +309,15 @@ async fn wait(
     }
     app.ui.done();
     Ok(Ok(session))
+}
+
+/// What gives access to a session, as people call it.
+pub(crate) fn grant_name(grant: Grant) -> &'static str {
+    match grant {
+        Grant::Role => "role",
+        Grant::User => "user",
+        Grant::Standing => "standing role",
+    }
 }
 
 /// A session for programs, without what only its owner needs once.
@@ -290,12 +361,13 @@ pub(crate) fn as_pairs(
         ("approval", approval(session)),
         ("active", time(session.activated_at)),
         ("expires", time(Some(session.expires_at))),
+        ("extension", extension(session).unwrap_or_default()),
         ("end", cause.unwrap_or_default()),
         ("failure", failure.unwrap_or_default()),
         ("ended", time(session.ended_at)),
         ("review", session.review.as_ref().map(review).unwrap_or_default()),
         (
-            "role",
+            grant_name(session.grant),
             session
                 .access
                 .as_ref()

@@ -61,6 +61,9 @@ session_of() { sorry list --output json | python3 -c 'import json,sys; print(jso
 state_of() { sorry status "$1" --output json | python3 -c 'import json,sys; print(json.load(sys.stdin)["state"])'; }
 is_in() { [[ $(state_of "$1") == "$2" ]]; }
 as_administrator() { aws --profile administrator "$@"; }
+is_past() {
+  python3 -c 'import datetime as d,sys; sys.exit(d.datetime.now(d.timezone.utc) <= d.datetime.fromisoformat(sys.argv[1].replace("Z", "+00:00")) + d.timedelta(seconds=int(sys.argv[2])))' "$1" "$2"
+}
 is_refused() {
   local said
   ! said=$("$@" 2>&1) && grep -Eq "$by_aws" <<<"$said"
@@ -124,17 +127,46 @@ refused "$by_aws" with_copied aws sns create-topic --name sue-notes
 [[ -z $(roles) ]] || fail "the role should be gone"
 note "and the role is gone"
 
-chapter "A session of 20 seconds ends by itself"
+chapter "A session of 20 seconds is extended by 20 more, and ends by itself"
 note "the session with MFA that the vault keeps since the first request serves this one, too: no code is needed"
 run sorry request --tier developer --for 20s
 session=$(session_of)
 run aws --profile sue-developer sns create-topic --name sue-notes --query TopicArn --output text
+lent=$(sorry env sue-developer --keys)
+run sorry extend "$session" --for 20s
+asked_at=$(sorry status "$session" --output json | python3 -c 'import json,sys; print(json.load(sys.stdin)["requested_at"])')
+with_lent() (
+  eval "$lent"
+  # They say the end that they were lent for, and the AWS CLI would believe them.
+  unset AWS_CREDENTIAL_EXPIRATION
+  "$@"
+)
+until_it "the first end is past" is_past "$asked_at" 20
+note "the credentials that were lent for the first 20 seconds go on:"
+run with_lent aws sns create-topic --name sue-notes --query TopicArn --output text
 note "AWS's own credentials live 15 minutes at least; the date in the role's policy ends them at the session's end"
 until_it "the credentials are refused" is_refused aws --profile sue-developer sns create-topic --name sue-notes
 refused "$by_aws" aws --profile sue-developer sns create-topic --name sue-notes
 until_it "the session is EXPIRED" is_in "$session" EXPIRED
 run sorry status "$session"
 [[ -z $(roles) ]] || fail "the role should be gone"
+
+chapter "The tier admin takes somebody else's approval"
+note "an administrator registers ann, who approves and reviews, with a key and a device for codes of her own"
+sorry --quiet --caller-profile administrator admin callers add ann-mgr --role approver --mfa --output json |
+  .local/venv/bin/python tests/local/keep_caller.py ann-mgr "$AWS_SHARED_CREDENTIALS_FILE" "$state/ann-seed" ||
+  fail "ann should have been registered"
+as_ann() { SORRY_MFA_PROCESS="$PWD/.local/venv/bin/python $PWD/tests/local/mfa_code.py $state/ann-seed" "$@"; }
+run sorry request --tier admin --hours 1 --reason "rotate the certificates" --no-wait
+session=$(session_of)
+[[ -z $(roles) ]] || fail "nothing should be made yet"
+note "now ann:"
+run as_ann sorry --caller-profile ann-mgr list --awaiting-me
+run as_ann sorry --caller-profile ann-mgr approve "$session" --comment "as agreed in ticket 4711"
+note "and sue again; her hour begins with the approval:"
+run sorry renew "$session"
+run aws --profile sue-admin cloudwatch describe-alarms --query 'length(MetricAlarms)' --output text
+run sorry revoke "$session"
 
 chapter "Break-glass: nobody listens, nothing is granted"
 refused NoSubscriber sorry request --tier break-glass --hours 1 --reason "the queue ate the database"
@@ -154,6 +186,9 @@ created=$(as_administrator iam list-roles --path-prefix /sorry/session/ --query 
 as_administrator --endpoint-url "$AWS_ENDPOINT_URL" sqs receive-message --queue-url "$queue" --max-number-of-messages 10 --attribute-names SentTimestamp --output json |
   python3 tests/local/show_alert.py "$session" "$created" || fail "security should have heard before the role was made"
 run sorry revoke "$session"
+note "its review stays open until somebody else has looked:"
+run as_ann sorry --caller-profile ann-mgr list --awaiting-me
+run as_ann sorry --caller-profile ann-mgr review "$session" --comment "read its CloudTrail: only the database was restored"
 
 chapter "What is left"
 run sorry list

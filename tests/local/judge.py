@@ -6,12 +6,14 @@ with the SDK for Python, and what the gateway takes is tried with requests signe
 Standard input has one JSON object per line, standard output one answer per line:
 
     {"call": "sns.create_topic", "parameters": {…}, "credentials": {…}}    → {"ok": …} or {"error": code, "message": …}
+    the same with "from": "127.0.0.2"                                      the call comes from this address
     {"request": "POST /tiers/developer/sessions", "body": "…", "credentials": {…} or null, "tamper": null | "body" | "key"}
                                                                            → {"status": 403, "body": …}
 
 Credentials have `access_key_id`, `secret_access_key` and perhaps `session_token`.
 """
 
+import functools
 import json
 import sys
 import urllib.error
@@ -19,6 +21,7 @@ import urllib.request
 from typing import Any
 
 import boto3
+import urllib3.util.connection
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
@@ -30,9 +33,19 @@ REGION = "us-east-1"
 CONFIG = Config(proxies={}, retries={"total_max_attempts": 1}, parameter_validation=False)
 
 
+_connect = urllib3.util.connection.create_connection
+
+
+def _connect_from(source: tuple[str, int] | None, *place: Any, **options: Any) -> Any:
+    return _connect(*place, **options | {"source_address": source})
+
+
 def call(endpoint_url: str, question: dict[str, Any]) -> dict[str, Any]:
     """One AWS call with the credentials given."""
     service, operation = question["call"].split(".")
+    # botocore has no setting for the address that a connection comes from. Each call has a client and connections of its own.
+    source = (question["from"], 0) if question.get("from") else None
+    urllib3.util.connection.create_connection = functools.partial(_connect_from, source)
     given = question["credentials"]
     client = boto3.client(
         service,

@@ -2,6 +2,8 @@
 
     local_aws.py up     --state DIR --binaries target/debug [--port N] [--no-callers] [--watch-parent PID]
                         [--architecture A] [--sorry PATH] [--set Parameter=Value …]
+                        [--functions-endpoint URL] [--keep-state]
+    local_aws.py restart --state DIR [--functions-endpoint URL] [--watch-parent PID]
     local_aws.py status --state DIR
     local_aws.py down   --state DIR
 
@@ -10,6 +12,9 @@
 (profiles `administrator` and `sue-mgr`), `outputs.json` (for programs), `log`, `pid`, `port`. It touches nothing
 outside DIR but a cache of zips beside the binaries, and never `~/.aws`. Several may run at once, each with a DIR of
 its own. Everything is gone when the server ends.
+
+`restart` ends and starts a server that was started with `--keep-state`: tables, principals and the deployment are
+there again; functions and executions that were running are lost, as if their region had failed.
 """
 
 import argparse
@@ -42,7 +47,7 @@ import server  # noqa: E402
 from processes import Process  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parents[2]
-FUNCTIONS = ("api", "provision", "clean-up", "sweep", "alert")
+FUNCTIONS = ("api", "issue", "provision", "clean-up", "sweep", "alert")
 STACK = "sorry"
 ADMINISTRATOR = "local-administrator"
 CALLER = "sue-mgr"
@@ -57,6 +62,8 @@ PARAMETERS = {
     "RequireMfa": "true",
     "SweepRate": "rate(1 minute)",
     "RetainData": "false",
+    # So that there are digests of the audit to look at.
+    "AuditDigestSeconds": "60",
 }
 # What belongs to one run of the server. The log outlives it; so do files that are not ours.
 _RUN_FILES = ("pid", "port", "env", "config", "credentials", "outputs.json", "template.yaml", "mfa-seed", "mfa-seed.step")
@@ -92,6 +99,11 @@ class Instance:
     def port(self) -> int:
         return int((self.directory / "port").read_text())
 
+    @property
+    def kept(self) -> Path:
+        """Where a server that keeps its state does so."""
+        return self.directory / "kept"
+
     def outputs(self) -> dict[str, Any]:
         return json.loads(self.outputs_file.read_text())
 
@@ -107,7 +119,8 @@ class Instance:
         """Removes what a run that has ended left."""
         for name in _RUN_FILES:
             (self.directory / name).unlink(missing_ok=True)
-        shutil.rmtree(self.directory / "tmp", ignore_errors=True)
+        for folder in (self.directory / "tmp", self.kept):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def say(text: str) -> None:
@@ -325,13 +338,18 @@ def register_caller(instance: Instance, sorry: Path) -> None:
 # --- commands
 
 
-def start_server(instance: Instance, port: int | None, watch_parent: int | None) -> int:
+def start_server(instance: Instance, port: int | None, arguments: argparse.Namespace) -> int:
     """Starts the server and records it; the port. A free port may be taken by another before the server has it."""
-    instance.log.unlink(missing_ok=True)
     for attempts_left in (2, 1, 0):
         chosen = port or server.free_port()
         try:
-            process = server.start(instance.directory, chosen, watch_parent=watch_parent)
+            process = server.start(
+                instance.directory,
+                chosen,
+                watch_parent=arguments.watch_parent,
+                functions_endpoint=arguments.functions_endpoint,
+                kept=instance.kept if instance.kept.is_dir() else None,
+            )
         except server.ServerError:
             if port or not attempts_left:
                 raise
@@ -419,7 +437,10 @@ def up(arguments: argparse.Namespace) -> int:
             refresh(instance, arguments, zips)
         else:
             instance.forget()
-            start_server(instance, arguments.port, arguments.watch_parent)
+            instance.log.unlink(missing_ok=True)
+            if arguments.keep_state:
+                instance.kept.mkdir(mode=0o700)
+            start_server(instance, arguments.port, arguments)
             try:
                 set_up(instance, arguments, zips)
             except BaseException:
@@ -439,6 +460,19 @@ def up(arguments: argparse.Namespace) -> int:
         f"gateway:   {outputs['endpoint']}\n"
         f"to use it: source {shlex.quote(str(instance.directory / 'env'))}"
     )
+    return 0
+
+
+def restart(arguments: argparse.Namespace) -> int:
+    instance = Instance(arguments.state.resolve())
+    with instance.locked():
+        process = instance.process()
+        if process is None or not instance.kept.is_dir():
+            raise LocalAwsError(f"no local AWS that keeps its state is running for {instance.directory}")
+        server.stop(process)
+        if process.is_running():
+            raise LocalAwsError(f"pid {process.pid} did not end")
+        start_server(instance, instance.port(), arguments)
     return 0
 
 
@@ -492,18 +526,22 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, run, summary in (
         ("up", up, "start, deploy, register the caller"),
+        ("restart", restart, "end and start it again, with its state kept and what was running lost"),
         ("status", status, "say whether it runs"),
         ("down", down, "end it and remove what it left but its log"),
     ):
         command = commands.add_parser(name, help=summary, description=summary)
         command.set_defaults(run=run)
         command.add_argument("--state", type=Path, required=True, metavar="DIR", help="where its files lie")
+        if name in ("up", "restart"):
+            command.add_argument("--watch-parent", type=int, metavar="PID", help="end when this process is gone")
+            command.add_argument("--functions-endpoint", metavar="URL", help="where the functions call AWS; default: here")
         if name == "up":
+            command.add_argument("--keep-state", action="store_true", help="so that it can be restarted")
             command.add_argument("--binaries", type=Path, metavar="DIR", help="the folder of `sorry-api` and the others")
             command.add_argument("--port", type=int, help="default: a free one")
             command.add_argument("--architecture", choices=("x86_64", "arm64"), help="default: this machine's")
             command.add_argument("--set", type=parameter, action="append", default=[], metavar="Parameter=Value")
-            command.add_argument("--watch-parent", type=int, metavar="PID", help="end when this process is gone")
             command.add_argument("--sorry", type=Path, metavar="PATH", help="the command; default: beside the functions")
             command.add_argument("--template", type=Path, metavar="FILE", help=argparse.SUPPRESS)
             callers = command.add_mutually_exclusive_group()

@@ -540,6 +540,21 @@ def source_identity_stays(aws: LocalAws) -> None:
 
 
 @probe
+def source_identity_carried_is_not_being_set(aws: LocalAws) -> None:
+    """A source identity that is carried on is `aws:SourceIdentity` to a trust policy, and not `sts:SourceIdentity`."""
+    setting = ("sts:AssumeRole", "sts:SetSourceIdentity")
+    caller = aws.user(allow(*setting))
+    first = aws.role(trust(caller.arn, *setting), allow(*setting))
+    carried = aws.role(trust(first, *setting, condition={"StringEquals": {"aws:SourceIdentity": "s1"}}))
+    being_set = aws.role(trust(first, *setting, condition={"StringEquals": {"sts:SourceIdentity": "s1"}}))
+    with_it = caller.assume(first, SourceIdentity="s1")
+    allowed(with_it.assume, role_arn=carried)
+    refused("AccessDenied", with_it.assume, role_arn=being_set)
+    refused("AccessDenied", caller.assume(first, SourceIdentity="s2").assume, role_arn=carried)
+    refused("AccessDenied", caller.assume(first).assume, role_arn=carried)
+
+
+@probe
 def durations(aws: LocalAws) -> None:
     """AssumeRole refuses under 900 s, over the role's maximum, and over an hour when chained."""
     caller = aws.user(allow("sts:AssumeRole"))
@@ -794,6 +809,37 @@ def stacks_obey_sizes(aws: LocalAws) -> None:
 
 
 @probe
+def tables_have_policies(aws: LocalAws) -> None:
+    """A table's own policy, from a call or from a stack, is asked for the table and its indexes; a deny in it wins."""
+
+    def deny(*arns: str) -> dict[str, Any]:
+        statement = {"Effect": "Deny", "Principal": "*", "Action": "dynamodb:Query", "Resource": list(arns)}
+        return {"Version": "2012-10-17", "Statement": [statement]}
+
+    caller = aws.user(allow("dynamodb:*")).client("dynamodb")
+    called, stacked = name("table"), name("table")
+    schema: dict[str, Any] = {
+        "AttributeDefinitions": [{"AttributeName": "k", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "k", "KeyType": "HASH"}],
+        "BillingMode": "PAY_PER_REQUEST",
+    }
+    arn = aws.client("dynamodb").create_table(TableName=called, **schema)["TableDescription"]["TableArn"]
+    query = {"KeyConditionExpression": "k = :k", "ExpressionAttributeValues": {":k": {"S": "x"}}}
+    allowed(caller.query, TableName=called, **query)
+    aws.client("dynamodb").put_resource_policy(ResourceArn=arn, Policy=json.dumps(deny(arn)))
+    refused("AccessDeniedException", caller.query, TableName=called, **query)
+    allowed(caller.get_item, TableName=called, Key={"k": {"S": "x"}})
+
+    index = {"IndexName": "by-k", "KeySchema": schema["KeySchema"], "Projection": {"ProjectionType": "ALL"}}
+    of_index = deny(arn.replace(called, stacked) + "/index/*")
+    properties = {**schema, "TableName": stacked, "GlobalSecondaryIndexes": [index]}
+    properties["ResourcePolicy"] = {"PolicyDocument": of_index}
+    aws.deploy({"Table": {"Type": "AWS::DynamoDB::Table", "Properties": properties}})
+    allowed(caller.query, TableName=stacked, **query)
+    refused("AccessDeniedException", caller.query, TableName=stacked, IndexName="by-k", **query)
+
+
+@probe
 def resource_policy_in_open_api(aws: LocalAws) -> None:
     """`x-amazon-apigateway-policy` is the API's resource policy: a Deny in it refuses."""
     deny = {
@@ -853,6 +899,35 @@ def mail_is_confirmed_by_its_owner(aws: LocalAws) -> None:
 # --- facts that need no patch
 
 
+@probe
+def a_user_is_deleted_bare_and_not_before(aws: LocalAws) -> None:
+    """DeleteUser wants everything gone that the user has: keys for SSH and services, certificates, password, devices, groups."""
+    user = aws.user().name
+    key = allowed(aws.iam.upload_ssh_public_key, UserName=user, SSHPublicKeyBody="ssh-rsa AAAA")["SSHPublicKey"]
+    refused("DeleteConflict", aws.iam.delete_user, UserName=user)
+    listed = allowed(aws.iam.list_ssh_public_keys, UserName=user)["SSHPublicKeys"]
+    assert [one["SSHPublicKeyId"] for one in listed] == [key["SSHPublicKeyId"]], listed
+    allowed(aws.iam.delete_ssh_public_key, UserName=user, SSHPublicKeyId=key["SSHPublicKeyId"])
+    allowed(aws.iam.create_login_profile, UserName=user, Password="Pa55word-of-a-probe")
+    refused("DeleteConflict", aws.iam.delete_user, UserName=user)
+    allowed(aws.iam.delete_login_profile, UserName=user)
+    assert not allowed(aws.iam.list_signing_certificates, UserName=user)["Certificates"]
+    assert not allowed(aws.iam.list_service_specific_credentials, UserName=user)["ServiceSpecificCredentials"]
+
+
+@probe
+def session_tags_need_a_permission_of_their_own(aws: LocalAws) -> None:
+    """AssumeRole with tags needs sts:TagSession in the caller's own policy, besides the role's trust policy."""
+    tags = [{"Key": "sorry:session", "Value": "x"}]
+    for actions in (["sts:AssumeRole"], ["sts:AssumeRole", "sts:TagSession"]):
+        caller = aws.user(allow(*actions))
+        role = aws.role(trust(caller.arn, "sts:AssumeRole", "sts:TagSession"), allow("sqs:ListQueues"))
+        if len(actions) == 1:
+            refused("AccessDenied", caller.assume, role_arn=role, Tags=tags)
+        else:
+            allowed(caller.assume, role_arn=role, Tags=tags)
+
+
 @fact
 def functions_have_their_role_only(aws: LocalAws) -> None:
     """What a function calls is decided on its role's policies."""
@@ -885,6 +960,61 @@ def roles_in_use_cannot_be_deleted(aws: LocalAws) -> None:
     refused("DeleteConflict", aws.iam.delete_role, RoleName=role)
     aws.iam.remove_role_from_instance_profile(InstanceProfileName=profile, RoleName=role)
     allowed(aws.iam.delete_role, RoleName=role)
+
+
+@probe
+def alarms_watch_expressions(aws: LocalAws) -> None:
+    """A stack may have an alarm on an expression over metrics; one on two of them, or on none, is refused."""
+
+    def stack(*watched: bool) -> str:
+        stat = {"Stat": "Sum", "Period": 60, "Metric": {"Namespace": "probe", "MetricName": "probe"}}
+        metrics = [{"Id": f"m{number}", "MetricStat": stat, "ReturnData": one} for number, one in enumerate(watched)]
+        alarm = {"Metrics": metrics, "EvaluationPeriods": 1, "ComparisonOperator": "GreaterThanThreshold", "Threshold": 0}
+        return aws.deploy({"Alarm": {"Type": "AWS::CloudWatch::Alarm", "Properties": alarm}})[0]
+
+    assert stack(True, False) == "CREATE_COMPLETE"
+    for wrong in ((True, True), (False, False)):
+        assert stack(*wrong) != "CREATE_COMPLETE"
+
+
+@fact
+def trust_can_ask_for_addresses(aws: LocalAws) -> None:
+    """A trust policy can ask for addresses (`aws:SourceIp`)."""
+    caller = aws.user(allow("sts:AssumeRole"))
+    inside, outside = (
+        aws.role(trust(caller.arn, condition={"IpAddress": {"aws:SourceIp": ["2001:db8::/32", addresses]}}))
+        for addresses in ("127.0.0.0/8", "192.0.2.0/24")
+    )
+    allowed(caller.assume, role_arn=inside)
+    refused("AccessDenied", caller.assume, role_arn=outside)
+
+
+@probe
+def transport_counts_as_secure(aws: LocalAws) -> None:
+    """A policy that asks for TLS lets the SDKs in: on AWS they send nothing without."""
+    insecure = {"Effect": "Deny", "Action": "sqs:*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+    caller = aws.user(allow("sqs:ListQueues"), insecure)
+    allowed(caller.client("sqs").list_queues)
+
+
+@probe
+def object_lock_from_stacks(aws: LocalAws) -> None:
+    """A bucket that a stack makes with Object Lock keeps every version for the default retention."""
+    lock = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}}}
+    properties = {
+        "VersioningConfiguration": {"Status": "Enabled"},
+        "ObjectLockEnabled": True,
+        "ObjectLockConfiguration": lock,
+    }
+    resources = {"Bucket": {"Type": "AWS::S3::Bucket", "Properties": properties}}
+    _, outputs = aws.deploy(resources, {"Bucket": {"Value": {"Ref": "Bucket"}}})
+    s3, bucket = aws.client("s3"), outputs["Bucket"]
+    version = s3.put_object(Bucket=bucket, Key="digest", Body=b"1", IfNoneMatch="*")["VersionId"]
+    refused("PreconditionFailed", s3.put_object, Bucket=bucket, Key="digest", Body=b"2", IfNoneMatch="*")
+    refused("AccessDenied", s3.delete_object, Bucket=bucket, Key="digest", VersionId=version)
+    # Hidden, and still there.
+    s3.delete_object(Bucket=bucket, Key="digest")
+    assert s3.get_object(Bucket=bucket, Key="digest", VersionId=version)["Body"].read() == b"1"
 
 
 @fact

@@ -20,7 +20,8 @@ ROOT_SECRET = "test"
 
 _LAUNCHER = Path(__file__).with_name("strict_aws.py")
 _START_SECONDS = 30
-_STOP_SECONDS = 5
+# Long enough to write down what is kept.
+_STOP_SECONDS = 15
 _children: dict[int, subprocess.Popen[bytes]] = {}  # servers that this very process started, to be waited for
 
 
@@ -39,13 +40,15 @@ def endpoint_url(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-def _environment(port: int, temporary: Path) -> dict[str, str]:
+def _environment(port: int, temporary: Path, functions_endpoint: str | None, kept: Path | None) -> dict[str, str]:
     """The server's whole environment. Its functions inherit it, so nothing of the caller's shell may be in it.
 
     `AWS_ENDPOINT_URL` must be: without it the functions would call the real AWS. `TMPDIR` holds the functions' unpacked
     code and goes with the state directory.
     """
+    persistence = {"PERSIST_STATE": "1", "STATE_DIR": str(kept)} if kept else {}
     return {
+        **persistence,
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(temporary),
         "TMPDIR": str(temporary),
@@ -59,7 +62,7 @@ def _environment(port: int, temporary: Path) -> dict[str, str]:
         "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
         "MINISTACK_REGION": REGION,
         "LAMBDA_EXECUTOR": "local",
-        "AWS_ENDPOINT_URL": endpoint_url(port),
+        "AWS_ENDPOINT_URL": functions_endpoint or endpoint_url(port),
         "AWS_REGION": REGION,
         "AWS_ACCESS_KEY_ID": ROOT_KEY_ID,
         "AWS_SECRET_ACCESS_KEY": ROOT_SECRET,
@@ -91,8 +94,20 @@ def is_healthy(port: int) -> bool:
         return False
 
 
-def start(directory: Path, port: int, *, plain: bool = False, watch_parent: int | None = None) -> Process:
-    """Starts a server whose log and temporary files lie in `directory`, and waits until it answers."""
+def start(
+    directory: Path,
+    port: int,
+    *,
+    plain: bool = False,
+    watch_parent: int | None = None,
+    functions_endpoint: str | None = None,
+    kept: Path | None = None,
+) -> Process:
+    """Starts a server whose log and temporary files lie in `directory`, and waits until it answers.
+
+    Its functions call AWS at `functions_endpoint`, such as a proxy in front of the server; by default at the server
+    itself. With a folder in `kept`, it writes its state there when it ends, and begins with what it finds there.
+    """
     temporary = directory / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(_LAUNCHER)]
@@ -107,7 +122,7 @@ def start(directory: Path, port: int, *, plain: bool = False, watch_parent: int 
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=directory,
-            env=_environment(port, temporary.resolve()),
+            env=_environment(port, temporary.resolve(), functions_endpoint, kept.resolve() if kept else None),
             start_new_session=True,  # leads a process group of its own, which ends as one
         )
     _children[child.pid] = child

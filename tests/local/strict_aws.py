@@ -26,6 +26,19 @@ def _end_with(parent: Process) -> None:
     threading.Thread(target=watch, name="watch-parent", daemon=True).start()
 
 
+def _keep_credentials() -> None:
+    """Temporary credentials are good until they expire, whatever fails meanwhile; MiniStack keeps all state but them."""
+    from ministack.core.persistence import PERSIST_STATE
+    from ministack.services import sts
+
+    if not PERSIST_STATE:
+        return
+    if sts.get_state() != {}:
+        raise SystemExit("this MiniStack keeps temporary credentials itself: remove `_keep_credentials`")
+    sts.get_state = lambda: {"sessions": dict(sts._sessions)}
+    sts.load_persisted_state = lambda kept: sts._sessions.update(kept["sessions"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plain", action="store_true", help="without the patches; what the probes compare with")
@@ -41,6 +54,7 @@ def main() -> None:
         import strict
 
         strict.apply_all()
+    _keep_credentials()
     # MiniStack's `main` reads arguments of its own.
     sys.argv = sys.argv[:1]
     app.main()

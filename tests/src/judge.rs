@@ -78,7 +78,16 @@ impl Judge {
 
     /// Makes an AWS call, such as `sns.create_topic`, with `keys`.
     pub fn call(&self, keys: &Keys, call: &str, parameters: Value) -> Verdict {
-        let answer = self.ask(&json!({"call": call, "parameters": parameters, "credentials": keys}));
+        self.verdict(&json!({"call": call, "parameters": parameters, "credentials": keys}))
+    }
+
+    /// As [`Self::call`], from another address of this machine, such as `127.0.0.2`.
+    pub fn call_from(&self, address: &str, keys: &Keys, call: &str, parameters: Value) -> Verdict {
+        self.verdict(&json!({"call": call, "parameters": parameters, "credentials": keys, "from": address}))
+    }
+
+    fn verdict(&self, question: &Value) -> Verdict {
+        let answer = self.ask(question);
         match answer.get("ok") {
             Some(ok) => Verdict::Allowed(ok.clone()),
             None => Verdict::Refused(

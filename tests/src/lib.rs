@@ -8,15 +8,20 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stderr,
+    clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "this library is part of tests: what should not happen ends the test"
 )]
 
 mod calls;
+mod chaos;
+mod gateway;
+mod http;
 mod judge;
 mod local_aws;
 mod person;
 mod ssh_agent;
+mod tiers;
 
 use std::{
     path::PathBuf,
@@ -24,10 +29,13 @@ use std::{
 };
 
 pub use calls::{Call, Recorder, counted};
+pub use chaos::{ChaosProxy, Disturbance, Weather};
+pub use gateway::Gateway;
 pub use judge::{Judge, Keys, Verdict};
-pub use local_aws::LocalAws;
+pub use local_aws::{LocalAws, keys_of};
 pub use person::{Finished, Person};
 pub use ssh_agent::SshAgent;
+pub use tiers::tiers_with_addresses;
 
 /// The project's folder.
 pub fn project() -> PathBuf {
@@ -64,4 +72,10 @@ pub fn eventually<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Optio
         // Between two looks, not instead of one.
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// Nanoseconds of the clock's second: the same hardly twice.
+pub(crate) fn nanoseconds() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |now| u64::from(now.subsec_nanos()))
 }

@@ -1,11 +1,11 @@
 //! A local AWS with the real deployment on it, for one test.
 
-use std::{path::Path, process::Command};
+use std::{path::Path, process::Command, time::Duration};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{Judge, Keys, Person, Verdict};
+use crate::{ChaosProxy, Judge, Keys, Person, Verdict};
 
 /// A server of its own, with the stack deployed; it ends with this value, or with the test.
 pub struct LocalAws {
@@ -24,6 +24,36 @@ impl LocalAws {
 
     /// Starts one with other parameters of the template, as `Name=Value`.
     pub fn start_with(parameters: &[&str]) -> Self {
+        Self::up(parameters, &[])
+    }
+
+    /// Starts one that keeps its state when it is restarted, and whose functions reach it through a proxy only.
+    pub fn start_behind(proxy: &ChaosProxy, parameters: &[&str]) -> Self {
+        let aws = Self::up(parameters, &["--keep-state", "--functions-endpoint", &proxy.url()]);
+        let port = aws.output("endpoint_url").rsplit(':').next().and_then(|port| port.parse().ok());
+        proxy.lead_to(port.expect("a port"));
+        aws
+    }
+
+    /// Ends the server and starts it again with the same state. Functions and executions that ran are lost.
+    #[track_caller]
+    pub fn restart(&self, proxy: &ChaosProxy) {
+        let done = Command::new(crate::python())
+            .arg(crate::project().join("tests/local/local_aws.py"))
+            .args(["restart", "--watch-parent", &std::process::id().to_string()])
+            .args(["--functions-endpoint", &proxy.url()])
+            .arg("--state")
+            .arg(self.state.path())
+            .output()
+            .expect("Python runs");
+        assert!(
+            done.status.success(),
+            "the local AWS did not restart:\n{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+    }
+
+    fn up(parameters: &[&str], flags: &[&str]) -> Self {
         let state = TempDir::with_prefix("sorry-local-aws-").expect("a folder can be made");
         let mut command = Command::new(crate::python());
         command
@@ -32,7 +62,8 @@ impl LocalAws {
             .arg("--state")
             .arg(state.path())
             .arg("--binaries")
-            .arg(crate::binaries());
+            .arg(crate::binaries())
+            .args(flags);
         for parameter in ["RequireMfa=false"].iter().chain(parameters) {
             command.args(["--set", parameter]);
         }
@@ -77,6 +108,40 @@ impl LocalAws {
         self.judge.call(&self.administrator(), call, parameters)
     }
 
+    /// Somebody at a shell with these keys, registered or not.
+    pub fn person(&self, name: &str, keys: &Keys) -> Person {
+        Person::new(self, name, keys)
+    }
+
+    /// A role of people or of a robot, of a namespace, with what IAM must allow to a caller; the administrator can assume it. Its ARN.
+    #[track_caller]
+    pub fn caller_role(&self, name: &str, namespace: &str) -> String {
+        let statement = json!({
+            "Effect": "Allow", "Principal": {"AWS": self.output_of("administrator", "arn")},
+            "Action": ["sts:AssumeRole", "sts:SetSourceIdentity"],
+        });
+        let trust = json!({"Version": "2012-10-17", "Statement": [statement]}).to_string();
+        let tags = json!([{"Key": "sorry:namespace", "Value": namespace}]);
+        let role =
+            json!({"RoleName": name, "Path": "/people/", "AssumeRolePolicyDocument": trust, "Tags": tags});
+        let made = self.call("iam.create_role", role);
+        let policy = self.output("CallerPolicyArn");
+        self.call("iam.attach_role_policy", json!({"RoleName": name, "PolicyArn": policy}));
+        made["Role"]["Arn"].as_str().expect("an ARN").to_owned()
+    }
+
+    #[track_caller]
+    fn output_of(&self, name: &str, member: &str) -> &str {
+        self.outputs[name][member].as_str().unwrap_or_else(|| panic!("there is no {member} of {name}"))
+    }
+
+    /// Keys of a session of a role, which the administrator assumes with `parameters` beside `RoleArn`.
+    #[track_caller]
+    pub fn role_session(&self, role_arn: &str, mut parameters: Value) -> Keys {
+        parameters["RoleArn"] = role_arn.into();
+        keys_of(&self.call("sts.assume_role", parameters))
+    }
+
     /// The administrator at a shell.
     pub fn administrator_person(&self) -> Person {
         Person::new(self, "administrator", &self.administrator())
@@ -85,18 +150,28 @@ impl LocalAws {
     /// As [`Self::administrator_person`], with a device for MFA codes.
     #[track_caller]
     pub fn administrator_with_mfa(&self) -> Person {
-        const USER: &str = "local-administrator";
-        let made = self.call("iam.create_virtual_mfa_device", json!({"VirtualMFADeviceName": USER}));
+        let seed = self.enable_mfa_device("local-administrator");
+        self.administrator_person().with_mfa(&seed)
+    }
+
+    /// Gives a user a device for MFA codes; its seed.
+    #[track_caller]
+    pub fn enable_mfa_device(&self, user: &str) -> String {
+        let made = self.call("iam.create_virtual_mfa_device", json!({"VirtualMFADeviceName": user}));
         let device = &made["VirtualMFADevice"];
         let seed = device["Base32StringSeed"].as_str().expect("a seed").to_owned();
         let person = self.administrator_person().with_mfa(&seed);
-        let (first, second) = (person.mfa_code_of_step(-1), person.mfa_code_of_step(0));
-        let enable = json!({
-            "UserName": USER, "SerialNumber": device["SerialNumber"],
-            "AuthenticationCode1": first, "AuthenticationCode2": second,
+        // Half a minute may end between the two, and then they do not belong together.
+        let patience = Duration::from_secs(60);
+        crate::eventually("the device is enabled", patience, || {
+            let (first, second) = (person.mfa_code_of_step(-1), person.mfa_code_of_step(0));
+            let enable = json!({
+                "UserName": user, "SerialNumber": device["SerialNumber"],
+                "AuthenticationCode1": first, "AuthenticationCode2": second,
+            });
+            matches!(self.try_call("iam.enable_mfa_device", enable), Verdict::Allowed(_)).then_some(())
         });
-        self.call("iam.enable_mfa_device", enable);
-        person
+        seed
     }
 
     /// Registers a caller for all tiers, with `sorry` itself, and gives them a shell.
@@ -115,7 +190,14 @@ impl LocalAws {
     /// Somebody who approves and reviews what others ask for.
     #[track_caller]
     pub fn register_approver(&self, user_name: &str) -> Person {
-        self.register_with(user_name, &["--role", "caller", "--role", "approver"])
+        self.register_as(user_name, &["approver"])
+    }
+
+    /// As [`Self::register`], with these roles instead of `caller` alone.
+    #[track_caller]
+    pub fn register_as(&self, user_name: &str, roles: &[&str]) -> Person {
+        let flags: Vec<_> = roles.iter().flat_map(|role| ["--role", role]).collect();
+        self.register_with(user_name, &flags)
     }
 
     /// As [`Self::register`], with a device for MFA codes.
@@ -127,7 +209,7 @@ impl LocalAws {
     /// As [`Self::register_approver`], with a device for MFA codes.
     #[track_caller]
     pub fn register_approver_with_mfa(&self, user_name: &str) -> Person {
-        self.add_with_mfa(user_name, &["--mfa", "--role", "caller", "--role", "approver"])
+        self.add_with_mfa(user_name, &["--mfa", "--role", "approver"])
     }
 
     #[track_caller]
@@ -149,10 +231,23 @@ impl LocalAws {
         self.administrator_person().sorry(&arguments).success().json()
     }
 
+    /// All items of a list that comes in pages: `next` names the place in the answer, and in the question for the next page.
+    pub fn pages(&self, call: &str, mut question: Value, next: (&str, &str), items: &str) -> Vec<Value> {
+        let mut all = Vec::new();
+        loop {
+            let answer = self.call(call, question.clone());
+            all.extend(answer[items].as_array().cloned().unwrap_or_default());
+            match answer.get(next.0) {
+                Some(place) => question[next.1] = place.clone(),
+                None => return all,
+            }
+        }
+    }
+
     /// All items of a table.
     pub fn items(&self, table: &str) -> Vec<Value> {
-        let answer = self.call("dynamodb.scan", json!({"TableName": table, "ConsistentRead": true}));
-        answer["Items"].as_array().cloned().unwrap_or_default()
+        let scan = json!({"TableName": table, "ConsistentRead": true});
+        self.pages("dynamodb.scan", scan, ("LastEvaluatedKey", "ExclusiveStartKey"), "Items")
     }
 
     /// The rows of sessions, without the canary.
@@ -164,8 +259,8 @@ impl LocalAws {
 
     /// Names of the roles under a path.
     pub fn roles(&self, path: &str) -> Vec<String> {
-        let answer = self.call("iam.list_roles", json!({"PathPrefix": path}));
-        let roles = answer["Roles"].as_array().cloned().unwrap_or_default();
+        let list = json!({"PathPrefix": path, "MaxItems": 1000});
+        let roles = self.pages("iam.list_roles", list, ("Marker", "Marker"), "Roles");
         roles.iter().map(|role| role["RoleName"].as_str().expect("a name").to_owned()).collect()
     }
 
@@ -219,6 +314,17 @@ impl LocalAws {
             json!({"QueueUrl": url, "Attributes": {"Policy": policy.to_string()}}),
         );
         Queue { aws: self, url, arn }
+    }
+}
+
+/// Keys in an answer of STS.
+#[track_caller]
+pub fn keys_of(answer: &Value) -> Keys {
+    let text = |name: &str| answer["Credentials"][name].as_str().expect("a text").to_owned();
+    Keys {
+        access_key_id: text("AccessKeyId"),
+        secret_access_key: text("SecretAccessKey"),
+        session_token: Some(text("SessionToken")),
     }
 }
 

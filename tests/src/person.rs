@@ -76,7 +76,8 @@ impl Person {
             "[{BOOTSTRAP}]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
             keys.access_key_id, keys.secret_access_key
         );
-        person.write_aws_file("credentials", secret.as_bytes());
+        let token = keys.session_token.as_ref().map(|token| format!("aws_session_token = {token}\n"));
+        person.write_aws_file("credentials", (secret + &token.unwrap_or_default()).as_bytes());
         person
     }
 

@@ -19,7 +19,7 @@ use std::{
 };
 
 use serde_json::json;
-use sorry_tests::{Keys, LocalAws};
+use sorry_tests::{Keys, LocalAws, Person};
 use tempfile::TempDir;
 
 /// Programs of the test's own, before all others on the PATH. Each writes its arguments down.
@@ -506,4 +506,125 @@ fn administrator_arn(aws: &LocalAws) -> String {
 /// This machine's, as Lambda names it.
 fn architecture() -> &'static str {
     if std::env::consts::ARCH == "aarch64" { "arm64" } else { "x86_64" }
+}
+
+/// A session of `developer`: its id, and the credentials that its owner was given.
+fn lent(sue: &Person) -> (String, Keys) {
+    let asked =
+        ["request", "--tier", "developer", "--for", "15m", "--reason", "to be ended", "--output", "json"];
+    let view = sue.sorry(&asked).success().json();
+    (view["session_id"].as_str().unwrap().to_owned(), sue.profile(view["profile"].as_str().unwrap()))
+}
+
+fn works(aws: &LocalAws, keys: &Keys) -> bool {
+    !aws.judge.call(keys, "sns.create_topic", json!({"Name": "sue-notes"})).is_denied()
+}
+
+/// What a look at a deployment takes that is to be quick.
+fn at_once<'a>(aws: &'a LocalAws, keys: &'a Keys) -> Vec<(&'a str, &'a str)> {
+    let mut environment = environment(aws, keys);
+    environment.extend([("SETTLE_SECONDS", "0"), ("PROOF_SECONDS", "0")]);
+    environment
+}
+
+const PROOFS: [&str; 5] = ["roles", "users", "groups", "policies", "instance profiles"];
+
+#[test]
+fn all_sessions_are_ended_first_and_that_nothing_is_left_is_shown() {
+    let aws = LocalAws::start();
+    let sue = aws.register("sue-mgr");
+    let (_, first) = lent(&sue);
+    let (_, second) = lent(&sue);
+    // A user, as other grants have one, with whatever somebody may have given it.
+    let user = json!({"UserName": "sorry-sue-stray", "Path": "/sorry/session/sue/"});
+    aws.call("iam.create_user", user);
+    let named = |more: serde_json::Value| {
+        let mut all = json!({"UserName": "sorry-sue-stray"});
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        all
+    };
+    let key = aws.call("iam.create_access_key", named(json!({})))["AccessKey"].clone();
+    aws.call("iam.create_login_profile", named(json!({"Password": "Sleepy-Otter-47-harbour"})));
+    aws.call("iam.create_group", json!({"GroupName": "everybody"}));
+    aws.call("iam.add_user_to_group", named(json!({"GroupName": "everybody"})));
+    aws.call("iam.attach_user_policy", named(json!({"PolicyArn": "arn:aws:iam::aws:policy/ReadOnlyAccess"})));
+    let all =
+        json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
+    let inline = json!({"PolicyName": "all", "PolicyDocument": all.to_string()});
+    aws.call("iam.put_user_policy", named(inline));
+    let stray = Keys {
+        access_key_id: key["AccessKeyId"].as_str().unwrap().to_owned(),
+        secret_access_key: key["SecretAccessKey"].as_str().unwrap().to_owned(),
+        session_token: None,
+    };
+    for keys in [&first, &second, &stray] {
+        assert!(works(&aws, keys));
+    }
+
+    let (programs, administrator) = (programs(&aws, Cli::Two), aws.administrator());
+    // The local AWS has no such things, and no lists of them.
+    let unknown = ["list-ssh-public-keys", "list-signing-certificates", "list-service-specific-credentials"];
+    let real = sorry_tests::python().with_file_name("aws");
+    programs.add(
+        "aws",
+        &format!("case \"$2\" in {}) exit 0 ;; esac\nexec '{}' \"$@\"", unknown.join(" | "), real.display()),
+    );
+    let output = programs.run("destroy.sh", &["--yes", "--sessions-only"], &at_once(&aws, &administrator));
+    let told = said(&output);
+    assert!(output.status.success(), "{told}\n{}", programs.calls());
+    for what in PROOFS {
+        assert!(told.contains(&format!("proof: no {what} under /sorry/session/")), "{what}: {told}");
+    }
+    for keys in [&first, &second, &stray] {
+        assert!(!works(&aws, keys), "ended, and goes on working");
+    }
+    assert_eq!(aws.roles("/sorry/session/"), [""; 0]);
+    // The rest is there, and lends nothing until somebody lets it.
+    assert!(!aws.roles("/sorry/service/").is_empty());
+    assert_ne!(sue.sorry(&["tiers"]).code, 0, "the API is stopped");
+    for function in ["sorry-api", "sorry-provision"] {
+        aws.call("lambda.delete_function_concurrency", json!({"FunctionName": function}));
+    }
+    let (session, third) = lent(&sue);
+    assert!(works(&aws, &third));
+
+    let output = programs.run("destroy.sh", &["--yes"], &at_once(&aws, &administrator));
+    let told = said(&output);
+    assert!(output.status.success(), "{told}\n{}", programs.calls());
+    assert!(told.contains(&format!("stopped {session}\n")), "its execution waits: {told}");
+    for proof in
+        ["running executions", "roles of the service", "policies of the service", "functions of the service"]
+    {
+        assert!(told.contains(&format!("proof: no {proof}\n")), "{proof}: {told}");
+    }
+    assert!(!works(&aws, &third));
+    assert!(aws.roles("/sorry/").is_empty());
+    for call in unknown {
+        assert!(programs.calls().contains(call), "not asked for: {call}");
+    }
+}
+
+/// A call that says that it was done and was not: what is left is seen, and the stack that could still end it stays.
+#[test]
+fn what_is_left_is_seen_before_the_stack_is_deleted() {
+    let aws = LocalAws::start();
+    let sue = aws.register("sue-mgr");
+    lent(&sue);
+    let (programs, administrator) = (programs(&aws, Cli::Two), aws.administrator());
+    let real = sorry_tests::python().with_file_name("aws");
+    programs.add(
+        "aws",
+        &format!(
+            "if [[ \"$1 $2\" == 'iam delete-role' ]]; then exit 0; fi\nexec '{}' \"$@\"",
+            real.display()
+        ),
+    );
+    let output = programs.run("destroy.sh", &["--yes"], &at_once(&aws, &administrator));
+    let told = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("error: there are roles under /sorry/session/ left: sorry-sue-developer-"),
+        "{told}"
+    );
+    assert!(!programs.calls().contains("delete-stack"), "{}", programs.calls());
 }

@@ -20,13 +20,15 @@ use std::{
 
 use harness::{Bench, LONGEST_WORKFLOW, faults};
 use sorry_policy::revoked_policy;
-use sorry_session::State;
+use sorry_session::{State, extension::ExtensionOutcome, ports::Clock};
 use sorry_testkit::{Call, Fault, Role, moment};
 
-const TIERS: [&str; 2] = ["developer", "break-glass"];
+/// A tier for each grant; after a `+` the grant, where it is not the tier's own.
+const TIERS: [&str; 3] = ["developer", "break-glass", "read-only+user"];
 
 /// The tiers, and whether they are published ones.
-const GRANTS: [(&str, bool); 3] = [("developer", false), ("break-glass", false), ("developer", true)];
+const GRANTS: [(&str, bool); 4] =
+    [("developer", false), ("break-glass", false), ("read-only+user", false), ("developer", true)];
 
 fn bench_with(published: bool) -> Bench {
     if published { Bench::published() } else { Bench::new() }
@@ -393,7 +395,8 @@ fn revoked_while_granting(tier: &str, first: usize, second: usize, meeting: Meet
     let decided = bench.world.was(&bench.session().unwrap().session_id, State::Revoking);
     // The row is read again before each write to IAM: only the write that was under way already can still be made.
     let grants = |call: &Call| {
-        call.port == "create_role" || (call.port, call.about.as_str()) == ("put_inline_policy", "access")
+        ["create_role", "create_user", "create_policy", "attach_policy"].contains(&call.port)
+            || (call.port, call.about.as_str()) == ("put_inline_policy", "access")
     };
     let later = bench.world.calls().iter().skip(first + 1).filter(|call| grants(call)).count();
     assert!(!decided || later == 0, "{label}: {later} more writes of a grant that was ended");
@@ -473,19 +476,19 @@ fn what_a_person_adds_to_a_role_while_it_is_removed_goes_too() {
 /// A grant, a clean-up after a revocation, a second grant of the same session and a sweep beside each other, call by call.
 #[test]
 fn invariant_9_steps_beside_each_other_do_no_harm() {
-    for seed in 0..400 {
+    for (seed, tier) in (0..400).flat_map(|seed| ["developer", "read-only+user"].map(|tier| (seed, tier))) {
         let mut bench = Bench::new();
-        request(&bench, "developer");
+        request(&bench, tier);
         let id = bench.session().unwrap().session_id;
         hooks::beside_each_other(&bench.service, &bench.world, &id, seed);
-        let label = format!("seed {seed}");
+        let label = format!("{tier}, seed {seed}");
         bench.run_for(LONGEST_WORKFLOW);
         bench.settle();
         bench.assert_settled(&label);
         // The end was decided in every one of them.
         assert_eq!(bench.session().unwrap().state, State::Revoked, "{label}");
     }
-    println!("steps beside each other: 400 schedules");
+    println!("steps beside each other: 400 schedules for each grant");
 }
 
 #[test]
@@ -519,7 +522,8 @@ fn invariant_5_a_stale_look_at_a_role_is_no_revocation() {
 fn invariant_4_two_late_writes_restore_nothing() {
     let mut bench = Bench::new();
     bench.world.land_after(60);
-    let create = 6;
+    let create =
+        calls_of_granting("developer", false).iter().position(|call| call.port == "create_role").unwrap();
     // The first creation is late; the retry makes the role; its permissions are late too, then refused.
     bench.world.fail_call(create, Fault::AppliedLate);
     let mut first = true;
@@ -557,7 +561,7 @@ mod hooks {
         let Some(session) = world.rows().into_iter().next() else {
             return;
         };
-        let by = ChangedBy::Caller(sue());
+        let by = ChangedBy::Caller(sue().into());
         let session = block_on(clean_up::revoke(&world.ports(), session, &by)).unwrap();
         if session.state.is_ending() {
             block_on(world.start_end(&session)).unwrap();
@@ -581,7 +585,7 @@ mod hooks {
 
     pub(crate) fn beside_each_other(service: &Service, world: &World, id: &SessionId, seed: u64) {
         let ended = async {
-            let by = ChangedBy::Caller(sue());
+            let by = ChangedBy::Caller(sue().into());
             let session = world.row(id).unwrap();
             let session =
                 clean_up::revoke(&world.ports(), session, &by).await.map_err(|error| error.to_string())?;
@@ -616,6 +620,126 @@ mod hooks {
             }
         }
     }
+}
+
+/// Asks for an hour more.
+fn extend(bench: &Bench) -> Option<u16> {
+    let session = bench.session()?;
+    bench.service.extend(&session.session_id, 3600).map(|response| response.status)
+}
+
+#[test]
+fn extending_unwinds_whatever_fails() {
+    let mut count = 0;
+    let mut visited = BTreeSet::new();
+    let mut outcomes = BTreeSet::new();
+    for (tier, published) in [("developer", false), ("developer", true)] {
+        let prepared = || {
+            let mut bench = bench_with(published);
+            let id = bench.granted(tier, "request-1");
+            (bench, id)
+        };
+        let (first, calls) = {
+            let (mut bench, id) = prepared();
+            let first = bench.world.calls().len();
+            assert_eq!(extend(&bench), Some(202));
+            bench.run_for(0);
+            assert_eq!(bench.world.row(&id).unwrap().expires_at, moment(7200));
+            bench.assert_settled(&"an extension without faults");
+            (first, bench.world.calls())
+        };
+        let writes = |port: &str| calls.iter().skip(first).filter(|call| call.port == port).count();
+        assert_eq!(
+            (writes("put_trust_policy"), writes("put_inline_policy"), writes("start_extension")),
+            (1, 1, 1)
+        );
+        let began = calls.iter().position(|call| call.port == "start_extension").unwrap();
+        count += for_each_case(
+            tier,
+            first,
+            &calls,
+            &[Lasting::Once, Lasting::UntilTheWorkflowEnds],
+            &[false, true],
+            |case| {
+                let (mut bench, id) = prepared();
+                case.set(&mut bench);
+                let accepted = ask(&mut bench, case.insisting, extend);
+                bench.run_for(LONGEST_WORKFLOW);
+                bench.settle();
+                bench.assert_settled(case);
+                let row = bench.world.row(&id).unwrap();
+                assert_eq!(row.state, State::Active, "{case}: an extension that fails costs nothing");
+                let outcome = row.extension.as_ref().and_then(|extension| extension.settled.clone());
+                assert!(outcome.is_some() || !accepted, "{case}: accepted, and nobody says what came of it");
+                let done = outcome.is_some_and(|settled| settled.outcome == ExtensionOutcome::Done);
+                let end = moment(if done { 7200 } else { 3600 });
+                assert_eq!(row.expires_at, end, "{case}");
+                if case.is_passing() && case.number > began {
+                    assert!(done, "{case}: one passing fault is no reason to fail");
+                }
+                outcomes.insert(done);
+                bench.run_until(moment(end.as_second() - moment(0).as_second() - 1));
+                assert!(bench.world.usable(&id, bench.world.now()), "{case}: to the end that the row says");
+                bench.run_until(moment(7200 + LONGEST_WORKFLOW));
+                bench.settle();
+                bench.assert_settled(case);
+                assert_eq!(bench.session().unwrap().state, State::Expired, "{case}");
+                visited.extend(bench.workflows.visited().iter().cloned());
+            },
+        );
+    }
+    println!("extending: {count} cases");
+    assert_eq!(outcomes.len(), 2, "some are done, some are not");
+    for state in ["Extend", "NotExtended", "ExtensionLeftToTheSweep", "NotDue"] {
+        assert!(visited.contains(state), "no case leads to `{state}`");
+    }
+}
+
+/// Asked for in the last seconds: whatever fails, the session goes on or ends, and nothing gives access past the end that was decided.
+#[test]
+fn extending_in_the_last_moment_unwinds_whatever_fails() {
+    let prepared = || {
+        let mut bench = Bench::new();
+        let id = bench.granted("developer", "request-1");
+        bench.run_until(moment(3598));
+        (bench, id)
+    };
+    let (first, calls) = {
+        let (mut bench, _) = prepared();
+        let first = bench.world.calls().len();
+        assert_eq!(extend(&bench), Some(202));
+        bench.run_for(0);
+        (first, bench.world.calls())
+    };
+    let mut ends = BTreeSet::new();
+    let count = for_each_case(
+        "the last moment",
+        first,
+        &calls,
+        &[Lasting::Once, Lasting::UntilTheWorkflowEnds],
+        &[false],
+        |case| {
+            let (mut bench, id) = prepared();
+            case.set(&mut bench);
+            ask(&mut bench, false, extend);
+            bench.run_for(LONGEST_WORKFLOW);
+            bench.settle();
+            bench.assert_settled(case);
+            let row = bench.world.row(&id).unwrap();
+            match row.state {
+                State::Active => assert_eq!(row.expires_at, moment(7200), "{case}"),
+                State::Expired => assert_eq!(row.expires_at, moment(3600), "{case}"),
+                state => panic!("{case}: {state}"),
+            }
+            ends.insert(row.state);
+            bench.run_until(moment(7200 + LONGEST_WORKFLOW));
+            bench.settle();
+            bench.assert_settled(case);
+            assert_eq!(bench.session().unwrap().state, State::Expired, "{case}");
+        },
+    );
+    println!("extending in the last moment: {count} cases");
+    assert_eq!(ends.len(), 2);
 }
 
 /// A person who is registered the moment their user was made, and asks: IAM takes up to half a minute to know them.

@@ -21,6 +21,7 @@ use sorry_profiles::{
 use sorry_session::{
     Actor, Session,
     decision::{Decision, Rules, SessionRequest, decide},
+    limits::Limits,
     provision::{Place, plan},
 };
 use sorry_vault::{Contents, Label, LongLivedKey, NewSlot, PublicKey, SignError, Signer, Vault};
@@ -46,6 +47,7 @@ fn actor() -> Actor {
         identity: serde_json::from_value(identity).expect("an identity"),
         entry: Some(serde_json::from_value(entry).expect("an entry")),
         administrator: false,
+        identity_provider: false,
     }
 }
 
@@ -54,6 +56,7 @@ fn rules() -> Rules {
         enabled_tiers: ["read-only", "developer"].map(|name| name.parse().expect("a tier's name")).into(),
         minimum_window: Duration::from_secs(900),
         mfa_required: true,
+        limits: Limits { requests_per_minute: 10, session_principals: 900 },
     }
 }
 
@@ -64,6 +67,7 @@ fn request() -> SessionRequest {
         duration_seconds: 4 * 3600,
         reason: Some("to see what it takes".to_owned()),
         project: Some("atlas".to_owned()),
+        grant: None,
     }
 }
 

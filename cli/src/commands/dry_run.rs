@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sorry_wire::{DryRun, Verdict, spoken};
+use sorry_wire::{AddressRange, DryRun, Verdict, spoken};
 
-use crate::{app::App, args::TextFormat, commands::tiers::others, error::Result, time::with_distance};
+use crate::{
+    app::App, args::TextFormat, commands::tiers::others, error::Result, sessions::grant_name,
+    time::with_distance,
+};
 
 pub(super) fn print(app: &App, found: &DryRun, format: TextFormat) -> Result<u8> {
     if format == TextFormat::Json {
@@ -13,7 +16,9 @@ pub(super) fn print(app: &App, found: &DryRun, format: TextFormat) -> Result<u8>
     } else {
         app.ui.pairs(&pairs(app, found))?;
         document(app, "access policy", &found.role.access_policy)?;
-        document(app, "trust policy", &found.role.trust_policy)?;
+        if let Some(trust) = &found.role.trust_policy {
+            document(app, "trust policy", trust)?;
+        }
     }
     if found.alert_subscribers == Some(0) {
         app.ui.warn("nobody has subscribed to the alerts, so nothing would be granted");
@@ -44,11 +49,17 @@ fn pairs(app: &App, found: &DryRun) -> Vec<(&'static str, String)> {
         ("for", spoken(Duration::from_secs(found.duration_seconds))),
         ("until", with_distance(found.expires_at, (app.clock)())),
         ("MFA", if found.mfa { "a code is asked for" } else { "not asked for" }.to_owned()),
+        ("addresses", addresses(&found.addresses)),
         ("alert", told),
-        ("role", format!("{}{}", found.role.path, found.role.name)),
+        (grant_name(found.grant), format!("{}{}", found.role.path, found.role.name)),
         ("boundary", found.role.boundary.clone()),
         ("digest", found.policy_digest.to_string()),
     ]
+}
+
+/// From where a tier is lent, if not from anywhere.
+pub(super) fn addresses(ranges: &[AddressRange]) -> String {
+    ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// An IAM document under its name.

@@ -8,31 +8,33 @@ use crate::{
     app::App,
     args::{List, TableFormat},
     error::Result,
-    files,
+    files, sessions,
     time::with_distance,
 };
 
 pub(crate) async fn run(app: &App, arguments: &List) -> Result<u8> {
     let aws = app.aws().await?;
     let api = aws.api(app)?;
-    let scope = match (arguments.namespace, arguments.awaiting_me) {
-        (true, _) => Scope::Namespace,
-        (_, true) => Scope::AwaitingMe,
+    let scope = match arguments {
+        List { namespace: true, .. } => Scope::Namespace,
+        List { awaiting_me: true, .. } => Scope::AwaitingMe,
+        List { everybody: true, .. } => Scope::Everybody,
         _ => Scope::Mine,
     };
     let of_others = scope != Scope::Mine;
-    let mut sessions = api.sessions(scope).await?;
-    sessions.retain(|session| arguments.status.is_none_or(|status| status.fits(session.state)));
+    let mut listed = api.sessions(scope).await?;
+    listed.retain(|session| arguments.status.is_none_or(|status| status.fits(session.state)));
     if arguments.output.format == TableFormat::Json {
-        for session in &mut sessions {
+        for session in &mut listed {
             session.access = None;
         }
-        app.ui.json(&SessionList { sessions, cursor: None })?;
+        app.ui.json(&SessionList { sessions: listed, cursor: None })?;
         return Ok(0);
     }
-    if sessions.is_empty() {
+    if listed.is_empty() {
         app.ui.say(match scope {
             Scope::AwaitingMe => "nothing waits for your approval or review",
+            Scope::Everybody => "nobody has a session",
             _ => "no sessions; `sorry request --tier developer --hours 8` asks for one",
         });
         return Ok(0);
@@ -48,7 +50,11 @@ pub(crate) async fn run(app: &App, arguments: &List) -> Result<u8> {
         if of_others {
             row.push(session.person.to_string());
         }
-        row.extend([with_distance(end(session), now), names.join(", ")]);
+        let mut ends = with_distance(end(session), now);
+        if sessions::is_being_extended(session) {
+            ends.push_str(", being extended");
+        }
+        row.extend([ends, names.join(", ")]);
         row
     };
     let heading: &[&str] = if of_others {
@@ -56,7 +62,7 @@ pub(crate) async fn run(app: &App, arguments: &List) -> Result<u8> {
     } else {
         &["session", "state", "tier", "ends", "profile"]
     };
-    app.ui.table(heading, &sessions.iter().map(row).collect::<Vec<_>>())?;
+    app.ui.table(heading, &listed.iter().map(row).collect::<Vec<_>>())?;
     Ok(0)
 }
 

@@ -9,6 +9,7 @@ mod doctor;
 mod dry_run;
 mod env;
 mod exec;
+mod extend;
 mod list;
 mod profiles;
 mod renew;
@@ -36,6 +37,7 @@ pub(crate) async fn run(app: &App, command: Command) -> Result<u8> {
         Command::Approve(arguments) => approvals::decide(app, Vote::Approve, arguments).await,
         Command::Deny(arguments) => approvals::decide(app, Vote::Deny, arguments).await,
         Command::Review(arguments) => approvals::review(app, arguments).await,
+        Command::Extend(arguments) => extend::run(app, &arguments).await,
         Command::Revoke(arguments) => revoke::run(app, &arguments).await,
         Command::Exec(arguments) => exec::run(app, &arguments).await,
         Command::Env(arguments) => env::run(app, &arguments).await,

@@ -26,6 +26,7 @@ pub(crate) async fn run(app: &App, arguments: Request) -> Result<u8> {
         duration_seconds,
         reason: arguments.reason,
         project: arguments.project,
+        grant: arguments.grant.map(Into::into),
         dry_run: arguments.dry_run,
     };
     let aws = app.aws().await?;
@@ -99,7 +100,7 @@ pub(super) fn print(
 }
 
 /// 128 random bits in the form of a UUID: the service's key against asking twice.
-fn client_request_id() -> Result<String> {
+pub(super) fn client_request_id() -> Result<String> {
     let mut random = [0_u8; 16];
     getrandom::fill(&mut random)
         .map_err(|error| CliError::new(Exit::Failed, format!("no random numbers: {error}")))?;

@@ -1,13 +1,20 @@
-//! `sorry revoke`: says "revoked" when nothing of the session is left, and not before.
+//! `sorry revoke`: says "revoked" when nothing of the session is left, and not before; and of the credentials that it holds, after how
+//! long AWS refused them.
 
+use std::time::Duration;
+
+use serde_json::{Value, json};
 use sorry_wire::{SessionId, SessionView, State};
+use tokio::time::Instant;
 
 use crate::{
     api::{Api, Scope},
-    app::App,
-    args::Revoke,
+    app::{App, Aws},
+    args::{Revoke, TextFormat},
     error::{CliError, Result},
-    files, sessions,
+    files,
+    refusal::{Held, TRIED},
+    sessions,
 };
 
 pub(crate) async fn run(app: &App, arguments: &Revoke) -> Result<u8> {
@@ -31,28 +38,109 @@ pub(crate) async fn run(app: &App, arguments: &Revoke) -> Result<u8> {
     // All ends are decided first, so that none waits for another's clean-up.
     let mut ending = Vec::new();
     for id in ids {
-        match end(app, &api, id).await {
-            Ok(session) => ending.push(session),
+        match end(app, &aws, &api, id, !arguments.no_wait).await {
+            Ok(one) => ending.push(one),
             Err(error) => failed(&error),
         }
     }
-    for session in ending {
+    let json = arguments.output.format == TextFormat::Json;
+    let mut ended = Vec::new();
+    for Ending { session, held, began } in ending {
         if arguments.no_wait {
-            app.ui.data(&format!("{}  {}", session.session_id, session.state))?;
+            if json {
+                ended.push(sessions::as_json(&session)?);
+            } else {
+                app.ui.data(&format!("{}  {}", session.session_id, session.state))?;
+            }
             continue;
         }
-        match sessions::until_over(app, &api, session).await {
-            Ok(session) if session.state.is_over() => said(app, &session)?,
-            Ok(session) => failed(&left_over(&session)),
+        // Beside each other: the credentials are refused before all of the role is gone.
+        let tried = async {
+            match &held {
+                Some(held) => Tried::Refused(held.until_refused(began).await),
+                None => Tried::NotHeld,
+            }
+        };
+        let (over, tried) = tokio::join!(sessions::until_over(app, &api, session), tried);
+        match over {
+            Ok(session) => {
+                let clean = session.state.is_over();
+                if json {
+                    let mut object = sessions::as_json(&session)?;
+                    object.insert("credentials".to_owned(), tried.as_json());
+                    ended.push(object);
+                } else if clean {
+                    said(app, &session, &tried)?;
+                }
+                if !clean {
+                    failed(&left_over(&session));
+                }
+                if let Tried::Refused(None) = tried {
+                    failed(&still_taken(&session));
+                }
+            }
             Err(error) => failed(&error),
         }
+    }
+    if json {
+        app.ui.json(&json!({"sessions": ended}))?;
     }
     Ok(worst)
 }
 
+/// A session whose end is decided.
+struct Ending<'a> {
+    session: SessionView,
+    /// What this machine held of its credentials, and AWS took.
+    held: Option<Held<'a>>,
+    /// When its end was asked for.
+    began: Instant,
+}
+
+/// What became of the credentials that were issued.
+enum Tried {
+    /// This machine holds none that worked: nothing is known, and nothing is claimed.
+    NotHeld,
+    /// After so long AWS refused them; it still took them if nothing.
+    Refused(Option<Duration>),
+}
+
+impl Tried {
+    fn as_json(&self) -> Value {
+        match self {
+            Self::NotHeld => json!({"tried": false}),
+            Self::Refused(after) => {
+                let seconds = after.map(|after| (after.as_secs_f64() * 10.0).round() / 10.0);
+                json!({"tried": true, "call": TRIED, "refused": after.is_some(), "refused_after_seconds": seconds})
+            }
+        }
+    }
+
+    fn as_text(&self) -> String {
+        match self {
+            Self::NotHeld => "credentials elsewhere were not tried, as this machine holds none".to_owned(),
+            Self::Refused(Some(after)) => {
+                format!(
+                    "its credentials were refused {:.1} s after the command (tried with {TRIED})",
+                    after.as_secs_f64()
+                )
+            }
+            Self::Refused(None) => "its credentials were still taken".to_owned(),
+        }
+    }
+}
+
 /// Decides the end, and takes the credentials out of the files: they are of no use from now on.
-async fn end(app: &App, api: &Api<'_>, id: Result<SessionId>) -> Result<SessionView> {
+async fn end<'a>(
+    app: &'a App,
+    aws: &'a Aws,
+    api: &Api<'_>,
+    id: Result<SessionId>,
+    trying: bool,
+) -> Result<Ending<'a>> {
     let id = id?;
+    let held = if trying { Held::find(app, aws, &id).await } else { None };
+    let began = Instant::now();
     let session: SessionView = api.delete(&["sessions", id.as_str()]).await?;
     app.on_interrupt(format!("the end of `{id}` is decided and goes on: `sorry status {id}`"));
     match files::remove(app, &id) {
@@ -65,19 +153,25 @@ async fn end(app: &App, api: &Api<'_>, id: Result<SessionId>) -> Result<SessionV
             app.ui.warn(&format!("the credentials of `{id}` stay in your files: {}", error.message))
         }
     }
-    Ok(session)
+    Ok(Ending { session, held, began })
 }
 
-fn said(app: &App, session: &SessionView) -> Result<()> {
+fn said(app: &App, session: &SessionView, tried: &Tried) -> Result<()> {
     let id = &session.session_id;
     app.ui.data(&format!("{id}  {}", session.state))?;
     match session.state {
-        State::Revoked => app
-            .ui
-            .say(&format!("revoked `{id}`: its role is gone, and credentials already issued are refused")),
+        State::Revoked => {
+            app.ui.say(&format!("revoked `{id}`: nothing of it is left; {}", tried.as_text()));
+        }
         state => app.ui.say(&format!("`{id}` had ended before: {state}")),
     }
     Ok(())
+}
+
+/// The role is gone, and some part of AWS has not heard of it.
+fn still_taken(session: &SessionView) -> CliError {
+    CliError::failed(format!("AWS still takes credentials of session `{}` ({TRIED})", session.session_id))
+        .hint("changes in IAM take seconds as a rule and minutes at worst; if it stays, tell whoever runs the service")
 }
 
 fn left_over(session: &SessionView) -> CliError {

@@ -7,6 +7,7 @@ use crate::{
     args::{TableFormat, TextFormat, Tiers, TiersCommand},
     commands::dry_run,
     error::Result,
+    sessions::grant_name,
 };
 
 pub(crate) async fn run(app: &App, arguments: Tiers) -> Result<u8> {
@@ -65,12 +66,20 @@ fn asks_for(tier: &TierView) -> String {
     let asked = [
         (tier.mfa, "MFA".to_owned()),
         (tier.reason_required, "a reason".to_owned()),
+        (!tier.addresses.is_empty(), "an address".to_owned()),
         (tier.approvals > 0, format!("approval by {}", others(tier.approvals))),
         (tier.alert, "an alert".to_owned()),
         (tier.review, "a review".to_owned()),
     ];
     let asked: Vec<String> = asked.into_iter().filter_map(|(asked, what)| asked.then_some(what)).collect();
     if asked.is_empty() { "–".to_owned() } else { asked.join(", ") }
+}
+
+/// How a session of it gives access, and what else can be asked for.
+fn gives(tier: &TierView) -> String {
+    let own = grant_name(tier.grant).to_owned();
+    let others = tier.other_grants.iter().map(|grant| format!("{} (`--grant`)", grant_name(*grant)));
+    [own].into_iter().chain(others).collect::<Vec<_>>().join(", or a ")
 }
 
 /// Other people, by their number.
@@ -86,6 +95,8 @@ fn pairs(tier: &TierView) -> Vec<(&'static str, String)> {
         ("yours", yours(tier)),
         ("most", format!("{}h", tier.maximum_hours)),
         ("asks for", asks_for(tier)),
+        ("gives", gives(tier)),
+        ("addresses", dry_run::addresses(&tier.addresses)),
         ("told", tier.alert_subscribers.map(|count| format!("{count} subscribers")).unwrap_or_default()),
         ("namespace", of(|rendered| rendered.namespace.to_string())),
         ("project", of(|rendered| rendered.project.as_ref().map(ToString::to_string).unwrap_or_default())),

@@ -7,7 +7,7 @@ use aws_credential_types::Credentials;
 use secrecy::SecretString;
 use sorry_profiles::{Context, ProcessCommand, ProcessProfile, ProfileName, Region, SessionMark};
 use sorry_vault::{Cache, CachedSession, Open, Renewal, TemporaryCredentials};
-use sorry_wire::SessionView;
+use sorry_wire::{Grant, SessionView};
 
 use crate::{
     app::{App, Aws},
@@ -23,6 +23,8 @@ use crate::{
 
 /// The longest that STS gives for an MFA session.
 const MOST_SECONDS: i64 = 129_600;
+/// How long one call may take.
+const ONCE_SECONDS: i64 = 60;
 /// An MFA session that ends sooner is not worth starting from.
 const WORTH_SECONDS: i64 = 900;
 
@@ -33,7 +35,7 @@ pub(crate) async fn open(app: &App) -> Result<Open> {
     Ok(open)
 }
 
-/// Assumes the role with the vault's own key, keeps what STS lent in the cache, and writes the command into `config`.
+/// Gets the session's credentials with the vault's own key, keeps what was lent in the cache, and writes the command into `config`.
 pub(crate) async fn deliver(
     app: &App,
     aws: &Aws,
@@ -45,6 +47,7 @@ pub(crate) async fn deliver(
 ) -> Result<Delivered> {
     let command =
         ProcessCommand::of_session(&own_path(app)?, &SessionMark::parse(session.session_id.as_str())?, &[])?;
+    let issued = session.grant != Grant::Role;
     let (open, key) = if session.mfa {
         mfa_session(app, aws, session, open, code).await?
     } else {
@@ -55,7 +58,7 @@ pub(crate) async fn deliver(
         .contents()
         .mfa_session
         .as_ref()
-        .filter(|temporary| session.mfa && temporary.expires_at < session.expires_at)
+        .filter(|temporary| !issued && session.mfa && temporary.expires_at < session.expires_at)
     {
         app.ui.warn(&format!(
             "renewals need MFA and go on until {}: `sorry renew {}` then asks for a code",
@@ -63,24 +66,35 @@ pub(crate) async fn deliver(
             session.session_id
         ));
     }
-    app.ui.detail(&format!("the role is assumed with the vault's key `{}`", key.access_key_id()));
+    app.ui.detail(&format!("the session is used with the vault's key `{}`", key.access_key_id()));
     let lent = assume::assume(app, aws, session, Key::Given(key)).await?;
-    let access =
-        session.access.as_ref().ok_or_else(|| CliError::new(Exit::Bug, "a role without a way to it"))?;
     let region = Region::parse(&aws.region)?;
     let expires_at = lent.expires_at.min(session.expires_at);
     let cached = CachedSession {
         session_id: session.session_id.to_string(),
         credentials: lent,
         session_ends_at: session.expires_at,
-        renewal: Renewal {
-            role_arn: access.role_arn.clone(),
-            external_id: SecretString::from(access.external_id.as_str()),
-            source_identity: access.source_identity.to_string(),
-            role_session_name: access.role_session_name.clone(),
-            maximum_seconds: access.maximum_seconds,
-            region: region.clone(),
-            mfa: session.mfa,
+        renewal: match &session.access {
+            Some(access) => Renewal {
+                role_arn: access.role_arn.clone(),
+                external_id: SecretString::from(access.external_id.as_str()),
+                // Only a role's session carries one of its own, and a vault holds a user's key.
+                source_identity: access.source_identity.as_ref().map(ToString::to_string).ok_or_else(
+                    || {
+                        CliError::new(
+                            Exit::Bug,
+                            "the session is of a caller that carries a source identity of its own",
+                        )
+                    },
+                )?,
+                role_session_name: access.role_session_name.clone(),
+                maximum_seconds: access.maximum_seconds,
+                region: region.clone(),
+                mfa: session.mfa,
+                issued: false,
+            },
+            None if issued => Renewal::by_the_service(region.clone(), session.mfa),
+            None => return Err(CliError::new(Exit::Bug, "a role without a way to it")),
         },
     };
     let cache = Cache::new(app.store().state());
@@ -108,7 +122,11 @@ async fn mfa_session(
 ) -> Result<(Open, Credentials)> {
     let now = (app.clock)();
     let left = |temporary: &TemporaryCredentials| temporary.expires_at.as_second() - now.as_second();
-    let wanted = session.expires_at.as_second() - now.as_second();
+    // What the service hands out lasts by itself; it is only asked for with MFA.
+    let wanted = match session.grant {
+        Grant::Role => session.expires_at.as_second() - now.as_second(),
+        Grant::User | Grant::Standing => ONCE_SECONDS,
+    };
     let kept = open.contents().mfa_session.as_ref().filter(|kept| left(kept) >= wanted.min(WORTH_SECONDS));
     if let Some(kept) = kept {
         let key = mfa::credentials(kept);

@@ -12,6 +12,11 @@ fn system_now() -> Timestamp {
     Timestamp::now()
 }
 
+/// Now, in milliseconds since the epoch: what CloudWatch wants of a metric.
+pub(crate) fn milliseconds() -> i64 {
+    system_now().as_millisecond()
+}
+
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         // A whole second of an existing timestamp is always a timestamp.

@@ -13,9 +13,11 @@ use sorry_session::{
 };
 
 use crate::{
+    S3Digests,
+    audit::transact_with_audit,
     errors::port_error,
     item::{from_item, number, string, to_item},
-    sessions::{Transaction, put_audit, transact},
+    sessions::Transaction,
 };
 
 pub(crate) const KEY: &str = "key";
@@ -24,18 +26,25 @@ const CALLER: &str = "caller";
 /// Key of what the sweep remembers.
 const SWEEP: &str = "sweep";
 
-/// The tables `registry` and `audit`.
+/// The tables `registry` and `audit`, and the bucket of the audit's digests.
 #[derive(Clone, Debug)]
 pub struct DynamoRegistry {
     pub(crate) client: Client,
     pub(crate) registry: String,
     pub(crate) audit: String,
+    pub(crate) digests: Option<S3Digests>,
 }
 
 impl DynamoRegistry {
     /// The tables of these names.
     pub fn new(config: &aws_config::SdkConfig, registry: String, audit: String) -> Self {
-        Self { client: Client::new(config), registry, audit }
+        Self { client: Client::new(config), registry, audit, digests: None }
+    }
+
+    /// With the bucket of digests, for a function that reads or writes them.
+    #[must_use]
+    pub fn with_digests(self, digests: S3Digests) -> Self {
+        Self { digests: Some(digests), ..self }
     }
 
     /// The table `registry`, for a function that only looks.
@@ -96,9 +105,8 @@ impl Registry for DynamoRegistry {
         let items = vec![
             TransactWriteItem::builder().put(built(claim)?).build(),
             TransactWriteItem::builder().put(built(put_caller)?).build(),
-            put_audit(&self.audit, audit)?,
         ];
-        match transact(&self.client, items).await? {
+        match transact_with_audit(self, items, audit).await? {
             Transaction::Written => Ok(Committed::Yes),
             Transaction::Cancelled(obstacles) if obstacles.first() == Some(&true) => {
                 Ok(Committed::Superseded)
@@ -115,8 +123,8 @@ impl Registry for DynamoRegistry {
             .key(KEY, string(caller_key(&entry.unique_id)))
             .build();
         let delete = delete.map_err(|error| PortError::Refused(format!("Delete: {error}")))?;
-        let items = vec![TransactWriteItem::builder().delete(delete).build(), put_audit(&self.audit, audit)?];
-        match transact(&self.client, items).await? {
+        let items = vec![TransactWriteItem::builder().delete(delete).build()];
+        match transact_with_audit(self, items, audit).await? {
             Transaction::Written => Ok(()),
             Transaction::Cancelled(_) => {
                 Err(PortError::Throttled("the caller is being changed by somebody else".to_owned()))
@@ -149,8 +157,8 @@ impl Registry for DynamoRegistry {
             .expression_attribute_values(":version", number(memory.version))
             .build();
         let put = put.map_err(|error| PortError::Refused(format!("Put: {error}")))?;
-        let items = vec![TransactWriteItem::builder().put(put).build(), put_audit(&self.audit, audit)?];
-        match transact(&self.client, items).await? {
+        let items = vec![TransactWriteItem::builder().put(put).build()];
+        match transact_with_audit(self, items, audit).await? {
             Transaction::Written => Ok(Committed::Yes),
             Transaction::Cancelled(_) => Ok(Committed::Superseded),
         }

@@ -1,6 +1,8 @@
 //! Sessions in DynamoDB. A row is the session as the domain knows it, plus the attributes of the indexes and of the table's
 //! garbage collection, which are computed from it at every write and never read back.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
@@ -21,6 +23,7 @@ use sorry_session::{
 };
 
 use crate::{
+    counters,
     errors::port_error,
     item::{Item, from_item, number, string, to_item},
     registry::caller_key,
@@ -32,9 +35,9 @@ const CANARY: &str = "canary";
 /// Sessions that one page of a list holds.
 const PAGE: i32 = 50;
 /// How often a transaction is tried that met another one on the same item.
-const TRIES: u32 = 5;
+pub(crate) const TRIES: u32 = 5;
 
-/// The tables `sessions` and `audit`, and the idempotency keys in `registry`.
+/// The tables `sessions` and `audit`, and in `registry` the idempotency keys and the counts of live sessions.
 #[derive(Clone, Debug)]
 pub struct DynamoSessions {
     client: Client,
@@ -44,7 +47,7 @@ pub struct DynamoSessions {
 }
 
 impl DynamoSessions {
-    /// The tables of these names. Only a function that makes sessions needs the registry.
+    /// The tables of these names. Only a function that makes or ends sessions needs the registry.
     pub fn new(
         config: &aws_config::SdkConfig,
         sessions: String,
@@ -114,6 +117,14 @@ fn row(session: &Session) -> Result<Item, PortError> {
     Ok(item)
 }
 
+/// A session as it was read from its table: also what every recorded row is read by in the tests of upgrades.
+///
+/// # Errors
+/// When this program does not know the layout of the row.
+pub fn stored_session(item: HashMap<String, AttributeValue>) -> Result<Session, PortError> {
+    session(item)
+}
+
 fn session(item: Item) -> Result<Session, PortError> {
     let session: Session = from_item(item)?;
     if (1..=ROW_VERSION).contains(&session.version) {
@@ -137,15 +148,17 @@ fn cursor_at(key: &Item) -> Result<SessionCursor, PortError> {
     read().ok_or_else(|| PortError::Unreadable("Query: a last key that no session has".to_owned()))
 }
 
-fn built<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, PortError> {
+pub(crate) fn built<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, PortError> {
     result.map_err(|error| PortError::Refused(format!("a request that cannot be built: {error}")))
 }
 
-/// The put of an audit record: append-only.
+/// The put of an audit record that is sealed: append-only. `at_hour` is what the index by time is made of.
 pub(crate) fn put_audit(table: &str, record: &AuditRecord) -> Result<TransactWriteItem, PortError> {
+    let mut item = to_item(record)?;
+    item.insert("at_hour".to_owned(), string(record.hour()));
     let put = Put::builder()
         .table_name(table)
-        .set_item(Some(to_item(record)?))
+        .set_item(Some(item))
         .condition_expression("attribute_not_exists(subject)");
     Ok(TransactWriteItem::builder().put(built(put.build())?).build())
 }
@@ -217,7 +230,7 @@ fn reason(reasons: &[CancellationReason]) -> Cancellation {
 }
 
 /// Waits a random part of a growing while, so that two that met do not meet again.
-async fn pause(attempt: u32) {
+pub(crate) async fn pause(attempt: u32) {
     let [byte] = crate::random::<1>().unwrap_or([128]);
     let most = 20_u64.saturating_mul(2_u64.saturating_pow(attempt));
     tokio::time::sleep(std::time::Duration::from_millis(most * u64::from(byte) / 255)).await;
@@ -240,6 +253,7 @@ impl SessionStore for DynamoSessions {
         session: &Session,
         audit: &AuditRecord,
         key: &IdempotencyKey,
+        most_live: u32,
     ) -> Result<Created, PortError> {
         let Some(registry) = &self.registry else {
             return Err(PortError::Refused("this function makes no sessions".to_owned()));
@@ -259,11 +273,11 @@ impl SessionStore for DynamoSessions {
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_values(":now", number(session.requested_at.as_second()))
             .build();
-        // Whoever is removed at this very moment gets no session that the removal does not see.
+        // Whoever is removed or suspended at this very moment gets no session that the removal does not see.
         let still_registered = ConditionCheck::builder()
             .table_name(registry)
-            .key("key", string(caller_key(&key.caller)))
-            .condition_expression("attribute_exists(#key)")
+            .key("key", string(caller_key(session.registration())))
+            .condition_expression("attribute_exists(#key) AND attribute_not_exists(suspended)")
             .expression_attribute_names("#key", "key")
             .build();
         let items = vec![
@@ -273,6 +287,7 @@ impl SessionStore for DynamoSessions {
                 .put(self.put_session(session, "attribute_not_exists(session_id)", None)?)
                 .build(),
             put_audit(&self.audit, audit)?,
+            counters::count_live(registry, session, most_live)?,
         ];
         match transact(&self.client, items).await? {
             Transaction::Written => Ok(Created::New),
@@ -286,6 +301,7 @@ impl SessionStore for DynamoSessions {
                 }
             }
             Transaction::Cancelled(obstacles) if obstacles.get(1) == Some(&true) => Ok(Created::CallerGone),
+            Transaction::Cancelled(obstacles) if obstacles.get(4) == Some(&true) => Ok(Created::TooManyLive),
             // 80 random bits that were drawn before: the caller asks again and gets others.
             Transaction::Cancelled(_) => Err(PortError::Unavailable("the session id is taken".to_owned())),
         }
@@ -293,8 +309,14 @@ impl SessionStore for DynamoSessions {
 
     async fn commit(&self, change: &Change) -> Result<Committed, PortError> {
         let put = self.put_session(&change.session, "fence = :fence", Some(change.expected_fence))?;
-        let items =
+        let mut items =
             vec![TransactWriteItem::builder().put(put).build(), put_audit(&self.audit, &change.audit)?];
+        if change.session.state.is_over() {
+            let Some(registry) = &self.registry else {
+                return Err(PortError::Refused("this function ends no sessions".to_owned()));
+            };
+            items.push(counters::forget_session(registry, &change.session)?);
+        }
         match transact(&self.client, items).await? {
             Transaction::Written => Ok(Committed::Yes),
             Transaction::Cancelled(_) => Ok(Committed::Superseded),

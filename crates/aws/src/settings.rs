@@ -16,6 +16,10 @@ pub const SESSIONS_TABLE: &str = "SORRY_SESSIONS_TABLE";
 pub const REGISTRY_TABLE: &str = "SORRY_REGISTRY_TABLE";
 /// Table of audit records.
 pub const AUDIT_TABLE: &str = "SORRY_AUDIT_TABLE";
+/// Bucket of the audit's digests.
+pub const AUDIT_BUCKET: &str = "SORRY_AUDIT_BUCKET";
+/// Length of the period that one digest of the audit covers, in seconds.
+pub const AUDIT_DIGEST_SECONDS: &str = "SORRY_AUDIT_DIGEST_SECONDS";
 /// Bus for events.
 pub const EVENT_BUS: &str = "SORRY_EVENT_BUS";
 /// Topic for alerts.
@@ -28,12 +32,20 @@ pub const ENABLED_TIERS: &str = "SORRY_ENABLED_TIERS";
 pub const MINIMUM_WINDOW_SECONDS: &str = "SORRY_MINIMUM_WINDOW_SECONDS";
 /// Whether tiers that want MFA get it: `true` or `false`.
 pub const MFA_REQUIRED: &str = "SORRY_MFA_REQUIRED";
+/// How many requests for sessions and extensions one caller may make in a minute.
+pub const REQUESTS_PER_MINUTE: &str = "SORRY_REQUESTS_PER_MINUTE";
+/// How many session principals there may be when another session is asked for.
+pub const MAXIMUM_SESSION_PRINCIPALS: &str = "SORRY_MAXIMUM_SESSION_PRINCIPALS";
 /// ARNs of the deployment's administrators, separated by commas.
 pub const ADMINISTRATORS: &str = "SORRY_ADMINISTRATORS";
+/// ARNs of roles that people get only after their identity provider asked for MFA, separated by commas.
+pub const IDENTITY_PROVIDER_ROLES: &str = "SORRY_IDENTITY_PROVIDER_ROLES";
 /// The service's account.
 pub const ACCOUNT_ID: &str = "SORRY_ACCOUNT_ID";
 /// ARN of the boundaries up to the tier's name.
 pub const BOUNDARY_ARN_PREFIX: &str = "SORRY_BOUNDARY_ARN_PREFIX";
+/// How many roles sessions may have of the account's quota, for the metric.
+pub const ROLE_QUOTA: &str = "SORRY_ROLE_QUOTA";
 /// The region; Lambda sets it.
 const AWS_REGION: &str = "AWS_REGION";
 

@@ -11,9 +11,10 @@ use sorry_session::{
 
 use crate::{
     DynamoRegistry,
+    audit::transact_with_audit,
     item::{string, to_item},
     registry::KEY,
-    sessions::{Transaction, put_audit, transact},
+    sessions::Transaction,
 };
 
 /// Key of the pointer.
@@ -63,13 +64,12 @@ impl TierStore for DynamoRegistry {
                 .expression_attribute_names("#digest", "digest")
                 .expression_attribute_values(":replaces", string(digest.as_str())),
         };
-        let mut items = Vec::with_capacity(3);
+        let mut items = Vec::with_capacity(2);
         for put in [put_pointer, put_set] {
             let put = put.build().map_err(|error| PortError::Refused(format!("Put: {error}")))?;
             items.push(TransactWriteItem::builder().put(put).build());
         }
-        items.push(put_audit(&self.audit, audit)?);
-        match transact(&self.client, items).await? {
+        match transact_with_audit(self, items, audit).await? {
             Transaction::Written => Ok(Committed::Yes),
             Transaction::Cancelled(_) => Ok(Committed::Superseded),
         }

@@ -61,6 +61,10 @@ impl Workflow for StepFunctionsWorkflow {
         self.start(session.session_id.to_string(), session, "grant").await
     }
 
+    async fn start_extension(&self, session: &Session) -> Result<(), PortError> {
+        self.start(format!("{}-extend-{}", session.session_id, session.fence), session, "extend").await
+    }
+
     async fn start_end(&self, session: &Session) -> Result<(), PortError> {
         self.start(format!("{}-end-{}", session.session_id, session.fence), session, "end").await
     }

@@ -47,6 +47,9 @@ pub enum Error {
     /// The vault holds no key to renew with.
     #[error("the vault holds no bootstrap key")]
     NoKey,
+    /// The service hands them out, and gave some that ended before the session did.
+    #[error("credentials of session `{0}` are handed out by the service, to a person")]
+    HandedOut(String),
     /// The role asks for MFA, and the vault's MFA session has run out.
     #[error("session `{0}` asks for MFA, and the vault's MFA session has run out")]
     MfaOver(String),
@@ -98,7 +101,7 @@ impl Error {
             }
             Self::Agent(_) | Self::Shut(_) => "ssh-add".to_owned(),
             Self::NoKeySlot => "sorry vault add-key".to_owned(),
-            Self::NotCached(id) | Self::MfaOver(id) => format!("sorry renew {id}"),
+            Self::NotCached(id) | Self::MfaOver(id) | Self::HandedOut(id) => format!("sorry renew {id}"),
             Self::Over { .. } => "sorry request".to_owned(),
             Self::Clock { .. } => "timedatectl".to_owned(),
             Self::Refused { id, .. } => format!("sorry status {id}"),

@@ -417,6 +417,9 @@ impl Inner {
         session: &CachedSession,
         now: Timestamp,
     ) -> Result<TemporaryCredentials, Error> {
+        if session.renewal.issued {
+            return Err(Error::HandedOut(self.session_id.clone()));
+        }
         let contents = open.contents();
         let bootstrap = contents.bootstrap.as_ref();
         let (key, chained) = if session.renewal.mfa {

@@ -5,6 +5,7 @@
 //!
 //! Not for: who may ask for a tier (that is `sorry-session`'s decision).
 
+mod addresses;
 mod documents;
 mod lint;
 mod names;
@@ -12,14 +13,16 @@ mod set;
 mod template;
 mod tiers;
 
+pub use addresses::{AddressError, AddressRange};
 pub use documents::{
-    ACCESS_POLICY_NAME, DocumentError, REVOKED_POLICY_NAME, TrustTerms, access_policy, revoked_policy,
-    trust_policy,
+    ACCESS_POLICY_NAME, DocumentError, EXPIRY_POLICY_NAME, MOST_REVOKED_AT_ONCE, REVOKED_POLICY_NAME,
+    TrustTerms, access_policy, expiry_policy, managed_policy, revoked_policy, revoked_policy_name,
+    revoked_session_policy, session_policy, trust_policy,
 };
 pub use lint::{ActionCatalogue, DocumentKind, Finding, lint};
 pub use names::{
-    AccountId, ExternalId, NameError, Namespace, Partition, PersonName, ProjectName, Region, RoleName,
-    SessionId, TierName,
+    AccountId, ExternalId, NameError, Namespace, Partition, PersonName, PolicyArn, ProjectName, Region,
+    RoleName, SessionId, SourceIdentity, TierName,
 };
 pub use set::{TierSet, TierSetDigest, TierSetError};
 pub use template::{RenderError, Variables, render};

@@ -160,11 +160,33 @@ name!(
     |value| value.len() == 32 && value.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 );
 name!(
-    /// The name of a role. AWS compares role names without regard to case; these have none.
+    /// Who is behind a role's session, as STS carries it on. Source: STS AssumeRole, `SourceIdentity`.
+    SourceIdentity,
+    "source identity",
+    "2 to 64 letters, digits and `+ = , . @ _ -`",
+    |value| {
+        (2..=64).contains(&value.len())
+            && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+=,.@_-".contains(&byte))
+    }
+);
+name!(
+    /// The name of a role, or of a session's user and its policy. AWS compares such names without regard to case; these have none.
     RoleName,
     "role name",
     "1 to 64 lower-case letters, digits and hyphens, a letter first",
     |value| word(value, 1..=64, lower_digit_or_hyphen)
+);
+
+name!(
+    /// ARN of a managed policy that was made for a session.
+    PolicyArn,
+    "policy of a session",
+    "an ARN with the path `/sorry/session/`",
+    |value| {
+        value.starts_with("arn:")
+            && value.contains(":policy/sorry/session/")
+            && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+=,.@_-/:".contains(&byte))
+    }
 );
 
 impl SessionId {
@@ -198,6 +220,11 @@ impl RoleName {
     pub fn for_session(namespace: &Namespace, tier: &TierName, session: &SessionId) -> Self {
         // 6 + 20 + 1 + 20 + 1 + 8 = 56 of the 64 characters that IAM allows.
         Self(format!("sorry-{namespace}-{tier}-{}", session.short()))
+    }
+
+    /// The role that stands ready for a tier. Not one of a session: those end in eight characters of its id.
+    pub fn standing(tier: &TierName) -> Self {
+        Self(format!("sorry-standing-{tier}"))
     }
 }
 
@@ -278,6 +305,7 @@ mod tests {
                 prop_assert!(value.parse::<TierName>().is_err());
                 prop_assert!(value.parse::<ProjectName>().is_err());
                 prop_assert!(value.parse::<PersonName>().is_err());
+                prop_assert!(!hostile(&value.replace(',', "")) || value.parse::<SourceIdentity>().is_err());
                 prop_assert!(value.parse::<SessionId>().is_err());
                 prop_assert!(value.parse::<AccountId>().is_err());
                 prop_assert!(value.parse::<Region>().is_err());

@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    DocumentKind, SessionId, TierName, TierTable, TierTableError, Variables, access_policy, lint, render,
+    DocumentKind, ExternalId, Grant, RoleName, SessionId, Tier, TierName, TierTable, TierTableError,
+    TrustTerms, Variables, access_policy, lint, managed_policy, render, session_policy,
     tiers::{BUILT_IN_TABLE, BUILT_IN_TEMPLATES, sha256},
+    trust_policy,
 };
 
 /// Most bytes of a set as it is stored. Source: a DynamoDB item holds 400 KB, names of attributes included.
@@ -146,7 +148,16 @@ impl TierSet {
                 ));
             }
             let template = table.template(name).unwrap_or_default();
-            faults.extend(template_faults(template).iter().map(|fault| format!("tier `{name}`: {fault}")));
+            faults.extend(
+                template_faults(template, tier).iter().map(|fault| format!("tier `{name}`: {fault}")),
+            );
+            if tier.grants().any(|grant| grant == Grant::Standing) && !known_standing().contains(name) {
+                faults.push(format!(
+                    "tier `{name}` has no standing role: there is no `{}`",
+                    RoleName::standing(name)
+                ));
+            }
+            faults.extend(trust_fault(tier).map(|fault| format!("tier `{name}`: {fault}")));
         }
         faults
     }
@@ -158,8 +169,34 @@ fn known_boundaries() -> Vec<TierName> {
     table.iter().flat_map(TierTable::iter).map(|(_, tier)| tier.boundary.clone()).collect()
 }
 
-/// What is wrong with a template once it is filled with the longest values.
-fn template_faults(template: &str) -> Vec<String> {
+/// What is wrong with the trust policy of a tier's roles, for the caller with the longest names: each address makes it longer.
+fn trust_fault(tier: &Tier) -> Option<String> {
+    let (role, name) = ("r".repeat(64), "n".repeat(64));
+    let caller_arn = format!("arn:aws-us-gov:sts::123456789012:assumed-role/{role}/{name}");
+    let carried = name.parse().ok();
+    let trust = trust_policy(&TrustTerms {
+        caller_arn: &caller_arn,
+        caller_unique_id: &format!("{}:{name}", "A".repeat(21)),
+        role_session_name: &name,
+        carried: carried.as_ref(),
+        external_id: &ExternalId::from_random([255; 16]),
+        session: &SessionId::from_random([255; 10]),
+        expires_at: Timestamp::MAX,
+        mfa: tier.mfa,
+        addresses: &tier.addresses,
+    });
+    trust.err().map(|error| format!("with its addresses {error}"))
+}
+
+/// The tiers that the stack has a standing role for: as [`known_boundaries`].
+fn known_standing() -> Vec<TierName> {
+    let table = TierTable::built_in();
+    let tiers = table.iter().flat_map(TierTable::iter);
+    tiers.filter(|(_, tier)| tier.grant == Grant::Standing).map(|(name, _)| name.clone()).collect()
+}
+
+/// What is wrong with a tier's template once it is filled with the longest values.
+fn template_faults(template: &str, tier: &Tier) -> Vec<String> {
     let name = |text: &str, times: usize| text.repeat(times);
     let (namespace, project) = (name("n", 20).parse(), name("p", 32).parse());
     let (account, region, partition) = ("123456789012".parse(), name("r", 32).parse(), "aws-us-gov".parse());
@@ -185,8 +222,15 @@ fn template_faults(template: &str) -> Vec<String> {
     let document = json!({"Version": version, "Statement": statements});
     let mut faults: Vec<_> =
         lint(&document, DocumentKind::Inline, None).iter().map(ToString::to_string).collect();
-    if let Err(error) = access_policy(statements, Timestamp::MAX) {
-        faults.push(error.to_string());
+    for grant in tier.grants() {
+        let fits = match grant {
+            Grant::Role => access_policy(statements.clone(), Timestamp::MAX),
+            Grant::User => managed_policy(&statements),
+            Grant::Standing => session_policy(statements.clone(), Timestamp::MAX),
+        };
+        if let Err(error) = fits {
+            faults.push(error.to_string());
+        }
     }
     faults
 }
@@ -233,6 +277,25 @@ mod tests {
         }
     }
 
+    /// The tier `developer` for users, too; it is longer than a managed policy.
+    fn for_users(set: &mut TierSet) {
+        set.tiers = set
+            .tiers
+            .replace("boundary = \"developer\"", "boundary = \"developer\"\nother_grants = [\"user\"]");
+    }
+
+    fn standing(set: &mut TierSet, hours: u32) {
+        let tier = format!(
+            "\n[tiers.other]\ndescription = 'x'\ngrant = 'standing'\nmaximum_hours = {hours}\nmfa = true\n\
+             template = 'break-glass.json'\nboundary = 'break-glass'\n"
+        );
+        set.tiers.push_str(&tier);
+    }
+
+    fn many_addresses() -> String {
+        (0..100).map(|number| format!("'198.51.{number}.0/24',")).collect()
+    }
+
     #[test]
     fn each_fault_is_found() {
         let developer = |from: &str, to: &str| edited(|set| set.tiers = set.tiers.replace(from, to));
@@ -246,7 +309,18 @@ mod tests {
             (developer("version = 1\n", "version = 2\n"), "version 2"),
             (developer("grant = \"role\"", "grant = \"rule\""), "rule"),
             (developer("boundary = \"developer\"", "boundary = \"nobody\""), "names the boundary `nobody`"),
+            (edited(for_users), "the managed policy has"),
+            (edited(|set| standing(set, 1)), "tier `other` has no standing role"),
+            (edited(|set| standing(set, 8)), "more than 1 hour"),
             (developer("template = \"developer.json\"", "template = \"other.json\""), "does not exist"),
+            (
+                developer("alert = true\n", &format!("alert = true\naddresses = [{}]\n", many_addresses())),
+                "the trust policy has",
+            ),
+            (
+                developer("alert = true\n", "alert = true\naddresses = ['198.51.100.1/24']\n"),
+                "write `198.51.100.0/24`",
+            ),
             (edited(|set| set.tiers = "version = 1\n[tiers]".to_owned()), "there is no tier"),
             (edited(|set| drop(set.templates.insert("x.json".to_owned(), "{}".to_owned()))), "no tier names"),
             (

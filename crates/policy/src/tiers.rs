@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{TierName, TierSetDigest};
+use crate::{AddressRange, TierName, TierSetDigest};
 
 pub(crate) const BUILT_IN_TABLE: &str = include_str!("../../../policy_templates/tiers.toml");
 
@@ -25,8 +25,13 @@ pub(crate) const BUILT_IN_TEMPLATES: [(&str, &str); 4] = [
 /// renewal.
 const LONGEST_HOURS: u32 = 36;
 
+/// How many live sessions of one tier a caller has at most, where the tier does not say.
+const CONCURRENT_SESSIONS: u32 = 3;
+/// The most that a tier can say: their ids lie in one item of the registry.
+const MOST_CONCURRENT_SESSIONS: u32 = 1_000;
+
 /// How a session gives access.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Grant {
     /// A role made for the session, assumed by the caller.
@@ -107,6 +112,9 @@ pub struct Tier {
     pub description: String,
     /// How a session of this tier gives access.
     pub grant: Grant,
+    /// How else, if the request says so.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub other_grants: BTreeSet<Grant>,
     /// The longest window, in hours.
     pub maximum_hours: u32,
     /// Whether the role's trust policy asks for an MFA code (where the deployment requires MFA at all).
@@ -123,13 +131,53 @@ pub struct Tier {
     /// Whether somebody else has to look at each session afterwards, and say so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub review: bool,
+    /// From where alone a session can be asked for and its role assumed; from anywhere if empty.
+    // Left out where there are none, so that tiers without any keep their digests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<AddressRange>,
+    /// How many live sessions of it one caller may have at once, 1 to 1000; 3 if left out.
+    #[serde(default = "concurrent_sessions", skip_serializing_if = "is_usual")]
+    pub concurrent_sessions: u32,
     /// File with the policy template.
     pub template: String,
     /// Name of the permissions boundary, after the deployment's prefix.
     pub boundary: TierName,
 }
 
+impl Grant {
+    /// The grant as it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Role => "role",
+            Self::User => "user",
+            Self::Standing => "standing",
+        }
+    }
+}
+
+impl fmt::Display for Grant {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+const fn concurrent_sessions() -> u32 {
+    CONCURRENT_SESSIONS
+}
+
+/// What a tier does not say is not part of its digest, either.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands fields on by reference")]
+const fn is_usual(sessions: &u32) -> bool {
+    *sessions == CONCURRENT_SESSIONS
+}
+
 impl Tier {
+    /// All ways in which a session of this tier can give access, its own first.
+    pub fn grants(&self) -> impl Iterator<Item = Grant> {
+        std::iter::once(self.grant)
+            .chain(self.other_grants.iter().copied().filter(|other| *other != self.grant))
+    }
+
     /// The longest window.
     pub fn maximum(&self) -> Duration {
         Duration::from_secs(u64::from(self.maximum_hours) * 3600)
@@ -171,6 +219,19 @@ pub enum TierTableError {
         tier: TierName,
         /// What it says.
         hours: u32,
+    },
+    /// A standing role's credentials last an hour, and are not asked for again.
+    #[error("tier `{0}` lends a standing role for more than 1 hour")]
+    StandingHours(TierName),
+    /// A tier lends no session at all, or more at once than are counted.
+    #[error(
+        "tier `{tier}` allows {sessions} sessions at once; a tier allows 1 to {MOST_CONCURRENT_SESSIONS}"
+    )]
+    ConcurrentSessions {
+        /// The tier.
+        tier: TierName,
+        /// What it says.
+        sessions: u32,
     },
     /// A tier's approvals ask for what nobody can give.
     #[error(
@@ -223,6 +284,13 @@ impl TierTable {
         for (name, tier) in file.tiers {
             if !(1..=LONGEST_HOURS).contains(&tier.maximum_hours) {
                 return Err(TierTableError::Hours { tier: name, hours: tier.maximum_hours });
+            }
+            if tier.grants().any(|grant| grant == Grant::Standing) && tier.maximum_hours > 1 {
+                return Err(TierTableError::StandingHours(name));
+            }
+            if !(1..=MOST_CONCURRENT_SESSIONS).contains(&tier.concurrent_sessions) {
+                let sessions = tier.concurrent_sessions;
+                return Err(TierTableError::ConcurrentSessions { tier: name, sessions });
             }
             if tier.approvals.as_ref().is_some_and(|approvals| !approvals.can_be_used()) {
                 return Err(TierTableError::Approvals(name));
@@ -337,7 +405,15 @@ mod tests {
             parse(table(1).replace("= 1\n", "= 2\n"), Some("")),
             Err(TierTableError::Version(2))
         ));
+        let concurrent =
+            |sessions: u32| parse(format!("{}\nconcurrent_sessions = {sessions}", table(1)), Some("{}"));
+        assert!(concurrent(1).is_ok() && concurrent(1_000).is_ok());
+        for sessions in [0, 1_001] {
+            assert!(matches!(concurrent(sessions), Err(TierTableError::ConcurrentSessions { .. })));
+        }
         assert!(parse(format!("{}\nsurprise = 1", table(1)), Some("{}")).is_err());
+        assert!(parse(format!("{}\naddresses = ['192.0.2.0/24']", table(1)), Some("{}")).is_ok());
+        assert!(parse(format!("{}\naddresses = ['192.0.2.1/24']", table(1)), Some("{}")).is_err());
     }
 
     #[test]
@@ -355,5 +431,11 @@ mod tests {
         assert_eq!(digest(1, "a"), digest(1, "a"));
         assert_ne!(digest(1, "a"), digest(2, "a"));
         assert_ne!(digest(1, "a"), digest(1, "b"));
+        let with = |more: &str| {
+            let text = format!("{}\n{more}", definition(1));
+            TierTable::parse(&text, |_| Some("a".to_owned())).unwrap().digest(&name("x2")).unwrap().clone()
+        };
+        assert_eq!(with("concurrent_sessions = 3"), digest(1, "a"), "what is usual need not be said");
+        assert_ne!(with("concurrent_sessions = 4"), digest(1, "a"));
     }
 }

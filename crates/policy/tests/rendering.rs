@@ -149,10 +149,12 @@ proptest! {
                 caller_arn,
                 caller_unique_id: "AIDAEXAMPLE",
                 role_session_name,
+                carried: None,
                 external_id: &ExternalId::from_random([1; 16]),
                 session: &SessionId::from_random([2; 10]),
                 expires_at: "2026-01-02T03:04:05Z".parse().unwrap(),
                 mfa: true,
+                addresses: &[],
             });
             document.map(|document| serde_json::from_str::<Value>(&document).unwrap())
         };

@@ -108,9 +108,15 @@ pub enum Outcome {
     Before,
 }
 
-/// Whether the actor could decide on a session that waits, whatever its state is now.
+/// What others are asked about a session: its extension if that waits, else the session itself.
+fn asked_of_others(session: &Session) -> Option<&Approval> {
+    let extension = session.extension_awaiting().and_then(|extension| extension.approval.as_ref());
+    extension.or(session.approval.as_ref())
+}
+
+/// Whether the actor could decide on a session that waits, or on its extension, whatever its state is now.
 pub fn is_approver(actor: &Actor, session: &Session) -> bool {
-    let Some(approval) = &session.approval else { return false };
+    let Some(approval) = asked_of_others(session) else { return false };
     actor
         .entry
         .as_ref()
@@ -120,15 +126,24 @@ pub fn is_approver(actor: &Actor, session: &Session) -> bool {
 /// Whether a session waits for this actor: for a decision, or for a review.
 pub fn awaits(actor: &Actor, session: &Session, now: Timestamp) -> bool {
     let person = actor.entry.as_ref().map(|entry| &entry.person);
-    let undecided = session.state == State::PendingApproval
-        && session.approval.as_ref().is_some_and(|approval| {
+    let undecided = (session.state == State::PendingApproval || session.extension_awaiting().is_some())
+        && asked_of_others(session).is_some_and(|approval| {
             now < approval.lapses_at && approval.votes.iter().all(|cast| Some(&cast.person) != person)
         });
-    let unreviewed = session.review.as_ref().is_some_and(|review| review.closed.is_none());
+    let unreviewed = session.open_or_closed_review().is_some_and(|review| review.closed.is_none());
     (undecided && is_approver(actor, session)) || (unreviewed && may_review(actor, session).is_ok())
 }
 
-/// Casts a vote.
+/// Whether the actor said the same before of an extension that is decided by now.
+fn is_repeat(session: &Session, vote: Vote, actor: &Actor) -> bool {
+    let decided = session.extension.as_ref().filter(|_| session.extension_awaiting().is_none());
+    let votes = decided.and_then(|extension| extension.approval.as_ref()).map(|approval| &approval.votes);
+    let person = actor.entry.as_ref().map(|entry| &entry.person);
+    votes.is_some_and(|votes| votes.iter().any(|cast| cast.vote == vote && Some(&cast.person) == person))
+}
+
+/// Casts a vote: on the session's extension if that waits, else on the session. A denial of an extension leaves the session as it is,
+/// and one that comes after the last approval does not undo it: who may end sessions can end this one.
 ///
 /// # Errors
 /// A refusal: by a stranger to the approval, by the person who asked, after the time, or a second, other word.
@@ -140,7 +155,10 @@ pub fn vote(
     now: Timestamp,
 ) -> Result<Outcome, Refusal> {
     let id = &session.session_id;
-    let Some(approval) = &session.approval else {
+    if is_repeat(session, vote, actor) {
+        return Ok(Outcome::Before);
+    }
+    let Some(approval) = asked_of_others(session) else {
         return Err(Refusal::new(
             ErrorCode::NotAwaiting,
             format!("session `{id}` waits for nobody's approval"),
@@ -192,8 +210,9 @@ pub fn vote(
             "its owner can ask again",
         ));
     }
-    let by = ChangedBy::Caller(actor.identity.clone());
+    let by = ChangedBy::actor(actor);
     let change = match vote {
+        _ if session.extension_awaiting().is_some() => session.extension_voted(cast, &by, now),
         Vote::Approve => session.approved_by(cast, &by, now),
         Vote::Deny => session.denied_by(cast, &by, now),
     };
@@ -232,11 +251,11 @@ pub fn review(session: &Session, comment: &str, actor: &Actor, now: Timestamp) -
     let person = may_review(actor, session)?;
     let comment = cleaned_text(comment)?;
     let id = &session.session_id;
-    match &session.review {
+    match session.open_or_closed_review() {
         None => Err(Refusal::new(
             ErrorCode::NotAwaiting,
             format!("session `{id}` has no review"),
-            "tiers with `review` open one when a session begins",
+            "tiers with `review` open one when a session becomes usable",
         )),
         Some(Review { closed: Some(closed), .. }) if closed.person == person && closed.comment == comment => {
             Ok(Outcome::Before)
@@ -248,7 +267,7 @@ pub fn review(session: &Session, comment: &str, actor: &Actor, now: Timestamp) -
         )),
         Some(Review { closed: None, .. }) => {
             let closed = ClosedReview { person, by: actor.identity.arn.clone(), at: now, comment };
-            let by = ChangedBy::Caller(actor.identity.clone());
+            let by = ChangedBy::actor(actor);
             Ok(Outcome::Changed(Box::new(session.reviewed(closed, &by, now))))
         }
     }
@@ -259,6 +278,7 @@ mod tests {
     use super::*;
     use crate::{
         CallerEntry, EndCause,
+        caller::MfaBy,
         lifecycle::tests::{at, requested},
     };
 
@@ -288,8 +308,11 @@ mod tests {
             roles: roles.iter().copied().collect(),
             registered_at: at(0),
             registered_by: String::new(),
+            mfa: MfaBy::Device,
+            source_identity: None,
+            suspended: None,
         };
-        Actor { identity, entry: Some(entry), administrator: false }
+        Actor { identity, entry: Some(entry), administrator: false, identity_provider: false }
     }
 
     fn approver(person: &str) -> Actor {
@@ -367,7 +390,9 @@ mod tests {
 
     #[test]
     fn a_review_is_closed_once_by_somebody_else_with_words() {
-        let open = Session { review: Some(Review { opened_at: at(0), closed: None }), ..requested() };
+        let activated_at = Some(at(0));
+        let open =
+            Session { review: Some(Review { opened_at: at(0), closed: None }), activated_at, ..requested() };
         let said = "looked at CloudTrail, all in order";
         let closed = |who: &Actor, session: &Session, words: &str| review(session, words, who, at(9));
         let code = |result: Result<Outcome, Refusal>| result.map(|_| ()).unwrap_err().code;

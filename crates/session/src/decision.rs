@@ -5,15 +5,17 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use sorry_policy::{
-    ExternalId, PolicyDigest, ProjectName, RoleName, SessionId, Tier, TierName, TierSetDigest, TierTable,
+    ExternalId, Grant, PolicyDigest, ProjectName, RoleName, SessionId, Tier, TierName, TierSetDigest,
+    TierTable,
 };
 
 use crate::{
     Actor, CallerEntry, ErrorCode, Identity, Refusal, Session, State,
     approval::{Approval, Review},
     caller::CallerRole,
-    events::{self, AuditRecord, ChangedBy},
+    events::{self, AuditRecord, ChangedBy, Changer},
     expiry::IDEMPOTENCY_MEMORY,
+    limits::Limits,
     ports::IdempotencyKey,
     session::ROW_VERSION,
 };
@@ -36,6 +38,8 @@ pub struct SessionRequest {
     pub reason: Option<String>,
     /// What for, where work is accounted by project.
     pub project: Option<String>,
+    /// How it is to give access, if not as the tier does.
+    pub grant: Option<Grant>,
 }
 
 /// What the deployment allows.
@@ -47,6 +51,8 @@ pub struct Rules {
     pub minimum_window: Duration,
     /// Whether tiers that want MFA get it.
     pub mfa_required: bool,
+    /// How much it lends.
+    pub limits: Limits,
 }
 
 /// The answer to a request.
@@ -72,6 +78,8 @@ pub struct Terms {
     reason: Option<String>,
     project: Option<ProjectName>,
     mfa: bool,
+    grant: Grant,
+    asked_grant: Option<Grant>,
     client_request_id: String,
     rule: String,
 }
@@ -86,6 +94,8 @@ pub struct NewSession {
     pub audit: AuditRecord,
     /// What makes asking twice asking once.
     pub key: IdempotencyKey,
+    /// How many live sessions of the tier the caller may have, this one included.
+    pub most_live: u32,
 }
 
 /// Decides on a request.
@@ -111,6 +121,15 @@ pub fn registered(actor: &Actor) -> Result<&CallerEntry, Refusal> {
     }
 }
 
+/// The answer to a caller that an administrator has suspended.
+pub fn suspended(entry: &CallerEntry) -> Refusal {
+    Refusal::new(
+        ErrorCode::CallerSuspended,
+        format!("`{}` is suspended, and its sessions are ended", entry.arn),
+        "an administrator can lift that: `sorry admin callers resume`",
+    )
+}
+
 /// The answer to somebody whom the registry does not know as a caller.
 pub fn unregistered(actor: &Actor) -> Refusal {
     Refusal::new(
@@ -130,13 +149,17 @@ fn terms(
     let client_request_id = client_request_id(&request.client_request_id)?;
     let (tier_name, tier, digest) = tier(&request.tier, entry, tiers, rules)?;
     let window = window(request.duration_seconds, &tier_name, &tier, entry, rules)?;
+    let mfa = mfa(&tier_name, &tier, actor, rules)?;
+    address(&tier_name, &tier, &actor.identity)?;
     Ok(Terms {
         rule: rule(entry, &tier_name, &tier),
         entry: entry.clone(),
         caller: actor.identity.clone(),
         reason: reason(request.reason.as_deref(), &tier_name, &tier)?,
         project: project(request.project.as_deref(), entry)?,
-        mfa: tier.mfa && rules.mfa_required,
+        mfa,
+        grant: grant(request.grant, &tier_name, &tier)?,
+        asked_grant: request.grant,
         tier_name,
         tier,
         digest,
@@ -146,7 +169,7 @@ fn terms(
     })
 }
 
-fn client_request_id(value: &str) -> Result<String, Refusal> {
+pub(crate) fn client_request_id(value: &str) -> Result<String, Refusal> {
     let fits = (8..=64).contains(&value.len())
         && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if fits {
@@ -175,7 +198,11 @@ fn offered(entry: &CallerEntry, rules: &Rules) -> String {
     }
 }
 
-fn tier(
+/// A tier that is lent here, and to this caller.
+///
+/// # Errors
+/// When there is none of that name, or it is not for the caller.
+pub(crate) fn tier(
     wanted: &str,
     entry: &CallerEntry,
     tiers: &TierTable,
@@ -204,6 +231,25 @@ fn tier(
     Ok((name, tier.clone(), digest.clone()))
 }
 
+fn grant(wanted: Option<Grant>, name: &TierName, tier: &Tier) -> Result<Grant, Refusal> {
+    let Some(wanted) = wanted else { return Ok(tier.grant) };
+    if tier.grants().any(|grant| grant == wanted) {
+        return Ok(wanted);
+    }
+    let offered: Vec<_> = tier.grants().map(|grant| format!("`{grant}`")).collect();
+    Err(Refusal::new(
+        ErrorCode::GrantNotOffered,
+        format!("tier `{name}` does not give access by `{wanted}`"),
+        format!("it does by {}", offered.join(", ")),
+    ))
+}
+
+/// The longest window of a tier that a caller may have.
+pub(crate) fn longest(name: &TierName, tier: &Tier, entry: &CallerEntry) -> Duration {
+    let yours = Duration::from_secs(u64::from(entry.tiers.get(name).copied().unwrap_or(0)) * 3600);
+    tier.maximum().min(yours)
+}
+
 fn window(
     seconds: u64,
     name: &TierName,
@@ -211,9 +257,7 @@ fn window(
     entry: &CallerEntry,
     rules: &Rules,
 ) -> Result<Duration, Refusal> {
-    let most = tier
-        .maximum()
-        .min(Duration::from_secs(u64::from(entry.tiers.get(name).copied().unwrap_or(0)) * 3600));
+    let most = longest(name, tier, entry);
     let window = Duration::from_secs(seconds);
     if window < rules.minimum_window || window.is_zero() {
         return Err(Refusal::new(
@@ -230,6 +274,49 @@ fn window(
         ));
     }
     Ok(window)
+}
+
+/// Whether a session of `tier` takes a device's code of this actor.
+pub fn asks_for_code(tier: &Tier, actor: &Actor, rules: &Rules) -> bool {
+    tier.mfa && rules.mfa_required && !actor.has_mfa_by_idp()
+}
+
+/// A session that asks for a code which its owner cannot give would only be another role in the account.
+fn mfa(name: &TierName, tier: &Tier, actor: &Actor, rules: &Rules) -> Result<bool, Refusal> {
+    let asked = asks_for_code(tier, actor, rules);
+    if asked && actor.identity.role_id().is_some() {
+        return Err(Refusal::new(
+            ErrorCode::MfaImpossible,
+            format!(
+                "tier `{name}` asks for MFA, and `{}` is a role's session, which shows none",
+                actor.identity.arn
+            ),
+            "ask with an IAM user's key that is registered here; or, if your identity provider asked for MFA, an administrator names \
+             the role in the deployment's `IdentityProviderRoleArns` and registers it with `--mfa-by idp`",
+        ));
+    }
+    Ok(asked)
+}
+
+/// Whether a tier is lent to where the request comes from. The role's trust policy asks again; whoever cannot use a session is not
+/// given one.
+///
+/// # Errors
+/// When it is not.
+pub(crate) fn address(name: &TierName, tier: &Tier, identity: &Identity) -> Result<(), Refusal> {
+    let from = identity.source_address.as_deref();
+    let parsed = from.and_then(|address| address.parse().ok());
+    if tier.addresses.is_empty()
+        || parsed.is_some_and(|address| tier.addresses.iter().any(|range| range.contains(&address)))
+    {
+        return Ok(());
+    }
+    let ranges: Vec<_> = tier.addresses.iter().map(|range| format!("`{range}`")).collect();
+    Err(Refusal::new(
+        ErrorCode::AddressNotAllowed,
+        format!("tier `{name}` is not lent to the address `{}`", from.unwrap_or("(unknown)")),
+        format!("ask from {}", ranges.join(", ")),
+    ))
 }
 
 /// What a granted request rests on, for its owner to read.
@@ -331,20 +418,32 @@ impl Terms {
     /// The session that was granted: its window begins `now`.
     pub fn session(self, session_id: SessionId, external_id: ExternalId, now: Timestamp) -> NewSession {
         let request_digest = self.request_digest();
-        let by = ChangedBy::Caller(self.caller.clone());
+        let by = ChangedBy::Caller(Changer {
+            person: Some(self.entry.person.clone()),
+            identity: self.caller.clone(),
+        });
+        let most_live = self.tier.concurrent_sessions;
+        let own_entry = self.entry.unique_id == self.caller.unique_id;
         let mut session = Session {
             version: ROW_VERSION,
-            role_name: RoleName::for_session(&self.entry.namespace, &self.tier_name, &session_id),
+            role_name: match self.grant {
+                Grant::Role | Grant::User => {
+                    RoleName::for_session(&self.entry.namespace, &self.tier_name, &session_id)
+                }
+                Grant::Standing => RoleName::standing(&self.tier_name),
+            },
             session_id,
             fence: 1,
             state: if self.tier.approvals.is_some() { State::PendingApproval } else { State::Requested },
-            grant: self.tier.grant,
+            grant: self.grant,
             tier: self.tier_name,
             namespace: self.entry.namespace,
             person: self.entry.person,
             project: self.project,
             reason: self.reason,
             caller: self.caller,
+            registered_as: (!own_entry).then_some(self.entry.unique_id),
+            carried_identity: self.entry.source_identity,
             policy_digest: self.digest,
             tiers_digest: self.tiers_digest,
             mfa: self.mfa,
@@ -355,25 +454,35 @@ impl Terms {
             requested_at: now,
             // Windows are bounded by `window`, so this cannot overflow; if it did, the session would be over at once.
             expires_at: now.checked_add(self.window).unwrap_or(now),
+            first_expires_at: None,
+            extension: None,
             external_id,
             role: None,
             provisioning_at: None,
             activated_at: None,
+            issue: None,
+            prune_at: None,
             end: None,
             ended_at: None,
             changed_at: now,
             outbox: Vec::new(),
+            audit_head: None,
         };
         // Approvers listen on the bus, and where security listens.
         session.outbox.push(events::session_event(&session, session.approval.is_some()));
-        let audit = events::session_audit(&session, &by, None);
+        let mut audit = events::session_audit(&session, &by, None);
+        if let Some(details) = audit.details.as_object_mut() {
+            details.insert("rule".to_owned(), self.rule.into());
+        }
+        let audit = audit.sealed(None);
+        session.audit_head.clone_from(&audit.hash);
         let key = IdempotencyKey {
             caller: session.caller.unique_id.clone(),
             client_request_id: self.client_request_id,
             request_digest,
             expires_at: now.checked_add(IDEMPOTENCY_MEMORY).unwrap_or(now),
         };
-        NewSession { session, audit, key }
+        NewSession { session, audit, key, most_live }
     }
 
     fn request_digest(&self) -> String {
@@ -392,18 +501,23 @@ impl Terms {
             );
             hash.update(part.unwrap_or_default());
         }
+        // Only where it was said: digests of before are remembered for a day.
+        hash.update(self.asked_grant.map_or("", Grant::as_str));
         hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::lifecycle::tests::{at, requested};
+    use crate::{
+        MfaBy,
+        lifecycle::tests::{at, requested},
+    };
 
-    fn actor() -> Actor {
+    pub(crate) fn actor() -> Actor {
         let identity = requested().caller;
         Actor {
             entry: Some(CallerEntry {
@@ -418,11 +532,15 @@ mod tests {
                     .collect::<BTreeMap<_, _>>(),
                 projects: ["atlas".parse().unwrap()].into(),
                 roles: [CallerRole::Caller].into(),
+                mfa: MfaBy::Device,
+                source_identity: None,
                 registered_at: at(0),
                 registered_by: "test".into(),
+                suspended: None,
             }),
             identity,
             administrator: false,
+            identity_provider: false,
         }
     }
 
@@ -434,6 +552,7 @@ mod tests {
                 .collect(),
             minimum_window: Duration::from_secs(900),
             mfa_required: true,
+            limits: Limits::default(),
         }
     }
 
@@ -444,6 +563,7 @@ mod tests {
             duration_seconds: seconds,
             reason: None,
             project: None,
+            grant: None,
         }
     }
 
@@ -493,12 +613,90 @@ mod tests {
             (|request| request.reason = Some("too short".into()), ReasonUnusable),
             (|request| request.reason = Some("\n\t\u{1b}\u{7}\u{8}\u{0}\n\n\n\n\n".into()), ReasonUnusable),
             (|request| request.reason = Some("x".repeat(501)), ReasonUnusable),
+            (|request| request.grant = Some(Grant::User), GrantNotOffered),
+            (|request| request.grant = Some(Grant::Standing), GrantNotOffered),
             (|request| request.project = Some("zeus".into()), ProjectNotAllowed),
             (|request| request.project = Some("${aws:x}".into()), InvalidInput),
             (|request| request.client_request_id = "short".into(), InvalidInput),
             (|request| request.client_request_id = "with a space".into(), InvalidInput),
         ] {
             assert_eq!(with(edit), Err(code));
+        }
+    }
+
+    /// A session of a whole role that is registered.
+    fn role_session() -> Actor {
+        let mut actor = actor();
+        actor.identity.unique_id = "AROAEXAMPLE:ci".into();
+        actor.identity.arn = "arn:aws:sts::123456789012:assumed-role/build/ci".into();
+        actor.entry.as_mut().unwrap().unique_id = "AROAEXAMPLE".into();
+        actor
+    }
+
+    #[test]
+    fn a_whole_roles_session_is_of_the_session_that_asked_and_rests_on_the_roles_entry() {
+        let mut actor = role_session();
+        (actor.identity_provider, actor.entry.as_mut().unwrap().mfa) = (true, MfaBy::Idp);
+        actor.entry.as_mut().unwrap().source_identity = Some("robot".parse().unwrap());
+        let table = TierTable::built_in().unwrap();
+        let Decision::Grant(terms) = decide(&request("developer", 3600), &actor, &table, &rules()) else {
+            panic!("refused")
+        };
+        let new = terms.session(SessionId::from_random([1; 10]), ExternalId::from_random([2; 16]), at(0));
+        assert_eq!(new.session.caller, actor.identity);
+        assert_eq!(new.session.registration(), "AROAEXAMPLE");
+        assert_eq!(new.key.caller, "AROAEXAMPLE:ci");
+        assert_eq!(new.session.carried_identity, Some("robot".parse().unwrap()));
+        assert!(!new.session.mfa);
+    }
+
+    #[test]
+    fn a_role_has_mfa_by_its_entry_and_the_deployment_together_and_never_alone() {
+        let table = TierTable::built_in().unwrap();
+        let refused = |named: bool, mfa: MfaBy, rules: &Rules| {
+            let mut actor = role_session();
+            (actor.identity_provider, actor.entry.as_mut().unwrap().mfa) = (named, mfa);
+            match decide(&request("developer", 3600), &actor, &table, rules) {
+                Decision::Grant(_) => None,
+                Decision::Refuse(refusal) => Some(refusal.code),
+            }
+        };
+        for (named, mfa, expected) in [
+            (true, MfaBy::Idp, None),
+            (false, MfaBy::Idp, Some(ErrorCode::MfaImpossible)),
+            (true, MfaBy::Device, Some(ErrorCode::MfaImpossible)),
+            (false, MfaBy::Device, Some(ErrorCode::MfaImpossible)),
+        ] {
+            assert_eq!(refused(named, mfa, &rules()), expected, "{named} {mfa:?}");
+        }
+        assert_eq!(refused(false, MfaBy::Device, &Rules { mfa_required: false, ..rules() }), None);
+        // A user's entry that says so is worth nothing.
+        let mut user = actor();
+        (user.identity_provider, user.entry.as_mut().unwrap().mfa) = (true, MfaBy::Idp);
+        assert!(asks_for_code(table.tier(&"developer".parse().unwrap()).unwrap(), &user, &rules()));
+    }
+
+    #[test]
+    fn a_tier_is_lent_to_its_addresses_alone() {
+        let text = include_str!("../../../policy_templates/tiers.toml").replace(
+            "maximum_hours = 8\n",
+            "maximum_hours = 8\naddresses = ['192.0.2.0/24', '2001:db8::/32']\n",
+        );
+        let table = TierTable::parse(&text, |_| Some("{}".to_owned())).unwrap();
+        for (address, expected) in [
+            (Some("192.0.2.7"), None),
+            (Some("2001:db8::7"), None),
+            (Some("192.0.3.7"), Some(ErrorCode::AddressNotAllowed)),
+            (Some("somewhere"), Some(ErrorCode::AddressNotAllowed)),
+            (None, Some(ErrorCode::AddressNotAllowed)),
+        ] {
+            let mut actor = actor();
+            actor.identity.source_address = address.map(str::to_owned);
+            let found = match decide(&request("developer", 3600), &actor, &table, &rules()) {
+                Decision::Grant(_) => None,
+                Decision::Refuse(refusal) => Some(refusal.code),
+            };
+            assert_eq!(found, expected, "{address:?}");
         }
     }
 
@@ -556,6 +754,30 @@ mod tests {
         assert_ne!(same, digest(|request| request.duration_seconds = 3601));
         assert_ne!(same, digest(|request| request.project = None));
         assert_ne!(same, digest(|request| request.reason = Some("because I asked".into())));
+        assert_ne!(same, digest(|request| request.grant = Some(Grant::Role)));
+    }
+
+    #[test]
+    fn a_tier_gives_access_in_its_own_way_and_in_those_that_it_offers_besides() {
+        let grant = |grant| {
+            let new = outcome(&SessionRequest { grant, ..request("read-only", 3600) }).unwrap();
+            new.session.grant
+        };
+        assert_eq!(grant(None), Grant::Role);
+        assert_eq!(grant(Some(Grant::Role)), Grant::Role);
+        assert_eq!(grant(Some(Grant::User)), Grant::User);
+        let rules = Rules { enabled_tiers: ["break-glass".parse().unwrap()].into(), ..rules() };
+        let asked =
+            SessionRequest { reason: Some("the site is down".into()), ..request("break-glass", 3600) };
+        let Decision::Grant(terms) = decide(&asked, &actor(), &TierTable::built_in().unwrap(), &rules) else {
+            panic!("refused")
+        };
+        let new = terms.session(SessionId::from_random([1; 10]), ExternalId::from_random([2; 16]), at(0));
+        assert_eq!(
+            (new.session.grant, new.session.role_name.as_str()),
+            (Grant::Standing, "sorry-standing-break-glass")
+        );
+        assert!(new.session.review.is_some());
     }
 
     #[test]

@@ -20,8 +20,14 @@ pub enum ErrorCode {
     WindowTooLong,
     /// The window is shorter than the deployment allows.
     WindowTooShort,
-    /// The window was over before the role could be made.
+    /// The window was over before what was asked for could be done.
     WindowOver,
+    /// The tier is lent to other addresses than the one that asks.
+    AddressNotAllowed,
+    /// The tier asks for a device's code, and the caller is a role, which cannot show one.
+    MfaImpossible,
+    /// Sessions of the tier do not give access in the way that was asked for.
+    GrantNotOffered,
     /// The tier asks for a reason.
     ReasonRequired,
     /// The reason says too little, or too much, or holds characters that are not to be read.
@@ -30,10 +36,16 @@ pub enum ErrorCode {
     ProjectNotAllowed,
     /// The signature is good, and the registry does not know its owner.
     UnknownCaller,
+    /// The registry knows the caller, and an administrator has suspended it.
+    CallerSuspended,
     /// The caller may not do this.
     NotAllowed,
     /// There is no such session, or none that the caller may see.
     SessionNotFound,
+    /// The session gives no credentials: not yet, or no longer.
+    SessionNotActive,
+    /// Credentials of the session are being made at this moment.
+    IssueUnderWay,
     /// There is no such thing.
     NotFound,
     /// The session waits for nobody's word.
@@ -44,6 +56,10 @@ pub enum ErrorCode {
     AlreadyDecided,
     /// The time to decide has run out.
     ApprovalLapsed,
+    /// The session is of a kind, or at a point, that is not extended.
+    NotExtendable,
+    /// Another extension of the session is not settled yet.
+    ExtensionPending,
     /// The idempotency key was used for another request.
     IdempotencyConflict,
     /// Something else has it: a name, a namespace.
@@ -62,6 +78,12 @@ pub enum ErrorCode {
     AlertUndeliverable,
     /// Nobody would have received the alert, so nothing was granted.
     NoSubscriber,
+    /// The caller has asked for more in this minute than it may.
+    TooManyRequests,
+    /// The caller has as many live sessions of the tier as it may.
+    TooManySessions,
+    /// The deployment lends as much as it may.
+    AtCapacity,
     /// AWS asked to slow down.
     Throttled,
     /// AWS could not be reached, or did not answer in time.
@@ -72,7 +94,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes, for the documents and the tests that hold them to each other.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 41] = [
         Self::InvalidInput,
         Self::UnknownTier,
         Self::TierDisabled,
@@ -80,17 +102,25 @@ impl ErrorCode {
         Self::WindowTooLong,
         Self::WindowTooShort,
         Self::WindowOver,
+        Self::AddressNotAllowed,
+        Self::MfaImpossible,
+        Self::GrantNotOffered,
         Self::ReasonRequired,
         Self::ReasonUnusable,
         Self::ProjectNotAllowed,
         Self::UnknownCaller,
+        Self::CallerSuspended,
         Self::NotAllowed,
         Self::SessionNotFound,
+        Self::SessionNotActive,
+        Self::IssueUnderWay,
         Self::NotFound,
         Self::NotAwaiting,
         Self::SelfApproval,
         Self::AlreadyDecided,
         Self::ApprovalLapsed,
+        Self::NotExtendable,
+        Self::ExtensionPending,
         Self::IdempotencyConflict,
         Self::Conflict,
         Self::Superseded,
@@ -100,6 +130,9 @@ impl ErrorCode {
         Self::TiersUnusable,
         Self::AlertUndeliverable,
         Self::NoSubscriber,
+        Self::TooManyRequests,
+        Self::TooManySessions,
+        Self::AtCapacity,
         Self::Throttled,
         Self::Unavailable,
         Self::Internal,
@@ -134,17 +167,25 @@ impl ErrorCode {
             Self::WindowTooLong => ("WindowTooLong", 403, 3),
             Self::WindowTooShort => ("WindowTooShort", 400, 2),
             Self::WindowOver => ("WindowOver", 409, 4),
+            Self::AddressNotAllowed => ("AddressNotAllowed", 403, 3),
+            Self::MfaImpossible => ("MfaImpossible", 403, 3),
+            Self::GrantNotOffered => ("GrantNotOffered", 403, 3),
             Self::ReasonRequired => ("ReasonRequired", 400, 2),
             Self::ReasonUnusable => ("ReasonUnusable", 400, 2),
             Self::ProjectNotAllowed => ("ProjectNotAllowed", 403, 3),
             Self::UnknownCaller => ("UnknownCaller", 403, 3),
+            Self::CallerSuspended => ("CallerSuspended", 403, 3),
             Self::NotAllowed => ("NotAllowed", 403, 3),
             Self::SessionNotFound => ("SessionNotFound", 404, 4),
+            Self::SessionNotActive => ("SessionNotActive", 409, 4),
+            Self::IssueUnderWay => ("IssueUnderWay", 409, 5),
             Self::NotFound => ("NotFound", 404, 4),
             Self::NotAwaiting => ("NotAwaiting", 409, 3),
             Self::SelfApproval => ("SelfApproval", 403, 3),
             Self::AlreadyDecided => ("AlreadyDecided", 409, 3),
             Self::ApprovalLapsed => ("ApprovalLapsed", 409, 3),
+            Self::NotExtendable => ("NotExtendable", 409, 3),
+            Self::ExtensionPending => ("ExtensionPending", 409, 3),
             Self::IdempotencyConflict => ("IdempotencyConflict", 409, 1),
             Self::Conflict => ("Conflict", 409, 1),
             Self::Superseded => ("Superseded", 409, 1),
@@ -154,6 +195,9 @@ impl ErrorCode {
             Self::TiersUnusable => ("TiersUnusable", 503, 1),
             Self::AlertUndeliverable => ("AlertUndeliverable", 503, 1),
             Self::NoSubscriber => ("NoSubscriber", 503, 1),
+            Self::TooManyRequests => ("TooManyRequests", 429, 5),
+            Self::TooManySessions => ("TooManySessions", 429, 3),
+            Self::AtCapacity => ("AtCapacity", 429, 5),
             Self::Throttled => ("Throttled", 429, 5),
             Self::Unavailable => ("Unavailable", 503, 5),
             Self::Internal => ("Internal", 500, 70),
@@ -177,12 +221,20 @@ pub struct Refusal {
     pub message: String,
     /// What would be allowed, or where to look.
     pub hint: String,
+    /// After how many seconds the same request may succeed, where that is known.
+    pub retry_after_seconds: Option<u64>,
 }
 
 impl Refusal {
     /// A refusal by `code`.
     pub fn new(code: ErrorCode, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: hint.into() }
+        Self { code, message: message.into(), hint: hint.into(), retry_after_seconds: None }
+    }
+
+    /// The same, which may be another answer after so many seconds.
+    #[must_use]
+    pub fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after_seconds: Some(seconds), ..self }
     }
 }
 

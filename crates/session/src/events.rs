@@ -1,22 +1,56 @@
-//! What every change leaves behind: an audit record, and an event for whoever listens on the bus.
+//! What every change leaves behind: an audit record (see [`crate::audit`]), and an event for whoever listens on the bus.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{Identity, Session, lifecycle::Failure, ports::Clock};
+use sorry_policy::PersonName;
+
+pub use crate::audit::AuditRecord;
+use crate::{Actor, Identity, Session, lifecycle::Failure, ports::Clock};
 
 /// Who made a change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangedBy {
     /// A person, through the API.
-    Caller(Identity),
+    Caller(Changer),
     /// A part of the service, by its function's name.
     Service(String),
 }
 
+/// A principal that made a change, and whose it was then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changer {
+    /// The person whom the registry knew it by; nothing for an administrator who is not registered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<PersonName>,
+    /// The principal: unique id, ARN and address.
+    #[serde(flatten)]
+    pub identity: Identity,
+}
+
+impl From<Identity> for Changer {
+    fn from(identity: Identity) -> Self {
+        Self { person: None, identity }
+    }
+}
+
 impl ChangedBy {
+    /// Whoever asks the API.
+    pub fn actor(actor: &Actor) -> Self {
+        let person = actor.entry.as_ref().map(|entry| entry.person.clone());
+        Self::Caller(Changer { person, identity: actor.identity.clone() })
+    }
+
+    /// The person, where it is one whom the registry knows.
+    pub fn person(&self) -> Option<&PersonName> {
+        match self {
+            Self::Caller(changer) => changer.person.as_ref(),
+            Self::Service(_) => None,
+        }
+    }
+
     /// A part of the service.
     pub fn service(function: &str) -> Self {
         Self::Service(function.to_owned())
@@ -25,27 +59,10 @@ impl ChangedBy {
     /// The ARN or the function, for people to read.
     pub fn name(&self) -> &str {
         match self {
-            Self::Caller(identity) => &identity.arn,
+            Self::Caller(changer) => &changer.identity.arn,
             Self::Service(function) => function,
         }
     }
-}
-
-/// One line of the audit: append-only, written in the same transaction as the change it records.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AuditRecord {
-    /// A session id, `caller#<unique id>`, `sweep`, or `tiers`.
-    pub subject: String,
-    /// Order within the subject. For sessions it is the fence of the row that the change made.
-    pub sequence: u64,
-    /// When.
-    pub at: Timestamp,
-    /// What, such as `session.ACTIVE`.
-    pub what: String,
-    /// Who.
-    pub by: ChangedBy,
-    /// The rest, by kind of change.
-    pub details: Value,
 }
 
 /// An event that is decided and waits to be published. Delivery is at least once; `id` lets listeners drop repeats.
@@ -63,6 +80,8 @@ pub struct OutboxEntry {
 
 /// `detail-type` of the events about sessions.
 pub const SESSION_EVENT: &str = "Session State Change";
+/// `detail-type` of the events about credentials that the service handed out.
+pub const CREDENTIALS_EVENT: &str = "Session Credentials Issued";
 /// `detail-type` of the events about the registry.
 pub const CALLER_EVENT: &str = "Caller Change";
 /// `detail-type` of the event that says that other tiers are in force.
@@ -80,8 +99,10 @@ pub(crate) fn session_audit(session: &Session, by: &ChangedBy, failure: Option<&
         by: by.clone(),
         details: json!({
             "person": session.person,
+            "caller": {"unique_id": session.caller.unique_id, "arn": session.caller.arn},
             "namespace": session.namespace,
             "tier": session.tier,
+            "grant": session.grant,
             "project": session.project,
             "reason": session.reason,
             "expires_at": session.expires_at,
@@ -90,9 +111,38 @@ pub(crate) fn session_audit(session: &Session, by: &ChangedBy, failure: Option<&
             "tiers_digest": session.tiers_digest,
             "approval": session.approval,
             "review": session.review,
+            "extension": session.extension,
+            "carried_identity": session.carried_identity,
             "failure": failure,
         }),
+        previous: None,
+        hash: None,
     }
+}
+
+/// The audit record of a change that left the state as it was, such as `session.issued`.
+pub(crate) fn session_note(
+    session: &Session,
+    what: &str,
+    credentials: Option<Value>,
+    by: &ChangedBy,
+) -> AuditRecord {
+    let mut record = session_audit(session, by, None);
+    what.clone_into(&mut record.what);
+    if let (Some(credentials), Value::Object(details)) = (credentials, &mut record.details) {
+        details.insert("credentials".to_owned(), credentials);
+    }
+    record
+}
+
+/// The event of credentials that were handed out: which, and until when; none of them is in it.
+pub(crate) fn credentials_event(session: &Session, credentials: Value) -> OutboxEntry {
+    let mut entry = session_event(session, false);
+    CREDENTIALS_EVENT.clone_into(&mut entry.detail_type);
+    if let Value::Object(detail) = &mut entry.detail {
+        detail.insert("credentials".to_owned(), credentials);
+    }
+    entry
 }
 
 /// The event of the change that made `session` what it is.
@@ -116,6 +166,7 @@ pub(crate) fn session_event(session: &Session, alert: bool) -> OutboxEntry {
             "end": session.end,
             "approval": session.approval,
             "review": session.review,
+            "extension": session.extension,
             "reason": session.reason,
             "alert": alert,
         }),
@@ -134,6 +185,8 @@ pub fn sweep_audit(what: &str, by: &ChangedBy, clock: &impl Clock, details: Valu
         what: what.to_owned(),
         by: by.clone(),
         details,
+        previous: None,
+        hash: None,
     }
 }
 
@@ -149,6 +202,8 @@ pub fn tiers_audit(by: &ChangedBy, clock: &impl Clock, details: Value) -> AuditR
         what: "tiers.published".to_owned(),
         by: by.clone(),
         details,
+        previous: None,
+        hash: None,
     }
 }
 

@@ -5,13 +5,17 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sorry_policy::SessionId;
+use sorry_policy::{Grant, SessionId};
 
-use crate::{Session, State};
+use crate::{EndCause, Session, State};
 
 /// How long after a try at provisioning a principal may still appear, so that "there is none" means nothing yet. Longer than the
 /// provisioning function lives (30 s) and than IAM takes to show what it made (seconds); held to the template by a contract test.
 pub const PROVISIONING_GRACE: Duration = Duration::from_secs(300);
+
+/// How long an extension that was decided may take, all tries of the workflow included; so much longer a session lives on when its end
+/// comes meanwhile. Also how long after a failed one its last write may land. Held to the workflow by a contract test.
+pub const EXTENSION_GRACE: Duration = PROVISIONING_GRACE;
 
 /// How long the workflow is left to end a session by itself before the sweep does it.
 pub const WORKFLOW_MARGIN: Duration = Duration::from_secs(30);
@@ -21,6 +25,10 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(120);
 
 /// How long an event may stay unpublished before the sweep publishes it.
 pub const OUTBOX_MARGIN: Duration = Duration::from_secs(60);
+
+/// How long the function that makes credentials may live at most, so that whoever said longer ago that it was at it is dead.
+/// Longer than the function's time-out; held to the template by a contract test.
+pub const ISSUE_LIFE: Duration = Duration::from_secs(40);
 
 /// How long the rows of ended sessions are kept.
 pub const RETENTION: Duration = Duration::from_secs(90 * 24 * 3600);
@@ -33,7 +41,7 @@ pub const DUE_SHARDS: u8 = 8;
 
 /// The largest clock difference between this service and AWS that AWS itself accepts is 5 minutes; arithmetic here stays far
 /// inside of what a timestamp holds, so an overflow could only come from a corrupt row, and then "never" is the safe answer.
-fn after(moment: Timestamp, duration: Duration) -> Timestamp {
+pub(crate) fn after(moment: Timestamp, duration: Duration) -> Timestamp {
     moment.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
@@ -47,9 +55,13 @@ impl Session {
             State::Requested | State::Provisioning | State::Revoking | State::Expiring | State::Failing => {
                 Some(after(self.changed_at, STUCK_AFTER))
             }
-            State::Active => Some(after(self.expires_at, WORKFLOW_MARGIN)),
+            State::Active => {
+                let end = after(self.due_end_at(), WORKFLOW_MARGIN);
+                let unsure_until = self.issue.as_ref().and_then(|issue| issue.unsure_until);
+                self.extension_due_at().into_iter().chain(unsure_until).chain([end]).min()
+            }
             State::CleanUpFailed => Some(self.changed_at),
-            State::Revoked | State::Expired | State::Denied | State::Failed => None,
+            State::Revoked | State::Expired | State::Denied | State::Failed => self.prune_at,
         };
         let by_outbox = (!self.outbox.is_empty()).then(|| after(self.changed_at, OUTBOX_MARGIN));
         by_state.into_iter().chain(by_outbox).min()
@@ -58,8 +70,8 @@ impl Session {
     /// Where the session stands in the due index, which lists all that is not finished: an open review is not, and is due for nobody
     /// but people.
     pub fn listed_at(&self) -> Option<Timestamp> {
-        let unreviewed = self.review.as_ref().is_some_and(|review| review.closed.is_none());
-        self.due_at().or_else(|| (self.activated_at.is_some() && unreviewed).then_some(Timestamp::MAX))
+        let unreviewed = self.open_or_closed_review().is_some_and(|review| review.closed.is_none());
+        self.due_at().or_else(|| unreviewed.then_some(Timestamp::MAX))
     }
 
     /// The key of the due index that this session stands under.
@@ -70,6 +82,20 @@ impl Session {
     /// When the table may forget the row: garbage collection only, never a decision.
     pub fn forget_at(&self) -> Option<Timestamp> {
         (self.state.is_over() && self.listed_at().is_none()).then(|| after(self.changed_at, RETENTION))
+    }
+
+    /// Whether its end has to be, or was, written on a standing role: credentials may be out that only that can end before their
+    /// time. Without any, and past the date that they carry, there is nothing to write.
+    pub fn revoked_on_standing_role(&self) -> bool {
+        let early = self.end.as_ref().is_some_and(|end| end.cause != EndCause::Expired);
+        self.grant == Grant::Standing && early && self.issue.is_some()
+    }
+
+    /// From when on no credentials of it can work, whatever else happens. The date that they carry has ended them before.
+    pub fn credentials_are_dead_at(&self) -> Timestamp {
+        let latest = self.latest_end();
+        let until = self.issue.as_ref().map_or(latest, |issue| issue.until.max(latest));
+        after(until, PROVISIONING_GRACE)
     }
 
     /// Whether a principal of this session may still appear although none is seen at `now`: a write may be on its way, or IAM may

@@ -20,9 +20,10 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use sorry_policy::RoleName;
 
-/// Roles that one hold names, and one confirmation covers: what is beyond is held again. A row holds 400 KB, a name 64 bytes.
+use crate::Principal;
+
+/// Principals that one hold names, and one confirmation covers: what is beyond is held again. A row holds 400 KB, a name or an ARN 64 to 150 bytes.
 pub const MOST_NAMED: usize = 1000;
 /// How long a confirmation is good for, done or not: longer than removing [`MOST_NAMED`] roles takes at IAM's pace.
 const CONFIRMATION_HOLDS: Duration = Duration::from_secs(6 * 3600);
@@ -74,7 +75,7 @@ pub struct Hold {
     /// Why, for people.
     pub because: String,
     /// The first [`MOST_NAMED`] principals without a session, in order of their names.
-    pub roles: Vec<RoleName>,
+    pub roles: Vec<Principal>,
     /// How many there are in all.
     pub count: usize,
     /// Digest of the cause and of all names: what a confirmation must repeat.
@@ -95,11 +96,11 @@ pub struct Confirmation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<HoldCause>,
     /// The principals that may go: these and no others.
-    pub roles: Vec<RoleName>,
+    pub roles: Vec<Principal>,
 }
 
 impl Hold {
-    fn new(since: Timestamp, cause: HoldCause, listed: usize, orphans: &[RoleName]) -> Self {
+    fn new(since: Timestamp, cause: HoldCause, listed: usize, orphans: &[Principal]) -> Self {
         let names: BTreeSet<_> = orphans.iter().collect();
         let count = names.len();
         let because = match cause {
@@ -119,7 +120,7 @@ impl Hold {
         for name in &names {
             // Names hold no line ends.
             hash.update("\n");
-            hash.update(name.as_str());
+            hash.update(name.to_string());
         }
         let digest = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         let roles = names.into_iter().take(MOST_NAMED).cloned().collect();
@@ -141,7 +142,7 @@ pub(crate) struct Trust {
     lost: Option<HoldCause>,
     /// Whether an administrator has accepted that.
     accepted: bool,
-    confirmed: BTreeSet<RoleName>,
+    confirmed: BTreeSet<Principal>,
 }
 
 impl Trust {
@@ -151,7 +152,7 @@ impl Trust {
     }
 
     /// Whether an administrator has let this principal go.
-    pub(crate) fn lets_go(&self, role: &RoleName) -> bool {
+    pub(crate) fn lets_go(&self, role: &Principal) -> bool {
         self.confirmed.contains(role)
     }
 }
@@ -189,7 +190,7 @@ impl SweepMemory {
         trust: &Trust,
         canary: bool,
         listed: usize,
-        orphans: &[RoleName],
+        orphans: &[Principal],
         left: bool,
         now: Timestamp,
     ) -> Self {
@@ -240,7 +241,7 @@ mod tests {
     use super::*;
     use crate::lifecycle::tests::at;
 
-    fn roles(count: usize) -> Vec<RoleName> {
+    fn roles(count: usize) -> Vec<Principal> {
         (0..count).map(|number| format!("sorry-sue-developer-{number}").parse().unwrap()).collect()
     }
 
@@ -265,7 +266,7 @@ mod tests {
     #[test]
     fn a_second_confirmation_keeps_what_the_first_has_not_done() {
         let all = roles(3);
-        let held = |roles: &[RoleName]| Some(Hold::new(at(0), HoldCause::ManyOrphans, 3, roles));
+        let held = |roles: &[Principal]| Some(Hold::new(at(0), HoldCause::ManyOrphans, 3, roles));
         let first = SweepMemory { hold: held(&all[..2]), ..SweepMemory::default() }.confirmed(at(1)).unwrap();
         let second =
             SweepMemory { hold: held(&all[1..]), ..first }.confirmed(at(2)).unwrap().confirmation.unwrap();

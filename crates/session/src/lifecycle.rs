@@ -5,12 +5,15 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sorry_policy::Grant;
 
 use crate::{
     ErrorCode, Session, StepError,
     approval::{CastVote, ClosedReview},
     events::{self, AuditRecord, ChangedBy},
-    session::{CreatedRole, End},
+    expiry::{ISSUE_LIFE, PROVISIONING_GRACE, after},
+    session::{CreatedPrincipal, End, Issue},
 };
 
 /// Where a session stands, in the order of its life.
@@ -143,6 +146,21 @@ impl Failure {
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code: code.to_string(), message: message.into() }
     }
+
+    /// A failure as Step Functions hands it on, for people: the message of a function's error is JSON with the function's own
+    /// message inside.
+    #[must_use]
+    pub fn readable(self) -> Self {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Cause {
+            error_message: String,
+        }
+        match serde_json::from_str::<Cause>(&self.message) {
+            Ok(cause) => Self { message: cause.error_message, ..self },
+            Err(_) => self,
+        }
+    }
 }
 
 impl From<StepError> for Failure {
@@ -179,7 +197,13 @@ impl From<TransitionError> for StepError {
 }
 
 impl Session {
-    fn change(&self, to: State, by: &ChangedBy, now: Timestamp, edit: impl FnOnce(&mut Self)) -> Change {
+    pub(crate) fn change(
+        &self,
+        to: State,
+        by: &ChangedBy,
+        now: Timestamp,
+        edit: impl FnOnce(&mut Self),
+    ) -> Change {
         let mut session = self.clone();
         session.state = to;
         session.fence = self.fence.saturating_add(1);
@@ -187,12 +211,40 @@ impl Session {
         edit(&mut session);
         let audit =
             events::session_audit(&session, by, session.end.as_ref().and_then(|end| end.failure.as_ref()));
-        let alert = to == State::CleanUpFailed || (session.alert && to.is_over() && !self.state.is_over());
+        let audit = audit.sealed(self.audit_head.clone());
+        session.audit_head.clone_from(&audit.hash);
+        // Approvers listen where security listens.
+        let asks = session.extension_awaiting().is_some() && self.extension_awaiting().is_none();
+        let extends =
+            session.alert && session.extension_under_way().is_some() && self.extension_under_way().is_none();
+        let ends = session.alert && to.is_over() && !self.state.is_over();
+        let alert = to == State::CleanUpFailed || asks || extends || ends;
         session.outbox.push(events::session_event(&session, alert));
         Change { session, expected_fence: self.fence, audit }
     }
 
-    fn refuse(&self, wanted: State) -> TransitionError {
+    /// A change that is none of state: its audit record says `what`, and listeners hear of it if `told`.
+    fn note(
+        &self,
+        what: &str,
+        told: Option<serde_json::Value>,
+        by: &ChangedBy,
+        now: Timestamp,
+        edit: impl FnOnce(&mut Self),
+    ) -> Change {
+        let mut session = self.clone();
+        session.fence = self.fence.saturating_add(1);
+        session.changed_at = now;
+        edit(&mut session);
+        let audit = events::session_note(&session, what, told.clone(), by).sealed(self.audit_head.clone());
+        session.audit_head.clone_from(&audit.hash);
+        if let Some(details) = told {
+            session.outbox.push(events::credentials_event(&session, details));
+        }
+        Change { session, expected_fence: self.fence, audit }
+    }
+
+    pub(crate) fn refuse(&self, wanted: State) -> TransitionError {
         TransitionError { session: self.session_id.to_string(), state: self.state, wanted }
     }
 
@@ -215,13 +267,13 @@ impl Session {
     /// When the session is not being provisioned.
     pub fn active(
         &self,
-        role: CreatedRole,
+        made: Option<CreatedPrincipal>,
         by: &ChangedBy,
         now: Timestamp,
     ) -> Result<Change, TransitionError> {
         match self.state {
             State::Provisioning => Ok(self.change(State::Active, by, now, |session| {
-                session.role = Some(role);
+                session.role = made;
                 session.activated_at = Some(now);
                 if let Some(review) = &mut session.review {
                     review.opened_at = now;
@@ -229,6 +281,93 @@ impl Session {
             })),
             _ => Err(self.refuse(State::Active)),
         }
+    }
+
+    /// Credentials that end `until` are about to be made for an ACTIVE session, by one alone at a time.
+    ///
+    /// # Errors
+    /// When the session is not ACTIVE, or somebody else may still be at it.
+    pub fn issuing(
+        &self,
+        until: Timestamp,
+        by: &ChangedBy,
+        now: Timestamp,
+    ) -> Result<Change, TransitionError> {
+        let others = self.issue.as_ref().and_then(|issue| issue.under_way);
+        if self.state != State::Active || others.is_some_and(|since| now < after(since, ISSUE_LIFE)) {
+            return Err(self.refuse(State::Active));
+        }
+        let unsure_until = (self.grant == Grant::User).then(|| after(now, PROVISIONING_GRACE));
+        Ok(self.note("session.issuing", None, by, now, |session| {
+            let before = session.issue.take();
+            session.issue = Some(Issue {
+                count: before.as_ref().map_or(0, |before| before.count),
+                under_way: Some(now),
+                unsure_until,
+                until: before.map_or(until, |before| before.until.max(until)),
+            });
+        }))
+    }
+
+    /// They are made, and are handed out once this is written. `settled`: no access key can be left.
+    ///
+    /// # Errors
+    /// When the session is not ACTIVE.
+    pub fn issued(
+        &self,
+        access_key_id: &str,
+        expires_at: Timestamp,
+        settled: bool,
+        by: &ChangedBy,
+        now: Timestamp,
+    ) -> Result<Change, TransitionError> {
+        if self.state != State::Active {
+            return Err(self.refuse(State::Active));
+        }
+        let told = json!({"access_key_id": access_key_id, "expires_at": expires_at});
+        Ok(self.note("session.issued", Some(told), by, now, |session| {
+            if let Some(issue) = &mut session.issue {
+                issue.count = issue.count.saturating_add(1);
+                issue.under_way = None;
+                issue.until = issue.until.max(expires_at);
+                issue.unsure_until = issue.unsure_until.filter(|_| !settled);
+            }
+        }))
+    }
+
+    /// They could not be made.
+    ///
+    /// # Errors
+    /// When the session is not ACTIVE.
+    pub fn not_issued(
+        &self,
+        settled: bool,
+        by: &ChangedBy,
+        now: Timestamp,
+    ) -> Result<Change, TransitionError> {
+        if self.state != State::Active {
+            return Err(self.refuse(State::Active));
+        }
+        Ok(self.note("session.not_issued", None, by, now, |session| {
+            if let Some(issue) = &mut session.issue {
+                issue.under_way = None;
+                issue.unsure_until = issue.unsure_until.filter(|_| !settled);
+            }
+        }))
+    }
+
+    /// No access key is left of a try that went wrong.
+    pub(crate) fn keys_settled(&self, by: &ChangedBy, now: Timestamp) -> Change {
+        self.note("session.keys_settled", None, by, now, |session| {
+            if let Some(issue) = &mut session.issue {
+                (issue.under_way, issue.unsure_until) = (None, None);
+            }
+        })
+    }
+
+    /// What ended it on a standing role is gone, and so is the last of it.
+    pub(crate) fn pruned(&self, by: &ChangedBy, now: Timestamp) -> Change {
+        self.note("session.pruned", None, by, now, |session| session.prune_at = None)
     }
 
     /// PENDING_APPROVAL → REQUESTED if that is the last approval it needs: its window begins. Else one vote more.
@@ -317,7 +456,11 @@ impl Session {
     pub fn over(&self, by: &ChangedBy, now: Timestamp) -> Result<Change, TransitionError> {
         match (&self.end, self.state.is_ending()) {
             (Some(end), true) => {
-                Ok(self.change(end.cause.over(), by, now, |session| session.ended_at = Some(now)))
+                let prune_at = self.revoked_on_standing_role().then(|| self.credentials_are_dead_at());
+                Ok(self.change(end.cause.over(), by, now, |session| {
+                    session.ended_at = Some(now);
+                    session.prune_at = prune_at;
+                }))
             }
             _ => Err(self.refuse(State::Expired)),
         }
@@ -346,7 +489,7 @@ impl Session {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use sorry_policy::{ExternalId, Grant, RoleName, SessionId, TierTable};
+    use sorry_policy::{ExternalId, RoleName, SessionId, TierTable};
 
     use super::*;
     use crate::{Identity, session::ROW_VERSION};
@@ -376,6 +519,8 @@ pub(crate) mod tests {
                 arn: "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr".into(),
                 source_address: None,
             },
+            registered_as: None,
+            carried_identity: None,
             mfa: false,
             alert: false,
             approval: None,
@@ -383,14 +528,19 @@ pub(crate) mod tests {
             review: None,
             requested_at: at(0),
             expires_at: at(3600),
+            first_expires_at: None,
+            extension: None,
             external_id: ExternalId::from_random([4; 16]),
             role: None,
             provisioning_at: None,
             activated_at: None,
+            issue: None,
+            prune_at: None,
             end: None,
             ended_at: None,
             changed_at: at(0),
             outbox: Vec::new(),
+            audit_head: None,
         }
     }
 
@@ -398,11 +548,20 @@ pub(crate) mod tests {
         Timestamp::from_second(1_767_225_600 + second).unwrap()
     }
 
-    fn role() -> CreatedRole {
-        CreatedRole {
+    fn role() -> CreatedPrincipal {
+        CreatedPrincipal {
             arn: "arn:aws:iam::123456789012:role/sorry/session/sue/x".into(),
             unique_id: "AROAEXAMPLE".into(),
         }
+    }
+
+    #[test]
+    fn a_functions_error_is_unwrapped_and_anything_else_kept() {
+        let failure = |message: &str| Failure { code: "PolicyRefused".into(), message: message.into() };
+        let wrapped = failure(r#"{"errorType":"PolicyRefused","errorMessage":"CreateRole: no"}"#);
+        assert_eq!(wrapped.readable(), failure("CreateRole: no"));
+        assert_eq!(failure("timed out").readable(), failure("timed out"));
+        assert_eq!(failure("").readable(), failure(""));
     }
 
     /// The transition table, whole: what each state allows, and nothing else.
@@ -423,7 +582,7 @@ pub(crate) mod tests {
             };
             let reached: Vec<State> = [
                 session.provisioning(&by, at(2)),
-                session.active(role(), &by, at(2)),
+                session.active(Some(role()), &by, at(2)),
                 session.ending(EndCause::Revoked, None, &by, at(2)),
                 session.ending(EndCause::Expired, None, &by, at(2)),
                 session.ending(EndCause::Failed, None, &by, at(2)),
@@ -447,6 +606,51 @@ pub(crate) mod tests {
             };
             assert_eq!(reached, expected, "{state}");
         }
+    }
+
+    #[test]
+    fn credentials_are_made_by_one_at_a_time_and_one_that_died_is_not_waited_for() {
+        let by = ChangedBy::service("issue");
+        let active = Session { state: State::Active, grant: Grant::User, ..requested() };
+        let issuing = active.issuing(at(3600), &by, at(10)).unwrap();
+        assert_eq!(issuing.audit.what, "session.issuing");
+        assert!(issuing.session.outbox.is_empty(), "nobody need hear of a try");
+        let issuing = issuing.session;
+        assert!(issuing.issuing(at(3600), &by, at(49)).is_err());
+        assert!(issuing.issuing(at(3600), &by, at(50)).is_ok());
+        // The sweep looks after whatever dies here.
+        assert_eq!(issuing.due_at(), Some(at(310)));
+        for settled in [true, false] {
+            let issued = issuing.issued("ASIAEXAMPLE", at(3000), settled, &by, at(20)).unwrap();
+            assert_eq!(issued.audit.details["credentials"]["access_key_id"], "ASIAEXAMPLE");
+            let issue = issued.session.issue.clone().unwrap();
+            assert_eq!((issue.count, issue.under_way, issue.until), (1, None, at(3600)));
+            assert_eq!(issue.unsure_until.is_none(), settled);
+            assert!(issued.session.issuing(at(3700), &by, at(21)).is_ok());
+        }
+        for state in State::ALL.into_iter().filter(|state| *state != State::Active) {
+            assert!(Session { state, ..active.clone() }.issuing(at(3600), &by, at(10)).is_err(), "{state}");
+            assert!(Session { state, ..issuing.clone() }.issued("x", at(9), true, &by, at(20)).is_err());
+        }
+    }
+
+    #[test]
+    fn what_ended_a_standing_session_goes_when_its_credentials_are_surely_dead() {
+        let by = ChangedBy::service("test");
+        let issue = Issue { count: 1, under_way: None, unsure_until: None, until: at(4000) };
+        let session = |issue, cause| {
+            let end = Some(End { cause, by: String::new(), at: at(1), failure: None });
+            Session { state: State::Revoking, grant: Grant::Standing, issue, end, ..requested() }
+        };
+        let over = |session: Session| session.over(&by, at(2)).unwrap().session;
+        let revoked = over(session(Some(issue.clone()), EndCause::Revoked));
+        assert_eq!((revoked.prune_at, revoked.forget_at()), (Some(at(4300)), None));
+        let published = Session { outbox: Vec::new(), ..revoked };
+        assert_eq!(published.due_at(), Some(at(4300)));
+        assert!(published.pruned(&by, at(4300)).session.forget_at().is_some());
+        // Nothing was handed out, or nothing had to be written.
+        assert_eq!(over(session(None, EndCause::Revoked)).prune_at, None);
+        assert_eq!(over(session(Some(issue), EndCause::Expired)).prune_at, None);
     }
 
     #[test]

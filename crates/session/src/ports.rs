@@ -4,17 +4,26 @@
     reason = "every user of these traits is generic in this workspace, so no auto trait need be named"
 )]
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
 
 use jiff::Timestamp;
-use sorry_policy::{RoleName, SessionId, TierSet, TierSetDigest};
+use secrecy::SecretString;
+use sorry_policy::{PolicyArn, RoleName, SessionId, TierName, TierSet, TierSetDigest};
 
 use crate::{
     CallerEntry, Change, ErrorCode, Refusal, Session, StepError,
+    audit::{
+        AuditCursor, AuditPage, AuditScope,
+        digest::DigestPointer,
+        refusal::{RefusalNote, RefusalTally},
+        verify::StoredDigest,
+    },
     events::{AuditRecord, OutboxEntry},
     hold::SweepMemory,
-    provision::RolePlan,
-    session::CreatedRole,
+    limits::RequestCount,
+    principal::{Belonging, Principal},
+    provision::{PolicyPlan, RolePlan, StandingPlan, UserPlan},
+    session::CreatedPrincipal,
     tiers::PublishedTiers,
 };
 
@@ -84,8 +93,10 @@ pub enum Created {
     Before(SessionId),
     /// The key was used for another request.
     OtherRequest,
-    /// The caller was removed from the registry meanwhile.
+    /// The caller was removed from the registry, or suspended, meanwhile.
     CallerGone,
+    /// The caller has as many live sessions of the tier as it may have.
+    TooManyLive,
 }
 
 /// Which sessions to list.
@@ -141,14 +152,17 @@ pub struct SessionPage {
 pub trait SessionStore {
     /// Reads a session, consistently.
     async fn load(&self, id: &SessionId) -> Result<Option<Session>, PortError>;
-    /// Writes a new session, its audit record and its idempotency key in one transaction, if its caller is still registered.
+    /// Writes a new session, its audit record, its idempotency key and its place among the live ones of its caller and tier in one
+    /// transaction, if its caller is still registered and not suspended, and there are fewer than `most_live` of them.
     async fn create(
         &self,
         session: &Session,
         audit: &AuditRecord,
         key: &IdempotencyKey,
+        most_live: u32,
     ) -> Result<Created, PortError>;
-    /// Writes a change and its audit record in one transaction, if the row still has the expected fence.
+    /// Writes a change and its audit record in one transaction, if the row still has the expected fence. A session that is over by it
+    /// gives its place among the live ones back.
     async fn commit(&self, change: &Change) -> Result<Committed, PortError>;
     /// Writes a session whose published events were taken from its outbox, if its fence is still the same.
     async fn acknowledge(&self, session: &Session) -> Result<Committed, PortError>;
@@ -183,8 +197,61 @@ pub trait TierStore {
     ) -> Result<Committed, PortError>;
 }
 
-/// The registry of callers, and beside them the tiers.
-pub trait Registry: TierStore {
+/// The audit: what is read of it, and what is written beside changes. Records of changes are written by the stores, with the change.
+pub trait AuditLog {
+    /// Reads records. Of one subject consistently; between two moments not: what was written last may be missing.
+    async fn audit_page(
+        &self,
+        scope: &AuditScope,
+        cursor: Option<&AuditCursor>,
+    ) -> Result<AuditPage, PortError>;
+    /// What is remembered of a caller's refusals by one rule, consistently.
+    async fn refusal_tally(&self, key: &str) -> Result<Option<RefusalTally>, PortError>;
+    /// Writes the tally, and the record if there is one, in one transaction, if the tally is still what it was `before`.
+    async fn record_refusal(
+        &self,
+        note: &RefusalNote,
+        before: Option<&RefusalTally>,
+    ) -> Result<Committed, PortError>;
+    /// How far the digests have come, consistently; nothing before the first one.
+    async fn digest_pointer(&self) -> Result<Option<DigestPointer>, PortError>;
+    /// Writes how far they have come, if that is still what it was `before`.
+    async fn advance_digests(
+        &self,
+        before: Option<&DigestPointer>,
+        next: &DigestPointer,
+    ) -> Result<Committed, PortError>;
+}
+
+/// What became of a text that was to be stored once.
+#[must_use = "what is stored may be another text"]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PutOnce {
+    /// It is stored.
+    Written,
+    /// Under its name this is stored already.
+    Before(String),
+}
+
+/// Digests, in the order of their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DigestPage {
+    /// The digests.
+    pub digests: Vec<StoredDigest>,
+    /// The name after which the next page begins.
+    pub cursor: Option<String>,
+}
+
+/// Where digests of the audit are kept: nothing is overwritten there, and nothing deleted.
+pub trait DigestStore {
+    /// Stores a text under a name, once.
+    async fn put_once(&self, name: &str, text: &str) -> Result<PutOnce, PortError>;
+    /// The digests whose names come after `cursor`; of each what was stored first.
+    async fn digests(&self, cursor: Option<&str>) -> Result<DigestPage, PortError>;
+}
+
+/// The registry of callers, and beside them the tiers, the counters and the audit.
+pub trait Registry: TierStore + Counters + AuditLog + DigestStore {
     /// Reads a caller by the principal's unique id, consistently.
     async fn caller(&self, unique_id: &str) -> Result<Option<CallerEntry>, PortError>;
     /// All callers; not consistent.
@@ -205,21 +272,47 @@ pub trait Registry: TierStore {
     ) -> Result<Committed, PortError>;
 }
 
-/// What became of a role that was to be made.
-#[must_use = "the role may be somebody else's"]
+/// The live sessions of one caller and tier, as they are counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RoleCreated {
+pub struct LiveSessions {
+    /// The caller's unique id.
+    pub caller: String,
+    /// The tier.
+    pub tier: TierName,
+    /// The sessions.
+    pub sessions: BTreeSet<SessionId>,
+}
+
+/// What is counted so that limits can be kept.
+pub trait Counters {
+    /// Counts a request of a caller in a minute, by its name: asked again, it is counted once. Answers whether it is among the first
+    /// `most`.
+    async fn count_request(&self, count: &RequestCount, most: u32) -> Result<bool, PortError>;
+    /// How many session principals there were when the sweep last looked; nothing if it never did.
+    async fn session_principals(&self) -> Result<Option<u64>, PortError>;
+    /// Says how many there are.
+    async fn put_session_principals(&self, count: u64, now: Timestamp) -> Result<(), PortError>;
+    /// The live sessions as they are counted, by caller and tier; not consistent.
+    async fn live_sessions(&self) -> Result<Vec<LiveSessions>, PortError>;
+    /// Takes sessions out of those that are counted as live.
+    async fn forget_live(&self, over: &LiveSessions) -> Result<(), PortError>;
+}
+
+/// What became of a principal that was to be made.
+#[must_use = "the principal may be somebody else's"]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PrincipalCreated {
     /// It is made.
-    New(CreatedRole),
-    /// A role of that name is there.
+    New(CreatedPrincipal),
+    /// Something of that kind and name is there.
     NameTaken,
 }
 
-/// A role as IAM shows it.
+/// A principal as IAM shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoleSeen {
+pub struct PrincipalSeen {
     /// Name and ids.
-    pub role: CreatedRole,
+    pub made: CreatedPrincipal,
     /// The tag `sorry:session`.
     pub session: Option<String>,
 }
@@ -234,45 +327,103 @@ pub enum Presence {
     Gone,
 }
 
-/// What became of a role that was to be deleted.
-#[must_use = "the role may still be there"]
+/// What became of a principal that was to be deleted.
+#[must_use = "the principal may still be there"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RoleDeleted {
+pub enum PrincipalDeleted {
     /// It is gone, or was.
     Gone,
-    /// Something is still attached to it.
+    /// Something is still attached to it; or, of a policy, it is attached to something.
     NotEmpty,
 }
 
-/// Makes and removes principals under `/sorry/session/`.
+/// Makes and removes principals under `/sorry/session/`, and writes the ends of sessions on standing roles.
 pub trait PrincipalProvisioner {
     /// Makes a role with path, boundary and tags in one write.
-    async fn create_role(&self, plan: &RolePlan) -> Result<RoleCreated, PortError>;
-    /// Looks at a role.
-    async fn role(&self, name: &RoleName) -> Result<Option<RoleSeen>, PortError>;
-    /// Writes an inline policy.
+    async fn create_role(&self, plan: &RolePlan) -> Result<PrincipalCreated, PortError>;
+    /// Makes a user with path, boundary and tags in one write.
+    async fn create_user(&self, plan: &UserPlan) -> Result<PrincipalCreated, PortError>;
+    /// Makes a managed policy with path and tags in one write.
+    async fn create_policy(&self, plan: &PolicyPlan) -> Result<PrincipalCreated, PortError>;
+    /// Attaches a managed policy to a user.
+    async fn attach_policy(&self, user: &RoleName, policy: &PolicyArn) -> Result<Presence, PortError>;
+    /// Looks at a role, a user or a policy.
+    async fn principal(&self, principal: &Principal) -> Result<Option<PrincipalSeen>, PortError>;
+    /// Writes an inline policy of a role or a user.
     async fn put_inline_policy(
         &self,
-        role: &RoleName,
+        principal: &Principal,
         policy: &str,
         document: &str,
     ) -> Result<Presence, PortError>;
-    /// Names of a role's inline policies; none if the role is gone.
-    async fn inline_policies(&self, role: &RoleName) -> Result<Vec<String>, PortError>;
+    /// Writes who may assume a role, and until when.
+    async fn put_trust_policy(&self, role: &RoleName, document: &str) -> Result<Presence, PortError>;
+    /// Names of the inline policies; none if the principal is gone.
+    async fn inline_policies(&self, principal: &Principal) -> Result<Vec<String>, PortError>;
     /// Removes an inline policy, if it is there.
-    async fn delete_inline_policy(&self, role: &RoleName, policy: &str) -> Result<(), PortError>;
-    /// Takes a role's attached policies and instance profiles away: the service attaches none, a person might have.
-    async fn detach_all(&self, role: &RoleName) -> Result<(), PortError>;
-    /// Deletes a role.
-    async fn delete_role(&self, role: &RoleName) -> Result<RoleDeleted, PortError>;
-    /// Names of all roles under `/sorry/session/`.
-    async fn session_roles(&self) -> Result<Vec<RoleName>, PortError>;
+    async fn delete_inline_policy(&self, principal: &Principal, policy: &str) -> Result<(), PortError>;
+    /// Takes attached policies, and a role's instance profiles, away: of those to a role the service attaches none, a person might
+    /// have.
+    async fn detach_all(&self, principal: &Principal) -> Result<(), PortError>;
+    /// Takes all of a kind from a user that keeps it from being deleted, or opens a door of its own.
+    async fn take_away(&self, user: &RoleName, belonging: Belonging) -> Result<(), PortError>;
+    /// Deletes a role, a user or a policy.
+    async fn delete(&self, principal: &Principal) -> Result<PrincipalDeleted, PortError>;
+    /// All that is under `/sorry/session/`.
+    async fn session_principals(&self) -> Result<Vec<Principal>, PortError>;
+}
+
+/// An access key of a session's user, for as long as STS takes to make credentials with it.
+#[derive(Debug)]
+pub struct AccessKey {
+    /// Its id.
+    pub id: String,
+    /// Its secret.
+    pub secret: SecretString,
+}
+
+/// Credentials on their way to the caller.
+#[derive(Clone, Debug)]
+pub struct LentCredentials {
+    /// `ASIA…`; no secret.
+    pub access_key_id: String,
+    /// The secret.
+    pub secret_access_key: SecretString,
+    /// The token, as secret.
+    pub session_token: SecretString,
+    /// When AWS stops taking them, whatever the session.
+    pub expires_at: Timestamp,
+}
+
+/// What STS says to a new key.
+#[derive(Debug)]
+pub enum Tokens {
+    /// These.
+    Lent(LentCredentials),
+    /// It has not heard of the key.
+    NotYet,
+}
+
+/// Makes credentials that the caller cannot make.
+pub trait TokenIssuer {
+    /// Makes an access key of a session's user; nothing if the user is gone.
+    async fn create_key(&self, user: &RoleName) -> Result<Option<AccessKey>, PortError>;
+    /// Deletes an access key; that it is gone is no error.
+    async fn delete_key(&self, user: &RoleName, id: &str) -> Result<(), PortError>;
+    /// Credentials of the key's user, for so many seconds.
+    async fn session_token(&self, key: &AccessKey, seconds: i32) -> Result<Tokens, PortError>;
+    /// Credentials of a standing role, for so many seconds.
+    async fn assume_standing(&self, plan: &StandingPlan, seconds: i32) -> Result<LentCredentials, PortError>;
+    /// Waits, for another part of AWS to hear of what was made.
+    async fn pause(&self, duration: Duration);
 }
 
 /// The workflows that wait for the end of sessions.
 pub trait Workflow {
     /// Starts the workflow of a session; starting it twice is starting it once.
     async fn start_grant(&self, session: &Session) -> Result<(), PortError>;
+    /// Starts the workflow that carries out a session's extension, which is under way; per fence, starting it twice is starting it once.
+    async fn start_extension(&self, session: &Session) -> Result<(), PortError>;
     /// Starts the workflow that ends a session whose end is decided; per fence, starting it twice is starting it once.
     async fn start_end(&self, session: &Session) -> Result<(), PortError>;
 }

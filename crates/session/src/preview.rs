@@ -8,7 +8,7 @@ use sorry_policy::{ExternalId, ProjectName, SessionId, TierTable, Variables, ren
 use crate::{
     CallerEntry, ErrorCode, Session, StepError,
     decision::Terms,
-    provision::{Place, ProvisionPlan, plan},
+    provision::{GrantPlan, Place, ProvisionPlan, STANDING_PATH, UserProvisionPlan, plan_grant},
 };
 
 /// Stands for the session's id.
@@ -29,7 +29,7 @@ pub struct Preview {
     pub role: PreviewedRole,
 }
 
-/// A role that would be made, with placeholders.
+/// A role or user that would be made, or a standing role as it would be given, with placeholders.
 #[derive(Debug)]
 pub struct PreviewedRole {
     /// Its name.
@@ -38,12 +38,12 @@ pub struct PreviewedRole {
     pub path: String,
     /// ARN of its boundary.
     pub boundary_arn: String,
-    /// The longest that it could be assumed for.
+    /// The longest that one set of credentials could be good for.
     pub max_session_seconds: i32,
     /// Its tags.
     pub tags: Vec<(&'static str, String)>,
-    /// Who could assume it, and until when.
-    pub trust_policy: Value,
+    /// Who could assume it, and until when; nobody could assume a user, and a standing role only the service.
+    pub trust_policy: Option<Value>,
     /// What it could do, and until when.
     pub access_policy: Value,
 }
@@ -87,20 +87,54 @@ pub fn preview(
 ) -> Result<Preview, StepError> {
     let rule = terms.rule().to_owned();
     let session = terms.session(session_id, external_id, now).session;
-    let ProvisionPlan { role, access_policy } = plan(&session, tiers, place)?;
-    let short = session.session_id.short();
-    Ok(Preview {
-        rule,
-        role: PreviewedRole {
-            name: role.name.as_str().replace(short, SHORT_SESSION_PLACEHOLDER),
-            path: role.path,
-            boundary_arn: role.boundary_arn,
-            max_session_seconds: role.max_session_seconds,
-            tags: role.tags.into_iter().map(|(key, value)| (key, replaced(&value, &session))).collect(),
-            trust_policy: document(&role.trust_policy, &session)?,
-            access_policy: document(&access_policy, &session)?,
-        },
-        session,
+    let planned = plan_grant(&session, tiers, place)?;
+    let role = previewed(planned, &session)?;
+    Ok(Preview { rule, role, session })
+}
+
+fn previewed(plan: GrantPlan, session: &Session) -> Result<PreviewedRole, StepError> {
+    let longest = i32::try_from(session.window().as_secs()).unwrap_or(i32::MAX);
+    let (name, path, boundary_arn, max_session_seconds, tags, trust_policy, access_policy) = match plan {
+        GrantPlan::Role(plan) => {
+            let ProvisionPlan { role, access_policy } = *plan;
+            let trust = Some(document(&role.trust_policy, session)?);
+            let access = document(&access_policy, session)?;
+            (role.name, role.path, role.boundary_arn, role.max_session_seconds, role.tags, trust, access)
+        }
+        GrantPlan::User(plan) => {
+            let UserProvisionPlan { user, expiry_policy, policy } = *plan;
+            // Two documents, as they are decided on: together.
+            let mut access = document(&policy.document, session)?;
+            let expiry = document(&expiry_policy, session)?;
+            if let (Some(all), Some(end)) =
+                (access.get_mut("Statement").and_then(Value::as_array_mut), expiry.get("Statement"))
+            {
+                all.extend(end.as_array().into_iter().flatten().cloned());
+            }
+            (user.name, user.path, user.boundary_arn, longest.max(900), user.tags, None, access)
+        }
+        GrantPlan::Standing(plan) => {
+            let access = document(&plan.session_policy, session)?;
+            let plan = *plan;
+            (
+                plan.name,
+                STANDING_PATH.to_owned(),
+                plan.boundary_arn,
+                longest.clamp(900, 3_600),
+                plan.tags,
+                None,
+                access,
+            )
+        }
+    };
+    Ok(PreviewedRole {
+        name: name.as_str().replace(session.session_id.short(), SHORT_SESSION_PLACEHOLDER),
+        path,
+        boundary_arn,
+        max_session_seconds,
+        tags: tags.into_iter().map(|(key, value)| (key, replaced(&value, session))).collect(),
+        trust_policy,
+        access_policy,
     })
 }
 

@@ -1,9 +1,10 @@
-//! Making the role of a session: everything about it is fixed by [`plan`], then [`provision`] carries it out.
+//! Making what a session's grant needs: everything about it is fixed by [`plan_grant`], then [`provision`] carries it out.
 
 use jiff::Timestamp;
 use sorry_policy::{
-    ACCESS_POLICY_NAME, AccountId, DocumentError, Partition, Region, RoleName, Tier, TierTable, TrustTerms,
-    Variables, access_policy, render, trust_policy,
+    ACCESS_POLICY_NAME, AccountId, DocumentError, EXPIRY_POLICY_NAME, Grant, Partition, PolicyArn, Region,
+    RoleName, SessionId, Tier, TierTable, TrustTerms, Variables, access_policy, expiry_policy,
+    managed_policy, render, session_policy, trust_policy,
 };
 
 use crate::{
@@ -11,10 +12,11 @@ use crate::{
     events::ChangedBy,
     outbox,
     ports::{
-        Clock, EventBus, PortError, Ports, Presence, PrincipalProvisioner, RoleCreated, SessionStore,
+        Clock, EventBus, PortError, Ports, Presence, PrincipalCreated, PrincipalProvisioner, SessionStore,
         TierStore,
     },
-    session::CreatedRole,
+    principal::Principal,
+    session::{CreatedPrincipal, session_path},
     tiers::of_session,
 };
 
@@ -57,7 +59,54 @@ pub struct RolePlan {
     pub description: String,
 }
 
-/// Everything that is written to IAM for one session.
+/// All of CreateUser's arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserPlan {
+    /// Name.
+    pub name: RoleName,
+    /// Path, `/sorry/session/<namespace>/`.
+    pub path: String,
+    /// What it can never exceed.
+    pub boundary_arn: String,
+    /// Key and value.
+    pub tags: Vec<(&'static str, String)>,
+}
+
+/// All of CreatePolicy's arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyPlan {
+    /// Its ARN, which path and name follow from.
+    pub arn: PolicyArn,
+    /// Name, that of its user.
+    pub name: RoleName,
+    /// Path, that of its user.
+    pub path: String,
+    /// What the tier allows.
+    pub document: String,
+    /// Key and value.
+    pub tags: Vec<(&'static str, String)>,
+}
+
+/// A standing role as one session is given it: the arguments of AssumeRole. Nothing is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandingPlan {
+    /// Name.
+    pub name: RoleName,
+    /// ARN.
+    pub arn: String,
+    /// What it can never exceed, whoever is given it.
+    pub boundary_arn: String,
+    /// What CloudTrail shows as the session name.
+    pub role_session_name: String,
+    /// Becomes the source identity: revocation goes by it.
+    pub source_identity: SessionId,
+    /// Key and value of the session's tags.
+    pub tags: Vec<(&'static str, String)>,
+    /// What the tier allows, and the date that ends it: these travel with the credentials.
+    pub session_policy: String,
+}
+
+/// Everything that is written to IAM for a session with a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvisionPlan {
     /// The first write.
@@ -66,17 +115,55 @@ pub struct ProvisionPlan {
     pub access_policy: String,
 }
 
+/// Everything that is written to IAM for a session with a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserProvisionPlan {
+    /// The first write.
+    pub user: UserPlan,
+    /// The second: the date that ends whatever is allowed.
+    pub expiry_policy: String,
+    /// The third, and by a fourth it is attached: only then anything is allowed.
+    pub policy: PolicyPlan,
+}
+
+/// What is made for a session, by its grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GrantPlan {
+    /// A role.
+    Role(Box<ProvisionPlan>),
+    /// A user and its policy.
+    User(Box<UserProvisionPlan>),
+    /// Nothing: the role stands.
+    Standing(Box<StandingPlan>),
+}
+
 /// Name of the tag that says whose principal it is.
 pub const SESSION_TAG: &str = "sorry:session";
 
 /// Path of everything that is made for sessions, and the only one that is ever deleted from.
 pub const SESSION_PATH: &str = "/sorry/session/";
 
-/// Fixes every name, tag, policy and date of a session's role.
+/// Path of the roles that stand ready.
+pub const STANDING_PATH: &str = "/sorry/standing/";
+
+/// Fixes every name, tag, policy and date of what a session's grant needs.
 ///
 /// # Errors
 /// When the tier's template cannot be filled, or AWS would refuse the documents for their size.
-pub fn plan(session: &Session, tiers: &TierTable, place: &Place) -> Result<ProvisionPlan, StepError> {
+pub fn plan_grant(session: &Session, tiers: &TierTable, place: &Place) -> Result<GrantPlan, StepError> {
+    Ok(match session.grant {
+        Grant::Role => GrantPlan::Role(Box::new(plan(session, tiers, place)?)),
+        Grant::User => GrantPlan::User(Box::new(plan_user(session, tiers, place)?)),
+        Grant::Standing => GrantPlan::Standing(Box::new(plan_standing(session, tiers, place)?)),
+    })
+}
+
+/// The tier's statements as they are rendered for a session, and the tier.
+fn rendered<'a>(
+    session: &Session,
+    tiers: &'a TierTable,
+    place: &Place,
+) -> Result<(Vec<serde_json::Value>, &'a Tier), StepError> {
     let (Some(tier), Some(template), Some(digest)) =
         (tiers.tier(&session.tier), tiers.template(&session.tier), tiers.digest(&session.tier))
     else {
@@ -95,45 +182,123 @@ pub fn plan(session: &Session, tiers: &TierTable, place: &Place) -> Result<Provi
         region: &place.region,
         partition: &place.partition,
     };
-    let documents = || -> Result<(String, String), DocumentError> {
-        let access = access_policy(render(template, &variables)?, session.expires_at)?;
-        let trust = trust_policy(&TrustTerms {
-            caller_arn: &session.caller.arn,
-            caller_unique_id: &session.caller.unique_id,
-            role_session_name: session.caller.name(),
-            external_id: &session.external_id,
-            session: &session.session_id,
-            expires_at: session.expires_at,
-            mfa: session.mfa,
-        })?;
-        Ok((access, trust))
-    };
-    let (access_policy, trust_policy) =
-        documents().map_err(|error| StepError::new(ErrorCode::Internal, error.to_string()))?;
+    let statements = render(template, &variables).map_err(|error| internal(&error))?;
+    Ok((statements, tier))
+}
+
+fn internal(error: &dyn std::error::Error) -> StepError {
+    StepError::new(ErrorCode::Internal, error.to_string())
+}
+
+/// The tags of everything that is made for a session, and of the credentials of a standing role.
+fn tags(session: &Session) -> Vec<(&'static str, String)> {
     let mut tags = vec![
         (SESSION_TAG, session.session_id.to_string()),
         ("sorry:namespace", session.namespace.to_string()),
         ("sorry:person", session.person.to_string()),
         ("sorry:tier", session.tier.to_string()),
-        ("sorry:expires-at", session.expires_at.to_string()),
     ];
     tags.extend(session.project.iter().map(|project| ("sorry:project", project.to_string())));
+    tags
+}
+
+/// Fixes every name, tag, policy and date of a session's role.
+///
+/// # Errors
+/// Those of [`plan_grant`].
+pub fn plan(session: &Session, tiers: &TierTable, place: &Place) -> Result<ProvisionPlan, StepError> {
+    let (statements, tier) = rendered(session, tiers, place)?;
+    let boundary_arn = place.boundary_arn(tier);
+    let documents = || -> Result<(String, String), DocumentError> {
+        let access = access_policy(statements, session.expires_at)?;
+        let trust = trust_policy(&TrustTerms {
+            caller_arn: &session.caller.arn,
+            caller_unique_id: &session.caller.unique_id,
+            role_session_name: session.role_session_name(),
+            carried: session.carried_identity.as_ref(),
+            external_id: &session.external_id,
+            session: &session.session_id,
+            expires_at: session.expires_at,
+            mfa: session.mfa,
+            addresses: &tier.addresses,
+        })?;
+        Ok((access, trust))
+    };
+    let (access_policy, trust_policy) = documents().map_err(|error| internal(&error))?;
     let role = RolePlan {
         name: session.role_name.clone(),
-        path: format!("{SESSION_PATH}{}/", session.namespace),
+        path: session_path(&session.namespace),
         trust_policy,
-        boundary_arn: place.boundary_arn(tier),
+        boundary_arn,
         max_session_seconds: max_session_seconds(session),
-        tags,
-        description: format!("Lent by sorry until {}", session.expires_at),
+        tags: tags(session),
+        // Without its end, which can be moved: that stands in the policy `access`.
+        description: format!("Lent by sorry to {}", session.person),
     };
     Ok(ProvisionPlan { role, access_policy })
 }
 
-/// The smallest maximum that fits the window. Source: IAM CreateRole, MaxSessionDuration, 1 to 12 hours.
+/// As [`plan`], of a session's user.
+///
+/// # Errors
+/// Those of [`plan_grant`].
+pub fn plan_user(
+    session: &Session,
+    tiers: &TierTable,
+    place: &Place,
+) -> Result<UserProvisionPlan, StepError> {
+    let (statements, tier) = rendered(session, tiers, place)?;
+    let boundary_arn = place.boundary_arn(tier);
+    let document = managed_policy(&statements).map_err(|error| internal(&error))?;
+    let path = session_path(&session.namespace);
+    let arn = session.policy_arn().ok_or_else(|| {
+        StepError::new(ErrorCode::Internal, format!("`{}` is no ARN of a caller", session.caller.arn))
+    })?;
+    let name = session.role_name.clone();
+    Ok(UserProvisionPlan {
+        user: UserPlan { name: name.clone(), path: path.clone(), boundary_arn, tags: tags(session) },
+        expiry_policy: expiry_policy(session.expires_at),
+        policy: PolicyPlan { arn, name, path, document, tags: tags(session) },
+    })
+}
+
+/// As [`plan`], of a standing role.
+///
+/// # Errors
+/// Those of [`plan_grant`].
+pub fn plan_standing(session: &Session, tiers: &TierTable, place: &Place) -> Result<StandingPlan, StepError> {
+    let (statements, tier) = rendered(session, tiers, place)?;
+    let boundary_arn = place.boundary_arn(tier);
+    let name = session.role_name.clone();
+    Ok(StandingPlan {
+        arn: format!("arn:{}:iam::{}:role{STANDING_PATH}{name}", place.partition, place.account),
+        name,
+        boundary_arn,
+        role_session_name: session.caller.name().to_owned(),
+        source_identity: session.session_id.clone(),
+        tags: tags(session),
+        session_policy: session_policy(statements, session.expires_at).map_err(|error| internal(&error))?,
+    })
+}
+
+/// The smallest maximum that fits the window. Source: IAM CreateRole, MaxSessionDuration, 1 to 12 hours. A caller that is a role gets an
+/// hour at a time ("role chaining"), so that more would be of no use to it. An extension leaves it as it is: it bounds one
+/// credential, and there are renewals.
 pub fn max_session_seconds(session: &Session) -> i32 {
-    let window = session.window().as_secs();
+    if session.caller.role_id().is_some() {
+        return 3_600;
+    }
+    let window = session.first_window().as_secs();
     i32::try_from(window.clamp(3_600, 43_200)).unwrap_or(3_600)
+}
+
+/// A session that is granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// How long it took from the request until it was ACTIVE; nothing if it was so before.
+    pub time_to_active: Option<std::time::Duration>,
 }
 
 /// Makes the role of a session and reports when the session ends. Running it twice, late or beside itself does no harm: the row's
@@ -144,45 +309,92 @@ pub fn max_session_seconds(session: &Session) -> i32 {
 /// session cannot be provisioned as things are.
 pub async fn provision<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock>(
     ports: &Ports<S, P, E, C>,
-    id: &sorry_policy::SessionId,
+    id: &SessionId,
     tiers: &impl TierStore,
     place: &Place,
-) -> Result<Timestamp, StepError> {
+) -> Result<Granted, StepError> {
     let by = ChangedBy::service("provision");
     let session = load(ports, id).await?;
     if session.state == State::Active {
-        return Ok(session.expires_at);
+        return Ok(Granted { expires_at: session.expires_at, time_to_active: None });
     }
-    let plan = plan(&session, &of_session(tiers, &session).await?, place)?;
+    let plan = plan_grant(&session, &of_session(tiers, &session).await?, place)?;
     let now = ports.clock.now();
     if now >= session.expires_at {
         return Err(StepError::new(
             ErrorCode::WindowOver,
-            "the window was over before the role could be made",
+            "the window was over before the session could be made",
         ));
     }
     let session = commit(ports, session.provisioning(&by, now)?).await?;
-    let role = create_role(ports, &session, &plan.role).await?;
-    still_current(ports, &session).await?;
-    let written =
-        ports.principals.put_inline_policy(&plan.role.name, ACCESS_POLICY_NAME, &plan.access_policy).await?;
-    if written == Presence::Gone {
-        let message = format!("role `{}` vanished while it was being set up", plan.role.name);
-        return Err(StepError::new(ErrorCode::Unavailable, message));
-    }
-    let session = commit(ports, session.active(role, &by, ports.clock.now())?).await?;
-    Ok(session.expires_at)
+    let made = match &plan {
+        GrantPlan::Role(plan) => Some(make_role(ports, &session, plan).await?),
+        GrantPlan::User(plan) => Some(make_user(ports, &session, plan).await?),
+        // Usable without any write to IAM: that is what it is for.
+        GrantPlan::Standing(_) => None,
+    };
+    let session = commit(ports, session.active(made, &by, ports.clock.now())?).await?;
+    let took = session.activated_at.map(|at| at.duration_since(session.requested_at).unsigned_abs());
+    Ok(Granted { expires_at: session.expires_at, time_to_active: took })
 }
 
-async fn create_role<S: SessionStore, P: PrincipalProvisioner, E, C>(
+async fn make_role<S: SessionStore, P: PrincipalProvisioner, E, C>(
     ports: &Ports<S, P, E, C>,
     session: &Session,
-    plan: &RolePlan,
-) -> Result<CreatedRole, StepError> {
+    plan: &ProvisionPlan,
+) -> Result<CreatedPrincipal, StepError> {
+    let role = Principal::Role(plan.role.name.clone());
     still_current(ports, session).await?;
-    match ports.principals.create_role(plan).await {
-        Ok(RoleCreated::New(role)) => return Ok(role),
-        Ok(RoleCreated::NameTaken) => {}
+    let created = ports.principals.create_role(&plan.role).await;
+    let created = ours(ports, session, &role, created).await?;
+    still_current(ports, session).await?;
+    let written = ports.principals.put_inline_policy(&role, ACCESS_POLICY_NAME, &plan.access_policy).await?;
+    there(&role, written)?;
+    Ok(created)
+}
+
+/// Invariant 2: boundary and date are in place before anything is allowed, each write after a look at the row.
+async fn make_user<S: SessionStore, P: PrincipalProvisioner, E, C>(
+    ports: &Ports<S, P, E, C>,
+    session: &Session,
+    plan: &UserProvisionPlan,
+) -> Result<CreatedPrincipal, StepError> {
+    let user = Principal::User(plan.user.name.clone());
+    still_current(ports, session).await?;
+    let created = ports.principals.create_user(&plan.user).await;
+    let created = ours(ports, session, &user, created).await?;
+    still_current(ports, session).await?;
+    let written = ports.principals.put_inline_policy(&user, EXPIRY_POLICY_NAME, &plan.expiry_policy).await?;
+    there(&user, written)?;
+    still_current(ports, session).await?;
+    let policy = Principal::Policy(plan.policy.arn.clone());
+    let made = ports.principals.create_policy(&plan.policy).await;
+    ours(ports, session, &policy, made).await?;
+    still_current(ports, session).await?;
+    there(&user, ports.principals.attach_policy(&plan.user.name, &plan.policy.arn).await?)?;
+    Ok(created)
+}
+
+fn there(principal: &Principal, presence: Presence) -> Result<(), StepError> {
+    match presence {
+        Presence::There => Ok(()),
+        Presence::Gone => {
+            let message = format!("`{principal}` vanished while it was being set up");
+            Err(StepError::new(ErrorCode::Unavailable, message))
+        }
+    }
+}
+
+/// What was made, or what an earlier try of the same session had made.
+async fn ours<S: SessionStore, P: PrincipalProvisioner, E, C>(
+    ports: &Ports<S, P, E, C>,
+    session: &Session,
+    principal: &Principal,
+    created: Result<PrincipalCreated, PortError>,
+) -> Result<CreatedPrincipal, StepError> {
+    match created {
+        Ok(PrincipalCreated::New(made)) => return Ok(made),
+        Ok(PrincipalCreated::NameTaken) => {}
         // A caller that was registered the moment it was made: the workflow waits for IAM. One that is gone never comes.
         Err(PortError::UnknownPrincipal(error)) => {
             let message = format!(
@@ -194,22 +406,22 @@ async fn create_role<S: SessionStore, P: PrincipalProvisioner, E, C>(
         Err(error) => return Err(error.into()),
     }
     // An earlier try made it, if it carries this session's tag: then it is what the plan says, for the plan follows from the row.
-    match ports.principals.role(&plan.name).await? {
-        Some(seen) if seen.session.as_deref() == Some(session.session_id.as_str()) => Ok(seen.role),
+    match ports.principals.principal(principal).await? {
+        Some(seen) if seen.session.as_deref() == Some(session.session_id.as_str()) => Ok(seen.made),
         Some(_) => {
-            let message = format!("a role `{}` exists and is not this session's", plan.name);
+            let message = format!("`{principal}` exists and is not this session's");
             Err(StepError::new(ErrorCode::PrincipalConflict, message))
         }
         None => {
-            let message = format!("IAM does not show role `{}` yet", plan.name);
+            let message = format!("IAM does not show `{principal}` yet");
             Err(StepError::new(ErrorCode::Unavailable, message))
         }
     }
 }
 
-async fn load<S: SessionStore, P, E, C>(
+pub(crate) async fn load<S: SessionStore, P, E, C>(
     ports: &Ports<S, P, E, C>,
-    id: &sorry_policy::SessionId,
+    id: &SessionId,
 ) -> Result<Session, StepError> {
     let session = ports.store.load(id).await?;
     session.ok_or_else(|| StepError::new(ErrorCode::NotFound, format!("there is no session `{id}`")))
@@ -232,7 +444,7 @@ async fn commit<S: SessionStore, P, E: EventBus, C: Clock>(
     outbox::commit(ports, change).await?.ok_or_else(|| superseded(&session))
 }
 
-fn superseded(session: &Session) -> StepError {
+pub(crate) fn superseded(session: &Session) -> StepError {
     StepError::new(
         ErrorCode::Superseded,
         format!("session `{}` was moved on by somebody else", session.session_id),
@@ -259,11 +471,55 @@ mod tests {
         let plan = plan(&requested(), &tiers, &place()).unwrap();
         assert_eq!(plan.role.path, "/sorry/session/sue/");
         assert_eq!(plan.role.boundary_arn, format!("{}developer", place().boundary_arn_prefix));
-        assert!(plan.role.tags.contains(&("sorry:expires-at", requested().expires_at.to_string())));
+        assert!(plan.role.tags.contains(&(SESSION_TAG, requested().session_id.to_string())));
         assert!(
             plan.access_policy.contains(&format!(r#"{{"aws:CurrentTime":"{}"}}"#, requested().expires_at))
         );
         assert_eq!(plan, super::plan(&requested(), &tiers, &place()).unwrap());
+    }
+
+    #[test]
+    fn invariant_2_a_users_allows_and_its_end_are_apart_and_a_standing_roles_are_not() {
+        let tiers = TierTable::built_in().unwrap();
+        let of = |tier: &str, grant| {
+            let tier = tier.parse().unwrap();
+            let policy_digest = tiers.digest(&tier).unwrap().clone();
+            Session { tier, grant, policy_digest, ..requested() }
+        };
+        let session = of("read-only", Grant::User);
+        let plan = plan_user(&session, &tiers, &place()).unwrap();
+        assert_eq!(plan.user.path, "/sorry/session/sue/");
+        assert_eq!(plan.user.boundary_arn, format!("{}read-only", place().boundary_arn_prefix));
+        assert!(plan.expiry_policy.contains(&session.expires_at.to_string()));
+        assert!(!plan.expiry_policy.contains("Allow"));
+        assert!(plan.policy.document.contains("Allow"));
+        assert_eq!(
+            plan.policy.arn.as_str(),
+            format!("arn:aws:iam::123456789012:policy{}{}", plan.policy.path, plan.policy.name)
+        );
+
+        let session = Session {
+            role_name: RoleName::standing(&"break-glass".parse().unwrap()),
+            ..of("break-glass", Grant::Standing)
+        };
+        let plan = plan_standing(&session, &tiers, &place()).unwrap();
+        assert_eq!(plan.arn, "arn:aws:iam::123456789012:role/sorry/standing/sorry-standing-break-glass");
+        assert!(
+            plan.session_policy.contains("Allow")
+                && plan.session_policy.contains(&session.expires_at.to_string())
+        );
+        assert!(plan.tags.contains(&(SESSION_TAG, session.session_id.to_string())));
+    }
+
+    #[test]
+    fn a_carried_source_identity_is_trusted_and_the_sessions_id_is_its_name() {
+        let carried = Some("sue@example.org".parse().unwrap());
+        let session = Session { carried_identity: carried, ..requested() };
+        let plan = plan(&session, &TierTable::built_in().unwrap(), &place()).unwrap();
+        let trust: serde_json::Value = serde_json::from_str(&plan.role.trust_policy).unwrap();
+        let equals = &trust["Statement"][0]["Condition"]["StringEquals"];
+        assert_eq!(equals["sts:RoleSessionName"], session.session_id.as_str());
+        assert_eq!(equals["aws:SourceIdentity"], "sue@example.org");
     }
 
     #[test]
@@ -277,8 +533,17 @@ mod tests {
     #[test]
     fn the_maximum_session_duration_is_the_smallest_that_fits() {
         for (window, expected) in [(20, 3_600), (3_600, 3_600), (28_800, 28_800), (129_600, 43_200)] {
-            let session = Session { expires_at: at(window), ..requested() };
+            let mut session = Session { expires_at: at(window), ..requested() };
             assert_eq!(max_session_seconds(&session), expected);
+            // The role keeps the maximum that it was made with.
+            let extended = Session {
+                expires_at: at(window + 7_200),
+                first_expires_at: Some(at(window)),
+                ..session.clone()
+            };
+            assert_eq!(max_session_seconds(&extended), expected);
+            session.caller.unique_id = "AROAEXAMPLE:ci".into();
+            assert_eq!(max_session_seconds(&session), 3_600, "a role chains");
         }
     }
 }

@@ -14,16 +14,21 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sorry_policy::{RoleName, SessionId};
+use sorry_policy::{SessionId, TierName};
 
 use crate::{
-    ErrorCode, Failure, Session, State, StepError,
-    clean_up::{self, CleanUp, clean_up, remove_role},
+    ErrorCode, Failure, Principal, Session, State, StepError,
+    audit::digest::DigestsWritten,
+    clean_up::{self, CleanUp, clean_up, remove},
     events::{ChangedBy, OutboxEntry, SWEEP_HELD_EVENT, sweep_audit},
+    extend::not_extended,
     hold::{SweepMemory, are_many},
     lifecycle::EndCause,
     outbox,
-    ports::{Clock, Committed, EventBus, Ports, Presence, PrincipalProvisioner, Registry, SessionStore},
+    ports::{
+        Clock, Committed, EventBus, LiveSessions, Ports, Presence, PrincipalProvisioner, Registry,
+        SessionStore,
+    },
 };
 
 /// How long one sweep works before it leaves the rest to the next. The function's own time-out lies above.
@@ -43,41 +48,103 @@ pub struct SweepReport {
     /// Live sessions that had lost their principal or their caller, and were ended.
     pub repaired: usize,
     /// Principals without a live session that were removed.
-    pub orphans: Vec<RoleName>,
+    pub orphans: Vec<Principal>,
     /// Principals without a live session that were left alone, because the sweep holds.
-    pub held: Vec<RoleName>,
+    pub held: Vec<Principal>,
     /// Why it holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_because: Option<String>,
+    /// Sessions that were over and still counted as live.
+    #[serde(default)]
+    pub forgotten: usize,
+    /// Digests of the audit that were written.
+    #[serde(default)]
+    pub digests: usize,
     /// What did not succeed; the next sweep tries again.
     pub failed: Vec<String>,
+    /// Clean-ups that were given up now.
+    #[serde(default)]
+    pub given_up: usize,
     /// Whether the time was not enough for everything.
     pub unfinished: bool,
+}
+
+/// What a sweep saw when it began; lists lag by seconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Sessions that are ACTIVE, by tier.
+    pub live: BTreeMap<TierName, usize>,
+    /// Sessions that are CLEAN_UP_FAILED.
+    pub clean_up_failed: Vec<SessionId>,
+    /// Principals under `/sorry/session/`.
+    pub principals: usize,
+}
+
+impl Seen {
+    fn of(sessions: &[Session], principals: usize) -> Self {
+        let mut seen = Self { principals, ..Self::default() };
+        for session in sessions {
+            match session.state {
+                State::Active => *seen.live.entry(session.tier.clone()).or_default() += 1,
+                State::CleanUpFailed => seen.clean_up_failed.push(session.session_id.clone()),
+                _ => {}
+            }
+        }
+        seen
+    }
+}
+
+impl SweepReport {
+    /// The report with what became of the digests.
+    #[must_use]
+    pub fn with_digests(mut self, written: Result<DigestsWritten, StepError>) -> Self {
+        match written {
+            Ok(written) => {
+                self.digests = written.count;
+                self.unfinished |= written.unfinished;
+            }
+            Err(error) => self.failed.push(format!("digests of the audit: {}: {error}", error.code)),
+        }
+        self
+    }
 }
 
 /// Runs one sweep. One item that fails never stops the rest.
 ///
 /// # Errors
-/// When the rows or the roles could not be listed. What is due is ended in the second case all the same.
+/// When the rows or the principals could not be listed. What is due is ended in the second case all the same.
 pub async fn sweep<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock>(
     ports: &Ports<S, P, E, C>,
     registry: &impl Registry,
 ) -> Result<SweepReport, StepError> {
+    sweep_measured(ports, registry).await.map(|(report, _)| report)
+}
+
+/// Runs one sweep, and tells what there was when it began.
+///
+/// # Errors
+/// As [`sweep`].
+pub async fn sweep_measured<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock>(
+    ports: &Ports<S, P, E, C>,
+    registry: &impl Registry,
+) -> Result<(SweepReport, Seen), StepError> {
     let mut run = Sweep {
         ports,
         by: ChangedBy::service("sweep"),
         started_at: ports.clock.now(),
         report: SweepReport::default(),
     };
-    // Roles before rows: a role is made after its row, so one that is listed here has a row that is found below.
-    let roles = ports.principals.session_roles().await;
+    // Principals before rows: each is made after its row, so one that is listed here has a row that is found below.
+    let principals = ports.principals.session_principals().await;
     let sessions = ports.store.unfinished().await?;
     run.due(&sessions).await;
     run.without_caller(&sessions, registry).await;
-    let roles = roles?;
-    run.without_principal(&sessions, &roles).await;
-    run.orphans(&sessions, roles, registry).await?;
-    Ok(run.report)
+    let principals = principals?;
+    let seen = Seen::of(&sessions, principals.len());
+    run.without_principal(&sessions, &principals).await;
+    run.counts(&sessions, principals.len(), registry).await;
+    run.orphans(&sessions, principals, registry).await?;
+    Ok((run.report, seen))
 }
 
 struct Sweep<'a, S, P, E, C> {
@@ -121,7 +188,12 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
     async fn settle(&mut self, id: &SessionId) -> Result<(), StepError> {
         let Some(session) = self.ports.store.load(id).await? else { return Ok(()) };
         let now = self.ports.clock.now();
-        let past_its_end = session.state == State::Active && session.expires_at <= now;
+        if session.prune_at.is_some_and(|at| at <= now) {
+            clean_up::prune(self.ports, &session, &self.by).await?;
+            self.report.ended += 1;
+            return Ok(());
+        }
+        let past_its_end = session.state == State::Active && session.due_end_at() <= now;
         let stuck = session.state != State::Active
             && !session.state.is_over()
             && Session { outbox: Vec::new(), ..session.clone() }.due_at().is_some_and(|at| at <= now);
@@ -134,9 +206,20 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
                 Err(error) if error.code.may_pass() => return Err(error),
                 Err(error) => {
                     clean_up::give_up(self.ports, id, error.clone().into(), &self.by).await?;
+                    self.report.given_up += usize::from(session.state != State::CleanUpFailed);
                     return Err(error);
                 }
             }
+        } else if session.state == State::Active && has_doubtful_keys(&session, now) {
+            clean_up::settle_keys(self.ports, &session, &self.by).await?;
+            self.report.repaired += 1;
+        } else if session.extension_due_at().is_some_and(|at| at <= now) {
+            let failure = match session.extension_under_way() {
+                Some(_) => Failure::new(ErrorCode::Unavailable, "the extension's workflow did not go on"),
+                None => Failure::new(ErrorCode::ApprovalLapsed, "it was not approved in time"),
+            };
+            not_extended(self.ports, id, failure, &self.by).await?;
+            self.report.repaired += 1;
         } else if !session.outbox.is_empty() {
             outbox::flush(self.ports, &session).await?;
             self.report.published += 1;
@@ -144,7 +227,7 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
         Ok(())
     }
 
-    /// Ends what a removed caller still has: a session that was written while the removal looked for sessions.
+    /// Ends what a removed or suspended caller still has: a session that was written while the removal looked for sessions.
     async fn without_caller(&mut self, sessions: &[Session], registry: &impl Registry) {
         let mut known = BTreeMap::new();
         let live = sessions.iter().filter(|session| !session.state.is_over() && !session.state.is_ending());
@@ -152,7 +235,7 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
             if self.out_of_time() {
                 return;
             }
-            let caller = session.caller.unique_id.as_str();
+            let caller = session.registration();
             let registered = match known.get(caller) {
                 Some(registered) => *registered,
                 None => match is_registered(registry, caller).await {
@@ -179,36 +262,35 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
         clean_up(self.ports, &session.session_id, None, &self.by).await.map(|_| ())
     }
 
-    /// Ends sessions that say ACTIVE while their role is gone.
-    async fn without_principal(&mut self, sessions: &[Session], roles: &[RoleName]) {
-        let there: BTreeSet<&RoleName> = roles.iter().collect();
-        let lost = sessions
-            .iter()
-            .filter(|session| session.state == State::Active && !there.contains(&session.role_name));
-        for session in lost {
+    /// Ends sessions that say ACTIVE while their role or user is gone, or what it may do.
+    async fn without_principal(&mut self, sessions: &[Session], listed: &[Principal]) {
+        let listed: BTreeSet<_> = listed.iter().collect();
+        let lost = sessions.iter().filter(|session| session.state == State::Active).filter_map(|session| {
+            let missing = Principal::of(session).into_iter().find(|principal| !listed.contains(principal));
+            missing.map(|principal| (session, principal))
+        });
+        for (session, principal) in lost {
             if self.out_of_time() {
                 return;
             }
-            match self.end_without_principal(session).await {
+            match self.end_without_principal(session, &principal).await {
                 Ok(ended) => self.report.repaired += usize::from(ended),
                 Err(error) => self.note(&session.session_id, &error),
             }
         }
     }
 
-    async fn end_without_principal(&self, session: &Session) -> Result<bool, StepError> {
+    async fn end_without_principal(&self, session: &Session, lost: &Principal) -> Result<bool, StepError> {
         let grace = crate::expiry::PROVISIONING_GRACE;
-        // Lists and a fresh role's visibility lag: only a role that should long be there is missed.
+        // Lists and the visibility of what is fresh lag: only what should long be there is missed.
         let settled = session.activated_at.is_some_and(|at| {
             self.started_at.duration_since(at).unsigned_abs() >= grace && at <= self.started_at
         });
-        if !settled || self.ports.principals.role(&session.role_name).await?.is_some() {
+        if !settled || self.ports.principals.principal(lost).await?.is_some() {
             return Ok(false);
         }
-        let failure = Failure::new(
-            ErrorCode::NotFound,
-            format!("role `{}` was deleted by somebody else", session.role_name),
-        );
+        let failure =
+            Failure::new(ErrorCode::NotFound, format!("{} was deleted by somebody else", told(lost)));
         let now = self.ports.clock.now();
         let Some(current) = self.ports.store.load(&session.session_id).await? else { return Ok(false) };
         let Ok(change) = current.ending(EndCause::Failed, Some(failure), &self.by, now) else {
@@ -220,25 +302,70 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
         Ok(clean_up(self.ports, &session.session_id, None, &self.by).await? == CleanUp::Ended)
     }
 
+    /// Keeps the counts that limits go by. None of them is worth a sweep that stops: access does not depend on them.
+    async fn counts(&mut self, sessions: &[Session], principals: usize, registry: &impl Registry) {
+        let principals = u64::try_from(principals).unwrap_or(u64::MAX);
+        if let Err(error) = registry.put_session_principals(principals, self.started_at).await {
+            self.note(&"the count of session principals", &error.into());
+        }
+        match registry.live_sessions().await {
+            Ok(counted) => {
+                let unfinished: BTreeSet<_> = sessions.iter().map(|session| &session.session_id).collect();
+                for mut counted in counted {
+                    counted.sessions.retain(|id| !unfinished.contains(id));
+                    if counted.sessions.is_empty() {
+                        continue;
+                    }
+                    if self.out_of_time() {
+                        return;
+                    }
+                    if let Err(error) = self.forget_over(counted, registry).await {
+                        self.note(&"the count of live sessions", &error);
+                    }
+                }
+            }
+            Err(error) => self.note(&"the counts of live sessions", &error.into()),
+        }
+    }
+
+    /// The list of sessions is not consistent: each row says for itself whether it is over.
+    async fn forget_over(
+        &mut self,
+        counted: LiveSessions,
+        registry: &impl Registry,
+    ) -> Result<(), StepError> {
+        let mut over = BTreeSet::new();
+        for id in &counted.sessions {
+            if self.ports.store.load(id).await?.is_none_or(|session| session.state.is_over()) {
+                over.insert(id.clone());
+            }
+        }
+        if over.is_empty() {
+            return Ok(());
+        }
+        self.report.forgotten += over.len();
+        Ok(registry.forget_live(&LiveSessions { sessions: over, ..counted }).await?)
+    }
+
     /// Removes principals under `/sorry/session/` that no live session owns, as far as the tables can be trusted.
     async fn orphans(
         &mut self,
         sessions: &[Session],
-        roles: Vec<RoleName>,
+        principals: Vec<Principal>,
         registry: &impl Registry,
     ) -> Result<(), StepError> {
-        let owned: BTreeSet<&RoleName> = sessions
-            .iter()
-            .filter(|session| !session.state.is_over())
-            .map(|session| &session.role_name)
-            .collect();
-        let listed = roles.len();
+        let live = sessions.iter().filter(|session| !session.state.is_over());
+        let owned: BTreeSet<Principal> = live.flat_map(Principal::of).collect();
+        let listed = principals.len();
         let memory = registry.sweep_memory().await?;
         let canary = self.ports.store.canary().await?;
         let trust = memory.trust(canary, self.started_at);
-        let mut unowned: Vec<_> = roles.into_iter().filter(|role| !owned.contains(role)).collect();
+        let mut unowned: Vec<_> =
+            principals.into_iter().filter(|principal| !owned.contains(principal)).collect();
         // What was confirmed goes first, so that each sweep gets on with it however much else there is.
-        unowned.sort_by_key(|role| !trust.lets_go(role));
+        // Policies come last: IAM deletes none that is still attached to a user.
+        unowned
+            .sort_by_key(|principal| (!trust.lets_go(principal), matches!(principal, Principal::Policy(_))));
         let (mut orphans, mut left, removed_before) = (Vec::new(), false, self.report.orphans.len());
         for role in unowned {
             if self.out_of_time() {
@@ -283,8 +410,8 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
     }
 
     /// Removes a principal that nobody owns. Answers whether it is gone.
-    async fn remove(&mut self, role: RoleName) -> bool {
-        match remove_role(self.ports, &role, None).await {
+    async fn remove(&mut self, role: Principal) -> bool {
+        match remove(self.ports, &role, None).await {
             Ok(Presence::There) => self.report.orphans.push(role),
             Ok(Presence::Gone) => {}
             Err(error) => {
@@ -295,12 +422,12 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
         true
     }
 
-    /// The list of sessions is not consistent: ask the role whose it is, and that row consistently.
-    async fn is_orphan(&self, role: &RoleName) -> Result<bool, StepError> {
-        let Some(seen) = self.ports.principals.role(role).await? else { return Ok(false) };
+    /// The list of sessions is not consistent: ask the principal whose it is, and that row consistently.
+    async fn is_orphan(&self, role: &Principal) -> Result<bool, StepError> {
+        let Some(seen) = self.ports.principals.principal(role).await? else { return Ok(false) };
         let Some(id) = seen.session.and_then(|id| id.parse::<SessionId>().ok()) else { return Ok(true) };
         let session = self.ports.store.load(&id).await?;
-        Ok(session.is_none_or(|session| session.state.is_over() || session.role_name != *role))
+        Ok(session.is_none_or(|session| session.state.is_over() || !Principal::of(&session).contains(role)))
     }
 
     async fn hold(
@@ -371,10 +498,24 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
     }
 }
 
-/// Whether the registry knows a caller. A registry that has forgotten the sweep itself was lost, and says nothing of callers.
+/// A principal as people call it.
+fn told(principal: &Principal) -> String {
+    match principal {
+        Principal::Role(name) => format!("role `{name}`"),
+        Principal::User(name) => format!("user `{name}`"),
+        Principal::Policy(arn) => format!("policy `{arn}`"),
+    }
+}
+
+/// Whether an access key may be left, and nobody is at it.
+fn has_doubtful_keys(session: &Session, now: Timestamp) -> bool {
+    session.issue.as_ref().is_some_and(|issue| issue.unsure_until.is_some_and(|until| until <= now))
+}
+
+/// Whether the registry knows a caller, and does not suspend it. A registry that has forgotten the sweep itself was lost, and says nothing of callers.
 async fn is_registered(registry: &impl Registry, caller: &str) -> Result<bool, StepError> {
-    if registry.caller(caller).await?.is_some() {
-        return Ok(true);
+    if let Some(entry) = registry.caller(caller).await? {
+        return Ok(entry.suspended.is_none());
     }
     Ok(!registry.sweep_memory().await?.knows_the_sweep())
 }

@@ -17,6 +17,7 @@
     reason = "a test harness: a panic in here is a test that fails, and says why"
 )]
 
+mod audit;
 mod executor;
 mod fault;
 mod iam;
@@ -25,6 +26,8 @@ mod simulation;
 mod state_machine;
 mod store;
 mod tiers;
+mod tokens;
+mod users;
 mod world;
 
 pub use executor::{block_on, interleave};

@@ -44,6 +44,15 @@ impl Workflow for World {
         .await
     }
 
+    async fn start_extension(&self, session: &Session) -> Result<(), PortError> {
+        let session = session.clone();
+        self.call("start_extension", session.session_id.to_string(), move |inner| {
+            inner.start(format!("{}-extend-{}", session.session_id, session.fence), &session, "extend");
+            Ok(())
+        })
+        .await
+    }
+
     async fn start_end(&self, session: &Session) -> Result<(), PortError> {
         let session = session.clone();
         self.call("start_end", session.session_id.to_string(), move |inner| {
@@ -86,6 +95,11 @@ impl World {
     /// The executions that were started, in order.
     pub fn starts(&self) -> Vec<Start> {
         self.inner().starts.clone()
+    }
+
+    /// Says that an execution was started, by whomever.
+    pub(crate) fn plant_start(&self, start: Start) {
+        self.inner().starts.push(start);
     }
 
     /// The events that were published, in order, repeats included.

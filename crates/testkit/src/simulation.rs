@@ -7,7 +7,7 @@ use serde_json::Value;
 use sorry_session::ports::Clock;
 
 use crate::{
-    Fault, World,
+    Fault, Start, World,
     state_machine::{FunctionError, Functions, StateMachine, Step},
 };
 
@@ -92,6 +92,22 @@ impl<F: Functions> Simulation<F> {
     /// The names of all states that were run.
     pub fn visited(&self) -> &BTreeSet<String> {
         &self.visited
+    }
+
+    /// Takes up an execution in the middle, as it was recorded: one that an earlier version of the service has started, and that is
+    /// about to run `state`.
+    pub fn resume(&mut self, name: &str, state: &str, data: Value) {
+        self.take_up();
+        self.world.plant_start(Start { name: name.to_owned(), input: data.clone() });
+        self.executions.push(Execution {
+            name: name.to_owned(),
+            data: data.clone(),
+            input: data,
+            state: state.to_owned(),
+            wakes_at: self.world.now(),
+            outcome: None,
+            retries: BTreeMap::new(),
+        });
     }
 
     /// Whether every execution has ended.

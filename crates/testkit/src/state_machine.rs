@@ -142,7 +142,8 @@ impl StateMachine {
         object(&self.definition["States"]).keys().map(String::as_str)
     }
 
-    pub(crate) fn start(&self) -> &str {
+    /// The state that an execution begins with.
+    pub fn start(&self) -> &str {
         text(&self.definition, "StartAt")
     }
 

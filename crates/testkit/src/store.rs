@@ -1,14 +1,17 @@
 //! The tables.
 
+use std::collections::BTreeSet;
+
 use jiff::{Timestamp, ToSpan};
-use sorry_policy::SessionId;
+use sorry_policy::{Grant, SessionId, TierName};
 use sorry_session::{
     CallerEntry, Change, Session,
     events::AuditRecord,
     hold::SweepMemory,
+    limits::RequestCount,
     ports::{
-        Committed, Created, IdempotencyKey, PortError, Registry, SessionCursor, SessionPage, SessionScope,
-        SessionStore,
+        Committed, Counters, Created, IdempotencyKey, LiveSessions, PortError, Registry, SessionCursor,
+        SessionPage, SessionScope, SessionStore,
     },
     session::ROW_VERSION,
 };
@@ -37,21 +40,22 @@ impl Inner {
         self.rows.entry(read.session_id.clone()).or_default().push((now, read));
     }
 
-    pub(crate) fn put_audit(&mut self, record: &AuditRecord) {
-        let key = (record.subject.clone(), record.sequence);
-        if self.audit.contains_key(&key) {
-            self.violation(format!("invariant 7: audit record {key:?} was written twice"));
-        }
-        self.audit.insert(key, record.clone());
-    }
-
     /// A change of a session brings its audit record, its fence and its event along.
     fn judge_change(&mut self, session: &Session, audit: &AuditRecord) {
         let event = format!("{}-{}", session.session_id, session.fence);
+        let told = session.outbox.iter().any(|entry| entry.id == event);
+        let before = self.row(&session.session_id).map(|before| before.state);
+        // What leaves the state as it is has a record of its own, and an event where somebody should hear of it.
+        let of_state = before != Some(session.state) || audit.what == format!("session.{}", session.state);
+        let said = match audit.what.as_str() {
+            _ if of_state => audit.what == format!("session.{}", session.state) && told,
+            "session.issued" => told,
+            _ => audit.what.starts_with("session."),
+        };
         let belongs = audit.subject == session.session_id.as_str()
             && audit.sequence == session.fence
-            && audit.what == format!("session.{}", session.state)
-            && session.outbox.iter().any(|entry| entry.id == event);
+            && session.audit_head == audit.hash
+            && said;
         if !belongs {
             self.violation(format!("invariant 7: change {event} lacks its audit record or its event"));
         }
@@ -64,7 +68,11 @@ impl Inner {
             let made = session.role.as_ref().is_some_and(|made| made.unique_id == role.unique_id);
             role.name == session.role_name.as_str() && (tagged || made)
         };
-        if session.state.is_over() && self.roles.values().find(left).is_some() {
+        let policy = session
+            .policy_arn()
+            .is_some_and(|arn| session.grant == Grant::User && self.policies.contains_key(arn.as_str()));
+        let principal = self.roles.values().chain(self.users.values()).find(left).is_some();
+        if session.state.is_over() && (principal || policy) {
             self.violation(format!(
                 "invariants 4 and 5: {} is said while `{}` is there",
                 session.state, session.role_name
@@ -77,6 +85,7 @@ impl Inner {
         session: &Session,
         audit: &AuditRecord,
         key: &IdempotencyKey,
+        most_live: u32,
     ) -> Result<Created, PortError> {
         let name = (key.caller.clone(), key.client_request_id.clone());
         if let Some(before) = self.keys.get(&name).filter(|before| before.expires_at > session.requested_at) {
@@ -86,12 +95,17 @@ impl Inner {
                 Created::OtherRequest
             });
         }
-        if !self.callers.contains_key(&session.caller.unique_id) {
+        if self.callers.get(session.registration()).is_none_or(|entry| entry.suspended.is_some()) {
             return Ok(Created::CallerGone);
         }
         if self.rows.contains_key(&session.session_id) {
             return Err(PortError::Unavailable("the session id is taken".to_owned()));
         }
+        let live = self.live.entry((session.registration().to_owned(), session.tier.clone())).or_default();
+        if live.len() >= usize::try_from(most_live).unwrap() && !self.limits_lifted {
+            return Ok(Created::TooManyLive);
+        }
+        live.insert(session.session_id.clone());
         self.keys.insert(
             name,
             StoredKey {
@@ -117,6 +131,10 @@ impl Inner {
         self.judge_end(&change.session);
         self.put_audit(&change.audit);
         self.put_row(&change.session);
+        if change.session.state.is_over() {
+            let key = (change.session.registration().to_owned(), change.session.tier.clone());
+            self.live.entry(key).or_default().remove(&change.session.session_id);
+        }
         Committed::Yes
     }
 
@@ -179,7 +197,7 @@ impl Inner {
         }
         self.namespaces.insert(entry.namespace.clone(), entry.person.clone());
         self.callers.insert(entry.unique_id.clone(), entry.clone());
-        self.put_audit(audit);
+        self.append_audit(audit);
         Committed::Yes
     }
 }
@@ -195,10 +213,13 @@ impl SessionStore for World {
         session: &Session,
         audit: &AuditRecord,
         key: &IdempotencyKey,
+        most_live: u32,
     ) -> Result<Created, PortError> {
         let (session, audit, key) = (session.clone(), audit.clone(), key.clone());
-        self.call("create", session.state.to_string(), move |inner| inner.create(&session, &audit, &key))
-            .await
+        self.call("create", session.state.to_string(), move |inner| {
+            inner.create(&session, &audit, &key, most_live)
+        })
+        .await
     }
 
     async fn commit(&self, change: &Change) -> Result<Committed, PortError> {
@@ -261,7 +282,7 @@ impl Registry for World {
         let (id, audit) = (entry.unique_id.clone(), audit.clone());
         self.call("remove_caller", id.clone(), move |inner| {
             inner.callers.remove(&id);
-            inner.put_audit(&audit);
+            inner.append_audit(&audit);
             Ok(())
         })
         .await
@@ -282,8 +303,58 @@ impl Registry for World {
                 return Ok(Committed::Superseded);
             }
             inner.sweep_memory = SweepMemory { version: memory.version + 1, ..memory };
-            inner.put_audit(&audit);
+            inner.append_audit(&audit);
             Ok(Committed::Yes)
+        })
+        .await
+    }
+}
+
+impl Counters for World {
+    async fn count_request(&self, count: &RequestCount, most: u32) -> Result<bool, PortError> {
+        let count = count.clone();
+        self.call("count_request", count.caller.clone(), move |inner| {
+            let names = inner.requests.entry((count.caller, count.minute)).or_default();
+            if !names.contains(&count.name) && names.len() >= usize::try_from(most).unwrap() {
+                return Ok(false);
+            }
+            names.insert(count.name);
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn session_principals(&self) -> Result<Option<u64>, PortError> {
+        self.call("session_principals", String::new(), |inner| Ok(inner.session_principals)).await
+    }
+
+    async fn put_session_principals(&self, count: u64, _: Timestamp) -> Result<(), PortError> {
+        self.call("put_session_principals", count.to_string(), move |inner| {
+            inner.session_principals = Some(count);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn live_sessions(&self) -> Result<Vec<LiveSessions>, PortError> {
+        self.call("live_sessions", String::new(), |inner| {
+            let counted = inner.live.iter().map(|((caller, tier), sessions)| LiveSessions {
+                caller: caller.clone(),
+                tier: tier.clone(),
+                sessions: sessions.clone(),
+            });
+            Ok(counted.collect())
+        })
+        .await
+    }
+
+    async fn forget_live(&self, over: &LiveSessions) -> Result<(), PortError> {
+        let over = over.clone();
+        self.call("forget_live", over.caller.clone(), move |inner| {
+            if let Some(live) = inner.live.get_mut(&(over.caller, over.tier)) {
+                live.retain(|id| !over.sessions.contains(id));
+            }
+            Ok(())
         })
         .await
     }
@@ -315,12 +386,6 @@ impl World {
         self.inner().put_row(session);
     }
 
-    /// The audit records of a subject, in order.
-    pub fn audit(&self, subject: &str) -> Vec<AuditRecord> {
-        let inner = self.inner();
-        inner.audit.values().filter(|record| record.subject == subject).cloned().collect()
-    }
-
     /// The sessions table is lost, canary and all; the registry is not.
     pub fn lose_sessions_table(&self) {
         let mut inner = self.inner();
@@ -332,11 +397,15 @@ impl World {
     pub fn lose_registry_table(&self) {
         let mut inner = self.inner();
         inner.keys.clear();
+        inner.live.clear();
+        inner.requests.clear();
+        inner.session_principals = None;
         inner.callers.clear();
         inner.namespaces.clear();
         inner.sweep_memory = SweepMemory::default();
         inner.published_tiers = None;
         inner.tier_sets.clear();
+        inner.forget_audit_heads();
     }
 
     /// Takes the canary out of the sessions table.
@@ -364,6 +433,36 @@ impl World {
     /// How far the indexes (lists of sessions, the sweep's list) are behind the rows.
     pub fn set_index_lag(&self, seconds: i64) {
         self.inner().index_lag_seconds = seconds;
+    }
+
+    /// The sessions of a caller and tier that are counted as live.
+    pub fn counted_live(&self, caller: &str, tier: &TierName) -> BTreeSet<SessionId> {
+        self.inner().live.get(&(caller.to_owned(), tier.clone())).cloned().unwrap_or_default()
+    }
+
+    /// Counts a session as live that is not.
+    pub fn plant_live(&self, caller: &str, tier: &TierName, id: &SessionId) {
+        self.inner().live.entry((caller.to_owned(), tier.clone())).or_default().insert(id.clone());
+    }
+
+    /// How many session principals the sweep counted last.
+    pub fn counted_principals(&self) -> Option<u64> {
+        self.inner().session_principals
+    }
+
+    /// Lets every caller have as many live sessions as it likes, for tests that are about many.
+    pub fn lift_limits(&self) {
+        self.inner().limits_lifted = true;
+    }
+
+    /// Says how many session principals there are, past the sweep.
+    pub fn plant_principals(&self, count: u64) {
+        self.inner().session_principals = Some(count);
+    }
+
+    /// A caller's entry.
+    pub fn entry(&self, unique_id: &str) -> Option<CallerEntry> {
+        self.inner().callers.get(unique_id).cloned()
     }
 
     /// Registers a caller, without audit.

@@ -39,7 +39,7 @@ impl TierStore for World {
             }
             inner.tier_sets.insert(published.digest.to_string(), stored);
             inner.published_tiers = Some(published);
-            inner.put_audit(&audit);
+            inner.append_audit(&audit);
             Ok(Committed::Yes)
         })
         .await

@@ -1,25 +1,29 @@
 //! The shared state, the clock, and the one way through which every call to a port goes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
 };
 
 use jiff::{Timestamp, ToSpan};
-use sorry_policy::{Namespace, PersonName, SessionId};
+use sorry_policy::{Namespace, PersonName, SessionId, TierName};
 use sorry_session::{
     CallerEntry, Session,
     events::{AuditRecord, OutboxEntry},
     hold::SweepMemory,
     ports::{Clock, PortError, Ports},
+    principal::Belonging,
     tiers::PublishedTiers,
 };
 
 use crate::{
     Call, Fault, Role, Start,
+    audit::AuditExtras,
     executor::Turn,
     fault::{Faults, dead},
     store::StoredKey,
+    tokens::{StandingToken, standing_role},
+    users::Policy,
 };
 
 /// The account of the world.
@@ -47,7 +51,14 @@ pub(crate) struct Inner {
     /// Every version of every row, the last one being the row.
     pub(crate) rows: BTreeMap<SessionId, Vec<(Timestamp, Session)>>,
     pub(crate) audit: BTreeMap<(String, u64), AuditRecord>,
+    pub(crate) audit_extras: AuditExtras,
     pub(crate) keys: BTreeMap<(String, String), StoredKey>,
+    /// Names of counted requests, by caller and minute.
+    pub(crate) requests: BTreeMap<(String, Timestamp), BTreeSet<String>>,
+    pub(crate) live: BTreeMap<(String, TierName), BTreeSet<SessionId>>,
+    pub(crate) session_principals: Option<u64>,
+    /// Whether callers may have as many sessions as they like.
+    pub(crate) limits_lifted: bool,
     pub(crate) canary: bool,
     pub(crate) callers: BTreeMap<String, CallerEntry>,
     pub(crate) namespaces: BTreeMap<Namespace, PersonName>,
@@ -56,7 +67,15 @@ pub(crate) struct Inner {
     pub(crate) tier_sets: BTreeMap<String, String>,
     pub(crate) index_lag_seconds: i64,
     pub(crate) roles: BTreeMap<String, Role>,
-    pub(crate) roles_made: u64,
+    /// Users of sessions: a user is a role that nobody assumes.
+    pub(crate) users: BTreeMap<String, Role>,
+    pub(crate) belongings: BTreeMap<String, BTreeSet<Belonging>>,
+    /// Whose an access key is, and from when STS knows it.
+    pub(crate) keys_of_users: BTreeMap<String, (String, Timestamp)>,
+    pub(crate) policies: BTreeMap<String, Policy>,
+    pub(crate) standing_tokens: Vec<StandingToken>,
+    pub(crate) key_lag_seconds: i64,
+    pub(crate) principals_made: u64,
     pub(crate) iam_lag_seconds: i64,
     pub(crate) stale_reads: usize,
     pub(crate) principals_known_from: Timestamp,
@@ -90,7 +109,12 @@ impl World {
             now: moment(0),
             rows: BTreeMap::new(),
             audit: BTreeMap::new(),
+            audit_extras: AuditExtras::default(),
             keys: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            live: BTreeMap::new(),
+            session_principals: None,
+            limits_lifted: false,
             canary: false,
             callers: BTreeMap::new(),
             namespaces: BTreeMap::new(),
@@ -98,8 +122,14 @@ impl World {
             published_tiers: None,
             tier_sets: BTreeMap::new(),
             index_lag_seconds: 0,
-            roles: BTreeMap::new(),
-            roles_made: 0,
+            roles: [standing_role()].map(|role| (role.name.clone(), role)).into(),
+            users: BTreeMap::new(),
+            belongings: BTreeMap::new(),
+            keys_of_users: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            standing_tokens: Vec::new(),
+            key_lag_seconds: 0,
+            principals_made: 0,
             iam_lag_seconds: 0,
             stale_reads: 0,
             principals_known_from: Timestamp::MIN,
@@ -311,7 +341,7 @@ impl World {
     /// - a row that says so while the role is there (4, 5);
     /// - permissions without a boundary or without a date (2);
     /// - a role before its row or before its workflow (3);
-    /// - a change whose audit record and event do not belong to it, or an audit record written twice (7).
+    /// - a change whose audit record and event do not belong to it, or an audit record written twice or outside of its chain (7).
     pub fn violations(&self) -> Vec<String> {
         self.inner().violations.clone()
     }
@@ -345,7 +375,7 @@ impl Inner {
         role.session().and_then(|id| id.parse().ok()).and_then(|id| self.row(&id))
     }
 
-    pub(crate) fn judge_new_role(&mut self, role: &Role) {
+    pub(crate) fn judge_new_principal(&mut self, role: &Role) {
         let text = match self.row_of(role) {
             None => "was made before its row",
             Some(row) if row.provisioning_at.is_none() || row.role_name.as_str() != role.name => {
@@ -362,13 +392,13 @@ impl Inner {
     /// Looks at what is true of every role at this moment, and for ever unless somebody writes.
     fn judge(&mut self) {
         let mut found = Vec::new();
-        for role in self.roles.values() {
+        for role in self.roles.values().chain(self.users.values()) {
             let Some(row) = self.row_of(role) else { continue };
             if role.allows(Timestamp::MAX) {
                 found.push(format!("invariant 2: role `{}` allows something and has no end", role.name));
-            } else if role.allows(self.now.max(row.expires_at)) {
+            } else if role.allows(self.now.max(row.latest_end())) {
                 found.push(format!(
-                    "invariant 2: role `{}` allows something past its session's end",
+                    "invariant 2: role `{}` allows something past the latest end that its session was given",
                     role.name
                 ));
             }
@@ -380,6 +410,16 @@ impl Inner {
                     "invariants 4 and 5: role `{}` of a session that is {} gives access",
                     role.name, row.state
                 ));
+            }
+        }
+        for id in self.sessions_of_tokens() {
+            let Some(row) = self.row(&id) else { continue };
+            if self.standing_access(&id, self.now.max(row.expires_at)) {
+                found.push(format!("invariant 2: credentials of `{id}` work past its end"));
+            }
+            if row.state.is_over() && self.standing_access(&id, self.now) {
+                found
+                    .push(format!("invariants 4 and 5: credentials of `{id}`, which is {}, work", row.state));
             }
         }
         for text in found {

@@ -55,6 +55,26 @@ pub struct Renewal {
     pub region: Region,
     /// Whether the trust policy asks for MFA.
     pub mfa: bool,
+    /// Whether the service hands the credentials out, for the whole session at once: then there is no role to assume, and of the
+    /// rest only `region` and `mfa` say something.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub issued: bool,
+}
+
+impl Renewal {
+    /// Of a session whose credentials the service hands out.
+    pub fn by_the_service(region: Region, mfa: bool) -> Self {
+        Self {
+            role_arn: String::new(),
+            external_id: SecretString::default(),
+            source_identity: String::new(),
+            role_session_name: String::new(),
+            maximum_seconds: 0,
+            region,
+            mfa,
+            issued: true,
+        }
+    }
 }
 
 fn exposed<S: serde::Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {

@@ -2,6 +2,7 @@
 //! neither can mean something else. Not for: anything that is stored.
 
 mod approval;
+mod credentials;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,12 +11,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use approval::{ApprovalView, ClosedReviewView, DecideSession, ReviewSession, ReviewView, VoteView};
+pub use credentials::IssuedCredentials;
 pub use sorry_policy::{
-    ExternalId, Grant, NameError, Namespace, PersonName, PolicyDigest, ProjectName, RoleName, SessionId,
-    TierName, TierSet,
+    AddressRange, ExternalId, Grant, NameError, Namespace, PersonName, PolicyDigest, ProjectName, RoleName,
+    SessionId, SourceIdentity, TierName, TierSet,
 };
 pub use sorry_session::{
-    CallerRole, EndCause, ErrorCode, Failure, State, approval::Vote, decision::spoken, sweep::SweepReport,
+    CallerRole, EndCause, ErrorCode, Failure, MfaBy, Principal, State,
+    approval::Vote,
+    audit::{
+        AuditHash, AuditRecord,
+        digest::Digest,
+        verify::{Fault, Finding, StoredDigest, Verification, verify},
+    },
+    decision::spoken,
+    events::ChangedBy,
+    sweep::SweepReport,
 };
 
 /// Body of `POST /tiers/{tier}/sessions`. There is no field for who is asking: the signature says that.
@@ -33,9 +44,22 @@ pub struct RequestSession {
     /// What for, where work is accounted by project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
+    /// How the session is to give access, if not as the tier does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Grant>,
     /// Only say what the request would come to: the answer is a [`DryRun`], and nothing is written.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub dry_run: bool,
+}
+
+/// Body of `POST /sessions/{id}/extension`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExtendSession {
+    /// The client's own key for this request, 8 to 64 letters, digits and hyphens; sent again it gives the same extension.
+    pub client_request_id: String,
+    /// By how much, in seconds.
+    pub duration_seconds: u64,
 }
 
 /// Answer of `POST /tiers/{tier}/sessions` to a dry run of a request that would be granted; others are refused as ever. The session's
@@ -68,6 +92,9 @@ pub struct DryRun {
     pub expires_at: Timestamp,
     /// Whether using it would take an MFA code.
     pub mfa: bool,
+    /// From where alone the tier is lent; from anywhere if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<AddressRange>,
     /// How many others would have to approve.
     pub approvals: u32,
     /// Whether security would be told before the grant and at its end.
@@ -77,7 +104,7 @@ pub struct DryRun {
     pub alert_subscribers: Option<u64>,
     /// What exactly would be granted: the tier's definition and template, as a digest.
     pub policy_digest: PolicyDigest,
-    /// The role that would be made.
+    /// The role or user that would be made, or the standing role as it would be given.
     pub role: PlannedRole,
 }
 
@@ -91,7 +118,7 @@ pub enum Verdict {
     AwaitApproval,
 }
 
-/// A role that would be made for a session.
+/// A role or user that would be made for a session, or a standing role as it would be given to one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedRole {
     /// Its name.
@@ -100,13 +127,14 @@ pub struct PlannedRole {
     pub path: String,
     /// ARN of its permissions boundary: what it could never exceed.
     pub boundary: String,
-    /// The longest that it could be assumed for, in seconds.
+    /// The longest that one set of credentials could be good for, in seconds.
     pub maximum_seconds: u32,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
-    /// Its trust policy: who could assume it, and until when.
-    pub trust_policy: Value,
-    /// Its inline policy: what it could do, and until when.
+    /// Its trust policy: who could assume it, and until when. A user has none, and a standing role's is the service's alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust_policy: Option<Value>,
+    /// What it could do, and until when.
     pub access_policy: Value,
 }
 
@@ -149,13 +177,16 @@ pub struct SessionView {
     /// When AWS stops honouring it. While it waits for an approval: when it would, had the window begun with the request; it begins
     /// with the approval.
     pub expires_at: Timestamp,
+    /// The last extension that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension: Option<ExtensionView>,
     /// Why, by whom and when its end was decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<EndView>,
     /// When nothing of it was left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// The role made for it.
+    /// The role or user made for it, or the standing role that it is given.
     pub role_name: RoleName,
     /// How to assume the role: only for the principal that asked, and only while the session is ACTIVE.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -169,12 +200,50 @@ pub struct Access {
     pub role_arn: String,
     /// What the trust policy asks for.
     pub external_id: ExternalId,
-    /// Must be the session id.
-    pub source_identity: SessionId,
-    /// Must be the caller's name.
+    /// Must be the session id. Nothing where the caller carries a source identity already, which stays: none is set then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_identity: Option<SessionId>,
+    /// Must be this: the caller's name, or the session id where there is no `source_identity`.
     pub role_session_name: String,
     /// The longest that the role can be assumed for, in seconds.
     pub maximum_seconds: u32,
+}
+
+/// A later end that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExtensionView {
+    /// The end that was asked for.
+    pub extending_to: Timestamp,
+    /// When it was asked for.
+    pub requested_at: Timestamp,
+    /// Where it stands.
+    pub status: ExtensionStatus,
+    /// Until when others can decide on it, while it waits for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lapses_at: Option<Timestamp>,
+    /// What went wrong, if something did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+/// Where an extension stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExtensionStatus {
+    /// It waits for others' approval.
+    AwaitingApproval,
+    /// It is decided, and being carried out.
+    UnderWay,
+    /// The session has its new end.
+    Done,
+    /// Others said no.
+    Denied,
+    /// Not enough others said yes in time.
+    Lapsed,
+    /// It could not be carried out.
+    Failed,
+    /// The session was ended before.
+    Overtaken,
 }
 
 /// The end of a session.
@@ -210,6 +279,9 @@ pub struct TierView {
     pub description: String,
     /// How it gives access.
     pub grant: Grant,
+    /// How else, if the request says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_grants: Vec<Grant>,
     /// The most hours that anybody gets.
     pub maximum_hours: u32,
     /// The most hours that the caller gets; nothing if the caller is not registered for it.
@@ -217,8 +289,11 @@ pub struct TierView {
     pub your_hours: Option<u32>,
     /// Whether this deployment lends it.
     pub enabled: bool,
-    /// Whether using it takes an MFA code here.
+    /// Whether using it takes an MFA code here, of the one who asks.
     pub mfa: bool,
+    /// From where alone it is lent; from anywhere if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<AddressRange>,
     /// Whether a request must say why.
     pub reason_required: bool,
     /// Whether security is told.
@@ -285,7 +360,7 @@ pub struct WhoAmI {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PutCaller {
-    /// ARN of the user, or of the assumed-role session.
+    /// ARN of the user, of the assumed-role session, or of the whole role.
     pub arn: String,
     /// Whose keys they are.
     pub person: String,
@@ -299,6 +374,17 @@ pub struct PutCaller {
     /// What the caller may do; `caller` if left out.
     #[serde(default = "caller_only")]
     pub roles: BTreeSet<CallerRole>,
+    /// Who asks the caller for MFA; `device` if left out. `idp` only of roles that the deployment names (`IdentityProviderRoleArns`).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub mfa: MfaBy,
+    /// The source identity that the role's sessions carry, if they carry one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_identity: Option<String>,
+}
+
+/// Left out, so that a service of before takes what it knows.
+fn is_default(mfa: &MfaBy) -> bool {
+    *mfa == MfaBy::default()
 }
 
 fn caller_only() -> BTreeSet<CallerRole> {
@@ -322,10 +408,22 @@ pub struct CallerView {
     pub projects: BTreeSet<ProjectName>,
     /// What the caller may do.
     pub roles: BTreeSet<CallerRole>,
+    /// Who asks the caller for MFA.
+    #[serde(default)]
+    pub mfa: MfaBy,
+    /// The source identity that the role's sessions carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_identity: Option<SourceIdentity>,
     /// When the entry was written.
     pub registered_at: Timestamp,
     /// ARN of the administrator who wrote it.
     pub registered_by: String,
+    /// Since when it is suspended; nothing if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended_at: Option<Timestamp>,
+    /// ARN of the administrator who suspended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspended_by: Option<String>,
 }
 
 /// Answer of `GET /admin/callers`.
@@ -345,6 +443,15 @@ pub struct CallerRemoved {
     pub ended: Vec<SessionId>,
 }
 
+/// Answer of `PUT /admin/callers/{id}/suspension`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallerSuspended {
+    /// The entry, which stays.
+    pub caller: CallerView,
+    /// The sessions that are ending because of it.
+    pub ended: Vec<SessionId>,
+}
+
 /// Answer of `GET /admin/sweep` and of `PUT /admin/sweep/confirmation`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SweepView {
@@ -356,7 +463,7 @@ pub struct SweepView {
     pub confirmed_at: Option<Timestamp>,
     /// The principals that may go because of it: these and no others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub confirmed: Vec<RoleName>,
+    pub confirmed: Vec<Principal>,
 }
 
 /// What the sweep holds.
@@ -367,7 +474,7 @@ pub struct HoldView {
     /// Why.
     pub because: String,
     /// The principals without a session that a confirmation lets go: the first thousand.
-    pub roles: Vec<RoleName>,
+    pub roles: Vec<Principal>,
     /// How many there are in all.
     pub count: usize,
     /// What a confirmation must repeat.
@@ -416,6 +523,37 @@ pub struct PublishTiers {
     pub replaces: String,
 }
 
+/// Answer of `GET /audit`. A page can be empty and not the last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditList {
+    /// The records: of a subject in the order of its chain, else in the order of time.
+    pub records: Vec<AuditRecord>,
+    /// Where the next page begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// Answer of `GET /audit/digests`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestList {
+    /// The digests, in the order of their names.
+    pub digests: Vec<DigestView>,
+    /// Where the next page begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// A digest of the audit, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestView {
+    /// Its name, such as `20260131T170000Z.json`.
+    pub name: String,
+    /// Its text, byte by byte: the next digest names its SHA-256.
+    pub text: String,
+    /// Whether something else was written under its name later, or it was marked as deleted.
+    pub overwritten: bool,
+}
+
 /// Body of every answer that is not a success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
@@ -429,4 +567,7 @@ pub struct ErrorBody {
     /// To find the request in the logs.
     #[serde(default)]
     pub request_id: String,
+    /// After how many seconds the same request may succeed, where that is known; also the header `Retry-After`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u64>,
 }

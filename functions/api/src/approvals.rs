@@ -31,7 +31,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         match session.state {
             State::Requested => self.workflow.start_grant(&session).await?,
             state if state.is_ending() => self.workflow.start_end(&session).await?,
-            _ => {}
+            _ => self.carry_out_extension(&session).await?,
         }
         tracing::info!(session_id = %session.session_id, state = %session.state, decision = ?said.decision, "decided");
         ok(200, &view::session(&session, actor))

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
-use sorry_policy::{TierName, TierTable};
+use sorry_policy::{SessionId, TierName, TierTable};
 use sorry_session::{
-    Actor, CallerEntry, ErrorCode, Refusal,
+    Actor, CallerEntry, ErrorCode, MfaBy, Refusal,
     events::{AuditRecord, ChangedBy, caller_event},
     ports::{Alerts, Clock, Committed, EventBus, Registry, SessionStore, Workflow},
     tiers::in_force,
@@ -29,7 +29,9 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
     ) -> Result<Response, ApiError> {
         administrators_only(actor)?;
         let tiers = in_force(&self.registry).await?;
-        let entry = self.entry(id, body(request)?, &tiers, actor)?;
+        let mut entry = self.entry(id, body(request)?, &tiers, actor)?;
+        // To register a caller again is not to lift its suspension.
+        entry.suspended = self.registry.caller(id).await?.and_then(|before| before.suspended);
         let audit = self.audit(&entry, "caller.registered", actor);
         if self.registry.put_caller(&entry, &audit).await? == Committed::Superseded {
             return Err(Refusal::new(
@@ -53,17 +55,23 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             self.registry.remove_caller(entry, &audit).await?;
             self.tell(&audit).await;
         }
-        let mut ended = Vec::new();
-        for session in self.ports.store.unfinished().await? {
-            if session.caller.unique_id == id && !session.state.is_over() {
-                ended.push(self.end(session, actor).await?.session_id);
-            }
-        }
+        let ended = self.end_sessions_of(id, actor).await?;
         if entry.is_none() && ended.is_empty() {
             let hint = "`sorry admin callers list` shows them";
             return Err(Refusal::new(ErrorCode::NotFound, format!("there is no caller `{id}`"), hint).into());
         }
         ok(200, &CallerRemoved { caller: entry.as_ref().map(view::caller), ended })
+    }
+
+    /// Ends all sessions and pending requests of a caller. The list may be old: what was written while this looked, the sweep ends.
+    pub(crate) async fn end_sessions_of(&self, id: &str, actor: &Actor) -> Result<Vec<SessionId>, ApiError> {
+        let mut ended = Vec::new();
+        for session in self.ports.store.unfinished().await? {
+            if session.registration() == id && !session.state.is_over() {
+                ended.push(self.end(session, actor).await?.session_id);
+            }
+        }
+        Ok(ended)
     }
 
     fn entry(
@@ -74,6 +82,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         actor: &Actor,
     ) -> Result<CallerEntry, Refusal> {
         check_principal(unique_id, &wanted.arn, self.place.account.as_str())?;
+        self.check_proofs(unique_id, &wanted)?;
         let mut tiers = BTreeMap::new();
         for (name, hours) in wanted.tiers {
             let name: TierName = name.parse()?;
@@ -107,27 +116,66 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             tiers,
             projects: wanted.projects.iter().map(|name| name.parse()).collect::<Result<BTreeSet<_>, _>>()?,
             roles: wanted.roles,
+            mfa: wanted.mfa,
+            source_identity: wanted.source_identity.as_deref().map(str::parse).transpose()?,
             registered_at: self.ports.clock.now(),
             registered_by: actor.identity.arn.clone(),
+            suspended: None,
         })
     }
 
-    fn audit(&self, entry: &CallerEntry, what: &str, actor: &Actor) -> AuditRecord {
+    /// MFA that nobody asked for, and source identities that nobody carries, would each be a trust that means nothing.
+    fn check_proofs(&self, unique_id: &str, wanted: &PutCaller) -> Result<(), Refusal> {
+        let is_role = unique_id.starts_with("AROA");
+        if wanted.mfa == MfaBy::Idp
+            && !self.identity_provider_roles.name_role(&self.place.account, &wanted.arn)
+        {
+            let (message, hint) = if is_role {
+                (
+                    format!(
+                        "`{}` is not of a role that the deployment's `IdentityProviderRoleArns` names",
+                        wanted.arn
+                    ),
+                    "add the role's ARN to that parameter if its people get it only after their identity provider asked for MFA",
+                )
+            } else {
+                (
+                    "only a role can have MFA by an identity provider".to_owned(),
+                    "a user has a device of its own: leave `mfa` out",
+                )
+            };
+            return Err(Refusal::new(ErrorCode::InvalidInput, message, hint));
+        }
+        if wanted.source_identity.is_some() && !is_role {
+            return Err(Refusal::new(
+                ErrorCode::InvalidInput,
+                "a user's key carries no source identity",
+                "only sessions of roles do: leave `source_identity` out",
+            ));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn audit(&self, entry: &CallerEntry, what: &str, actor: &Actor) -> AuditRecord {
         AuditRecord {
             subject: format!("caller#{}", entry.unique_id),
             sequence: self.ports.clock.sequence(),
             at: self.ports.clock.now(),
             what: what.to_owned(),
-            by: ChangedBy::Caller(actor.identity.clone()),
+            by: ChangedBy::actor(actor),
             details: json!({
                 "arn": entry.arn, "person": entry.person, "namespace": entry.namespace,
                 "tiers": entry.tiers, "projects": entry.projects, "roles": entry.roles,
+                "mfa": entry.mfa, "source_identity": entry.source_identity,
+                "suspended": entry.suspended,
             }),
+            previous: None,
+            hash: None,
         }
     }
 
     /// The audit has it; listeners that miss the event can look there.
-    async fn tell(&self, audit: &AuditRecord) {
+    pub(crate) async fn tell(&self, audit: &AuditRecord) {
         if let Err(error) = self.ports.events.publish(&[caller_event(audit)]).await {
             tracing::error!(%error, subject = audit.subject, "the event was not published");
         }
@@ -165,6 +213,10 @@ fn check_principal(unique_id: &str, arn: &str, account: &str) -> Result<(), Refu
             && parts.next().and_then(|rest| rest.strip_prefix(kind)).is_some_and(name)
     };
     let good = match unique_id.split_once(':') {
+        None if unique_id.starts_with("AROA") => {
+            // Of the service's own roles none is a caller, least of all a session's.
+            id(unique_id, "AROA") && in_account("iam", "role/") && !arn.contains(":role/sorry/")
+        }
         None => id(unique_id, "AIDA") && in_account("iam", "user/"),
         Some((role, session)) => {
             id(role, "AROA") && in_account("sts", "assumed-role/") && arn.ends_with(&format!("/{session}"))
@@ -176,7 +228,8 @@ fn check_principal(unique_id: &str, arn: &str, account: &str) -> Result<(), Refu
     Err(Refusal::new(
         ErrorCode::InvalidInput,
         "unique id and ARN are not those of one principal of this account",
-        "a user has `AIDA…` and `arn:aws:iam::ACCOUNT:user/…`, a role session `AROA…:NAME` and `arn:aws:sts::ACCOUNT:assumed-role/ROLE/NAME`",
+        "a user has `AIDA…` and `arn:aws:iam::ACCOUNT:user/…`, a role session `AROA…:NAME` and \
+         `arn:aws:sts::ACCOUNT:assumed-role/ROLE/NAME`, a whole role `AROA…` and `arn:aws:iam::ACCOUNT:role/…`",
     ))
 }
 
@@ -197,7 +250,18 @@ mod tests {
             (USER.to_owned(), format!("arn:aws:iam::{ACCOUNT}:root"), false),
             (USER.to_owned(), "*".to_owned(), false),
             (format!("{ROLE}:ci"), format!("arn:aws:sts::{ACCOUNT}:assumed-role/build/other"), false),
-            (ROLE.to_owned(), format!("arn:aws:iam::{ACCOUNT}:role/build"), false),
+            (ROLE.to_owned(), format!("arn:aws:iam::{ACCOUNT}:role/build"), true),
+            (
+                ROLE.to_owned(),
+                format!("arn:aws:iam::{ACCOUNT}:role/aws-reserved/sso.amazonaws.com/x_1"),
+                true,
+            ),
+            (ROLE.to_owned(), format!("arn:aws:sts::{ACCOUNT}:assumed-role/build/ci"), false),
+            (format!("{ROLE}:ci"), format!("arn:aws:iam::{ACCOUNT}:role/build"), false),
+            (ROLE.to_owned(), "arn:aws:iam::999999999999:role/build".to_owned(), false),
+            (ROLE.to_owned(), format!("arn:aws:iam::{ACCOUNT}:role/*"), false),
+            (ROLE.to_owned(), format!("arn:aws:iam::{ACCOUNT}:role/sorry/session/sue/x"), false),
+            (USER.to_owned(), format!("arn:aws:iam::{ACCOUNT}:role/build"), false),
             ("AIDA*".to_owned(), format!("arn:aws:iam::{ACCOUNT}:user/sue"), false),
         ] {
             assert_eq!(check_principal(&id, &arn, ACCOUNT).is_ok(), good, "{id} {arn}");

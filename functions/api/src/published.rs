@@ -60,7 +60,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             "tiers": names(new.as_ref()), "changed": changes(old.as_ref(), new.as_ref()),
             "removed": names(old.as_ref()).difference(&names(new.as_ref())).collect::<Vec<_>>(),
         });
-        let audit = tiers_audit(&ChangedBy::Caller(actor.identity.clone()), &self.ports.clock, details);
+        let audit = tiers_audit(&ChangedBy::actor(actor), &self.ports.clock, details);
         let replaced: Option<&TierSetDigest> = before.as_ref().map(|before| &before.digest);
         if self.registry.publish_tiers(&set, &published, replaced, &audit).await? == Committed::Superseded {
             return Err(changed().into());

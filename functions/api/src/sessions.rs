@@ -2,11 +2,12 @@
 
 use sorry_policy::{ExternalId, SessionId, TierTable};
 use sorry_session::{
-    Actor, ErrorCode, Refusal, Session, State, StepError,
+    Actor, CallerEntry, ErrorCode, Refusal, Session, State, StepError,
     caller::Operation,
     clean_up::revoke,
-    decision::{Decision, NewSession, SessionRequest, Terms, decide, registered, unregistered},
+    decision::{Decision, NewSession, SessionRequest, Terms, decide, registered, suspended, unregistered},
     events::ChangedBy,
+    limits::too_many_sessions,
     outbox,
     ports::{Alerts, Clock, Created, EventBus, Registry, SessionPage, SessionScope, SessionStore, Workflow},
     preview::preview,
@@ -26,12 +27,16 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         registered(actor)?;
         let asked: RequestSession = body(request)?;
         let dry_run = asked.dry_run;
+        if !dry_run {
+            self.count_request(&asked.client_request_id, actor).await?;
+        }
         let wanted = SessionRequest {
             client_request_id: asked.client_request_id,
             tier: parameter(request, "tier")?.to_owned(),
             duration_seconds: asked.duration_seconds,
             reason: asked.reason,
             project: asked.project,
+            grant: asked.grant,
         };
         let tiers = in_force(&self.registry).await?;
         let terms = match decide(&wanted, actor, &tiers, &self.rules) {
@@ -41,17 +46,25 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         if dry_run {
             return self.dry_run(*terms, &tiers).await;
         }
+        if let Some(refusal) = self.at_capacity().await? {
+            return Err(refusal.into());
+        }
         let (session_id, external_id) = self.new_ids()?;
-        let NewSession { session, audit, key } =
+        let NewSession { session, audit, key, most_live } =
             terms.session(session_id, external_id, self.ports.clock.now());
-        let session = match self.ports.store.create(&session, &audit, &key).await? {
+        let session = match self.ports.store.create(&session, &audit, &key, most_live).await? {
             // Approvers are told at once; what fails here the sweep makes up for.
             Created::New if session.state == State::PendingApproval => {
                 outbox::flush(&self.ports, &session).await.unwrap_or(session)
             }
             Created::New => session,
             Created::Before(id) => self.load(&id).await?,
-            Created::CallerGone => return Err(unregistered(actor).into()),
+            Created::CallerGone => {
+                let entry = self.registry.caller(&actor.identity.unique_id).await?;
+                let refusal = entry.map_or_else(|| unregistered(actor), |entry| suspended(&entry));
+                return Err(refusal.into());
+            }
+            Created::TooManyLive => return Err(too_many_sessions(&session.tier, most_live).into()),
             Created::OtherRequest => {
                 return Err(Refusal::new(
                     ErrorCode::IdempotencyConflict,
@@ -74,11 +87,13 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         let (session_id, external_id) = self.new_ids()?;
         let now = self.ports.clock.now();
         let preview = preview(terms, session_id, external_id, now, tiers, &self.place)?;
+        let tier = tiers.tier(&preview.session.tier);
+        let addresses = tier.map(|tier| tier.addresses.clone()).unwrap_or_default();
         let subscribers = match preview.session.alert {
             true => Some(self.alerts.confirmed_subscribers().await?),
             false => None,
         };
-        ok(200, &view::dry_run(preview, subscribers))
+        ok(200, &view::dry_run(preview, addresses, subscribers))
     }
 
     pub(crate) fn new_ids(&self) -> Result<(SessionId, ExternalId), StepError> {
@@ -93,7 +108,11 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
     }
 
     pub(crate) async fn list_sessions(&self, request: &Request, actor: &Actor) -> Result<Response, ApiError> {
-        let entry = registered(actor)?;
+        // Approvers and security look, too, and need not ask for sessions themselves.
+        let entry = actor.entry.as_ref();
+        if entry.is_none() && !actor.oversees() {
+            return Err(unregistered(actor).into());
+        }
         let query = |name: &str| request.query.get(name).map(String::as_str);
         if let Some(unknown) = request
             .query
@@ -102,11 +121,26 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         {
             return Err(unusable(unknown, "`scope`, `status`, `project` and `cursor` are known").into());
         }
+        let own = |scope: fn(&CallerEntry) -> SessionScope| {
+            entry.map(|entry| Listed::Page(scope(entry))).ok_or_else(|| unregistered(actor))
+        };
         let scope = match query("scope") {
-            None | Some("mine") => Some(SessionScope::Person(entry.person.to_string())),
-            Some("namespace") => Some(SessionScope::Namespace(entry.namespace.to_string())),
-            Some("awaiting-me") => None,
-            Some(_) => return Err(unusable("scope", "`mine`, `namespace` or `awaiting-me`").into()),
+            None | Some("mine") => own(|entry| SessionScope::Person(entry.person.to_string()))?,
+            Some("namespace") => own(|entry| SessionScope::Namespace(entry.namespace.to_string()))?,
+            Some("awaiting-me") => Listed::AwaitingMe,
+            Some("everybody") if actor.oversees() => Listed::Everybody,
+            Some("everybody") => {
+                return Err(Refusal::new(
+                    ErrorCode::NotAllowed,
+                    format!("`{}` does not oversee the sessions of others", actor.identity.arn),
+                    "overseers have one of the registry's roles `security`, `admin`, or are administrators of the deployment",
+                )
+                .into());
+            }
+            Some(_) => {
+                let known = "`mine`, `namespace`, `awaiting-me` or `everybody`";
+                return Err(unusable("scope", known).into());
+            }
         };
         let status = match query("status") {
             None => None,
@@ -118,8 +152,9 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         };
         let cursor = query("cursor").map(str::parse).transpose()?;
         let page = match scope {
-            Some(scope) => self.ports.store.list(&scope, cursor.as_ref()).await?,
-            None => SessionPage { sessions: self.awaiting(actor).await?, cursor: None },
+            Listed::Page(scope) => self.ports.store.list(&scope, cursor.as_ref()).await?,
+            Listed::AwaitingMe => SessionPage { sessions: self.awaiting(actor).await?, cursor: None },
+            Listed::Everybody => SessionPage { sessions: self.not_over().await?, cursor: None },
         };
         let sessions = page
             .sessions
@@ -155,12 +190,20 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
 
     /// Decides the end of a session, if nobody has, and starts what carries it out.
     pub(crate) async fn end(&self, session: Session, actor: &Actor) -> Result<Session, ApiError> {
-        let session = revoke(&self.ports, session, &ChangedBy::Caller(actor.identity.clone())).await?;
+        let session = revoke(&self.ports, session, &ChangedBy::actor(actor)).await?;
         if session.state.is_ending() {
             self.workflow.start_end(&session).await?;
             tracing::info!(session_id = %session.session_id, "ending");
         }
         Ok(session)
+    }
+
+    /// Everybody's sessions that are not over, those that could not be cleaned up among them. The index may lag.
+    async fn not_over(&self) -> Result<Vec<Session>, ApiError> {
+        let mut sessions = self.ports.store.unfinished().await?;
+        sessions.retain(|session| !session.state.is_over());
+        sessions.sort_by_key(|session| std::cmp::Reverse(session.requested_at));
+        Ok(sessions)
     }
 
     async fn load(&self, id: &SessionId) -> Result<Session, ApiError> {
@@ -172,6 +215,16 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         let session = self.load(&id.parse()?).await?;
         if actor.may(Operation::View, &session) { Ok(session) } else { Err(unknown_session(id).into()) }
     }
+}
+
+/// What a list is of.
+enum Listed {
+    /// One page of those of a person or in a namespace.
+    Page(SessionScope),
+    /// Those that wait for the actor's word.
+    AwaitingMe,
+    /// All that are not over.
+    Everybody,
 }
 
 fn unknown_session(id: &str) -> Refusal {

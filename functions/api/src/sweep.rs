@@ -23,7 +23,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
     pub(crate) async fn confirm_sweep(&self, request: &Request, actor: &Actor) -> Result<Response, ApiError> {
         administrators_only(actor)?;
         let wanted: ConfirmSweep = body(request)?;
-        let by = ChangedBy::Caller(actor.identity.clone());
+        let by = ChangedBy::actor(actor);
         for _ in 0..TRIES {
             let memory = self.registry.sweep_memory().await?;
             let now = self.ports.clock.now();

@@ -1,11 +1,12 @@
 //! From the domain's rows to what a caller is shown of them.
 
-use sorry_policy::{Tier, TierName, TierSet, TierSetDigest};
+use sorry_policy::{AddressRange, Grant, Tier, TierName, TierSet, TierSetDigest};
 use sorry_session::{
     Actor, CallerEntry, Session, State,
     approval::{Approval, CastVote, Review},
     caller::Operation,
-    decision::Rules,
+    decision::{Rules, asks_for_code},
+    extension::{Extension, ExtensionOutcome},
     hold::SweepMemory,
     preview::Preview,
     provision::max_session_seconds,
@@ -13,8 +14,8 @@ use sorry_session::{
     tiers::PublishedTiers,
 };
 use sorry_wire::{
-    Access, ApprovalView, CallerView, ClosedReviewView, DryRun, EndView, HoldView, PlannedRole, ReviewView,
-    SessionView, SweepView, TierSetView, TierView, Verdict, VoteView,
+    Access, ApprovalView, CallerView, ClosedReviewView, DryRun, EndView, ExtensionStatus, ExtensionView,
+    HoldView, PlannedRole, ReviewView, SessionView, SweepView, TierSetView, TierView, Verdict, VoteView,
 };
 
 /// A session, with how to use it for the one who can.
@@ -33,17 +34,18 @@ pub(crate) fn session(session: &Session, actor: &Actor) -> SessionView {
         mfa: session.mfa,
         requested_at: session.requested_at,
         approval: session.approval.as_ref().map(approval),
-        review: session.review.as_ref().map(review),
+        review: session.open_or_closed_review().map(review),
         activated_at: session.activated_at,
         expires_at: session.expires_at,
+        extension: session.extension.as_ref().map(|asked| extension(asked, session)),
         end: session.end.clone().map(end),
         ended_at: session.ended_at,
         role_name: session.role_name.clone(),
-        access: session.role.as_ref().filter(|_| usable).map(|role| Access {
+        access: session.role.as_ref().filter(|_| usable && session.grant == Grant::Role).map(|role| Access {
             role_arn: role.arn.clone(),
             external_id: session.external_id.clone(),
-            source_identity: session.session_id.clone(),
-            role_session_name: session.caller.name().to_owned(),
+            source_identity: session.carried_identity.is_none().then(|| session.session_id.clone()),
+            role_session_name: session.role_session_name().to_owned(),
             maximum_seconds: max_session_seconds(session).unsigned_abs(),
         }),
     }
@@ -76,7 +78,11 @@ fn review(review: &Review) -> ReviewView {
 }
 
 /// What a request would come to.
-pub(crate) fn dry_run(preview: Preview, alert_subscribers: Option<u64>) -> DryRun {
+pub(crate) fn dry_run(
+    preview: Preview,
+    addresses: Vec<AddressRange>,
+    alert_subscribers: Option<u64>,
+) -> DryRun {
     let Preview { rule, session, role } = preview;
     DryRun {
         decision: if session.approval.is_some() { Verdict::AwaitApproval } else { Verdict::Grant },
@@ -91,6 +97,7 @@ pub(crate) fn dry_run(preview: Preview, alert_subscribers: Option<u64>) -> DryRu
         caller: session.caller.arn,
         expires_at: session.expires_at,
         mfa: session.mfa,
+        addresses,
         approvals: session.approval.as_ref().map_or(0, |approval| approval.needed),
         alert: session.alert,
         alert_subscribers,
@@ -107,6 +114,29 @@ pub(crate) fn dry_run(preview: Preview, alert_subscribers: Option<u64>) -> DryRu
     }
 }
 
+/// An extension, as far as it has come. What is open in the row is overtaken by an end that is decided.
+fn extension(extension: &Extension, session: &Session) -> ExtensionView {
+    let status = match &extension.settled {
+        Some(settled) => match settled.outcome {
+            ExtensionOutcome::Done => ExtensionStatus::Done,
+            ExtensionOutcome::Denied => ExtensionStatus::Denied,
+            ExtensionOutcome::Lapsed => ExtensionStatus::Lapsed,
+            ExtensionOutcome::Failed => ExtensionStatus::Failed,
+        },
+        None if session.extension_awaiting().is_some() => ExtensionStatus::AwaitingApproval,
+        None if session.extension_under_way().is_some() => ExtensionStatus::UnderWay,
+        None => ExtensionStatus::Overtaken,
+    };
+    let awaited = extension.approval.as_ref().filter(|_| status == ExtensionStatus::AwaitingApproval);
+    ExtensionView {
+        extending_to: extension.extending_to,
+        requested_at: extension.requested_at,
+        status,
+        lapses_at: awaited.map(|approval| approval.lapses_at),
+        failure: extension.settled.as_ref().and_then(|settled| settled.failure.clone()),
+    }
+}
+
 fn end(end: End) -> EndView {
     EndView { cause: end.cause, by: end.by, at: end.at, failure: end.failure }
 }
@@ -118,10 +148,12 @@ pub(crate) fn tier(name: &TierName, tier: &Tier, actor: &Actor, rules: &Rules) -
         name: name.clone(),
         description: tier.description.clone(),
         grant: tier.grant,
+        other_grants: tier.grants().skip(1).collect(),
         maximum_hours: tier.maximum_hours,
         your_hours: hours.map(|hours| hours.min(tier.maximum_hours)),
         enabled: rules.enabled_tiers.contains(name),
-        mfa: tier.mfa && rules.mfa_required,
+        mfa: asks_for_code(tier, actor, rules),
+        addresses: tier.addresses.clone(),
         reason_required: tier.reason_required,
         alert: tier.alert,
         approvals: tier.approvals.as_ref().map_or(0, |approvals| approvals.count),
@@ -162,8 +194,12 @@ pub(crate) fn caller(entry: &CallerEntry) -> CallerView {
         tiers: entry.tiers.clone(),
         projects: entry.projects.clone(),
         roles: entry.roles.clone(),
+        mfa: entry.mfa,
+        source_identity: entry.source_identity.clone(),
         registered_at: entry.registered_at,
         registered_by: entry.registered_by.clone(),
+        suspended_at: entry.suspended.as_ref().map(|suspension| suspension.at),
+        suspended_by: entry.suspended.as_ref().map(|suspension| suspension.by.clone()),
     }
 }
 

@@ -45,30 +45,3 @@ impl From<CleanUp> for Output {
         }
     }
 }
-
-/// A failure as Step Functions hands it on. The message of a function's error is JSON with the function's own message inside.
-pub fn readable(failure: Failure) -> Failure {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Cause {
-        error_message: String,
-    }
-    match serde_json::from_str::<Cause>(&failure.message) {
-        Ok(cause) => Failure { message: cause.error_message, ..failure },
-        Err(_) => failure,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_functions_error_is_unwrapped_and_anything_else_kept() {
-        let failure = |message: &str| Failure { code: "PolicyRefused".into(), message: message.into() };
-        let wrapped = failure(r#"{"errorType":"PolicyRefused","errorMessage":"CreateRole: no"}"#);
-        assert_eq!(readable(wrapped), failure("CreateRole: no"));
-        assert_eq!(readable(failure("timed out")), failure("timed out"));
-        assert_eq!(readable(failure("")), failure(""));
-    }
-}

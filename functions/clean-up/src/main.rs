@@ -1,9 +1,14 @@
 //! Wires the steps of the clean-up to AWS.
 
-use sorry_aws::{DynamoSessions, EventBridgeBus, IamPrincipals, SystemClock, function, settings};
-use sorry_clean_up::{Input, Output, readable};
+use sorry_aws::{
+    DynamoSessions, EventBridgeBus, IamPrincipals, SystemClock, function,
+    metrics::{self, Metric, Reading},
+    settings,
+};
+use sorry_clean_up::{Input, Output};
 use sorry_session::{
-    clean_up::{clean_up, give_up},
+    Failure,
+    clean_up::{clean_up_measured, give_up},
     events::ChangedBy,
     ports::Ports,
 };
@@ -17,7 +22,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
             &sdk,
             settings::required(settings::SESSIONS_TABLE)?,
             settings::required(settings::AUDIT_TABLE)?,
-            None,
+            Some(settings::required(settings::REGISTRY_TABLE)?),
         ),
         principals: IamPrincipals::new(&sdk),
         events: EventBridgeBus::new(&sdk, settings::required(settings::EVENT_BUS)?),
@@ -26,12 +31,17 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let by = ChangedBy::service("clean-up");
     function::serve(async |input: Input| match input.give_up {
         Some(failure) => {
-            give_up(&ports, &input.session_id, readable(failure), &by).await?;
+            give_up(&ports, &input.session_id, failure.readable(), &by).await?;
+            metrics::emit(&[Reading::new(Metric::CleanUpFailures, 1.0)]);
             Ok(Output::GivenUp)
         }
         None => {
-            let outcome = clean_up(&ports, &input.session_id, input.failure.map(readable), &by).await?;
-            Ok(Output::from(outcome))
+            let failure = input.failure.map(Failure::readable);
+            let report = clean_up_measured(&ports, &input.session_id, failure, &by).await?;
+            if let Some(took) = report.time_to_refusal {
+                metrics::emit(&[Reading::new(Metric::TimeToRefusal, took.as_secs_f64())]);
+            }
+            Ok(Output::from(report.outcome))
         }
     })
     .await

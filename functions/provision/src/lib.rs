@@ -1,7 +1,9 @@
-//! The workflow's state `Provision`: makes the role of a session. The step itself is [`sorry_session::provision`].
+//! The workflow's states `Provision`, `Extend` and `NotExtended`: makes the role of a session, and gives it a later end. The steps
+//! themselves are [`sorry_session::provision`] and [`sorry_session::extend`].
 
 use serde::{Deserialize, Serialize};
 use sorry_policy::SessionId;
+use sorry_session::Failure;
 
 /// What the workflow sends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -9,6 +11,23 @@ use sorry_policy::SessionId;
 pub struct Input {
     /// Which session.
     pub session_id: SessionId,
+    /// What to do.
+    #[serde(default)]
+    pub step: Step,
+    /// What the workflow caught while it extended the session: then only that is recorded.
+    #[serde(default)]
+    pub failure: Option<Failure>,
+}
+
+/// What is done with a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Its principal is made.
+    #[default]
+    Grant,
+    /// Its extension is carried out.
+    Extend,
 }
 
 /// What the workflow waits for then.

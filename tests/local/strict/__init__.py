@@ -19,18 +19,23 @@ from . import (
     iam_condition_keys,
     iam_lists,
     iam_names,
+    metric_math,
     mfa,
+    object_lock,
     own_user,
     pass_role,
     policy_sizes,
     policy_variables,
     principal_arn,
+    secure_transport,
     session_durations,
     session_tokens,
     source_identity,
     subscriptions,
+    table_policies,
     tags_on_creation,
     trust_principals,
+    user_belongings,
 )
 
 # In reading order. `authorization` comes first: others take part in decisions through it.
@@ -42,6 +47,7 @@ PATCHES = (
     iam_arns,
     iam_condition_keys,
     principal_arn,
+    secure_transport,
     tags_on_creation,
     pass_role,
     mfa,
@@ -53,9 +59,13 @@ PATCHES = (
     iam_names,
     iam_lists,
     own_user,
+    user_belongings,
     cloudformation_iam,
+    object_lock,
+    table_policies,
     api_gateway,
     subscriptions,
+    metric_math,
 )
 
 

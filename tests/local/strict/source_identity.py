@@ -3,8 +3,9 @@
 AWS (IAM User Guide, `id_credentials_temp_control-access_monitor`): once set it cannot be changed, is there in every
 later request of the session (`aws:SourceIdentity`) and goes along when the session assumes another role. Setting it,
 or carrying it on, needs `sts:SetSourceIdentity` both in the caller's own policy and in the role's trust policy, else
-the assumption fails. A trust policy can ask for a value with `sts:SourceIdentity`. STS API Reference, AssumeRole: 2
-to 64 characters of `[\\w+=,.@-]`.
+the assumption fails. A trust policy can ask for a value with `sts:SourceIdentity`, which is there when one is being
+set; what is carried on is `aws:SourceIdentity` alone. STS API Reference, AssumeRole: 2 to 64 characters of
+`[\\w+=,.@-]`.
 """
 
 import contextvars
@@ -18,7 +19,8 @@ from ministack.services import sts
 
 from . import authorization, query_protocol
 
-_assuming: contextvars.ContextVar[str] = contextvars.ContextVar("strict_source_identity", default="")
+# What is being set, "" where one is carried on, None where there is none.
+_assuming: contextvars.ContextVar[str | None] = contextvars.ContextVar("strict_source_identity", default=None)
 _trust_refused: contextvars.ContextVar[bool] = contextvars.ContextVar("strict_source_identity_refused", default=False)
 _caller_carries: contextvars.ContextVar[str] = contextvars.ContextVar("strict_carried_identity", default="")
 
@@ -43,8 +45,7 @@ def _checks(request: authorization.Request) -> Iterator[authorization.FurtherChe
     """The caller's own policy must allow setting it, or carrying it on."""
     identity = request.parameter("SourceIdentity") or _caller_carries.get()
     if request.action == "sts:AssumeRole" and identity:
-        keys = _keys(request) | {"sts:sourceidentity": identity}
-        yield authorization.FurtherCheck("sts:SetSourceIdentity", request.parameter("RoleArn"), keys)
+        yield authorization.FurtherCheck("sts:SetSourceIdentity", request.parameter("RoleArn"), _keys(request))
 
 
 def apply() -> None:
@@ -64,10 +65,11 @@ def apply() -> None:
         return keys
 
     def evaluate_with_identity(trust_document, caller_arn, context=None):
-        identity = _assuming.get()
-        if context is None or not identity or context.action != "sts:AssumeRole":
+        asked = _assuming.get()
+        if context is None or asked is None or context.action != "sts:AssumeRole":
             return evaluate_trust_policy(trust_document, caller_arn, context)
-        context = replace(context, service_context={**context.service_context, "sts:sourceidentity": identity})
+        if asked:
+            context = replace(context, service_context={**context.service_context, "sts:sourceidentity": asked})
         if not evaluate_trust_policy(trust_document, caller_arn, context):
             return False
         allowed = evaluate_trust_policy(trust_document, caller_arn, replace(context, action="sts:SetSourceIdentity"))
@@ -89,7 +91,7 @@ def apply() -> None:
             return query_protocol.error(403, "AccessDenied", message, "sts")
         identity = asked or carried
         _trust_refused.set(False)
-        token = _assuming.set(identity)
+        token = _assuming.set(asked if identity else None)
         try:
             status, answer_headers, answer = await handle_request(method, path, headers, body, query_params)
         finally:

@@ -1,8 +1,9 @@
-"""Creating something with tags needs the permission to tag it.
+"""Creating something with tags, a session too, needs the permission to tag it.
 
 AWS (IAM User Guide, `id_tags_roles`, `id_tags_users`, `id_tags_customer-managed-policies`): who creates an entity
 with tags needs `iam:TagRole` besides `iam:CreateRole`, `iam:TagUser` besides `iam:CreateUser`, `iam:TagPolicy`
-besides `iam:CreatePolicy`.
+besides `iam:CreatePolicy`. (`id_session-tags`): who passes session tags needs `sts:TagSession` besides
+`sts:AssumeRole`, in their own policy as in the role's trust policy.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ _TAGGING = {"CreateRole": "TagRole", "CreateUser": "TagUser", "CreatePolicy": "T
 
 
 def _checks(request: authorization.Request) -> Iterator[authorization.FurtherCheck]:
+    if request.action == "sts:AssumeRole" and request.parameter("Tags.member.1.Key"):
+        yield authorization.FurtherCheck("sts:TagSession", request.parameter("RoleArn"), {})
+        return
     if request.service != "iam" or request.operation not in _TAGGING:
         return
     tags = {}

@@ -1,10 +1,13 @@
 //! `infrastructure/openapi.yaml` against `functions/api`, the gateway's resource policy, and the policy of the callers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
-use sorry_session::{CallerRole, ErrorCode, Identity};
-use sorry_testkit::Role;
+use sorry_session::{CallerRole, ErrorCode, Identity, audit::digest::write_due};
+use sorry_testkit::{Role, block_on};
 
 use crate::{
     harness::{Bench, administrator, edited_tiers, sue},
@@ -107,8 +110,8 @@ fn the_query_is_the_one_that_the_function_reads() {
                 .map(|parameter| rendered(&parameter["name"])),
         );
     }
-    let files =
-        ["callers", "lib", "sessions", "tiers"].map(|file| source(&format!("functions/api/src/{file}.rs")));
+    let files = ["audit", "callers", "lib", "sessions", "tiers"]
+        .map(|file| source(&format!("functions/api/src/{file}.rs")));
     let read: BTreeSet<_> = files.iter().flat_map(|file| found(r#"\bquery\("(\w+)"\)"#, file)).collect();
     assert_eq!(
         described, read,
@@ -150,14 +153,14 @@ fn every_refusal_has_a_described_status_and_the_form_of_all_others() {
 #[test]
 fn the_gateways_own_refusals_are_in_the_form_of_all_others() {
     let responses = openapi()["x-amazon-apigateway-gateway-responses"].as_object().unwrap();
-    let properties = names(&named(openapi(), "Error")["properties"]);
+    let required: BTreeSet<_> = each(&named(openapi(), "Error")["required"]).into_iter().collect();
     for (name, response) in responses {
         let template = rendered(&response["responseTemplates"]["application/json"]);
         // The gateway puts a quoted string for `messageString`.
         let filled = template.replace("$context.error.messageString", "\"no\"");
         let body: Value =
             serde_json::from_str(&filled).unwrap_or_else(|error| panic!("{name}: {error}: {template}"));
-        assert_eq!(names(&body), properties, "{name}");
+        assert_eq!(names(&body).into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), required, "{name}");
         let code = body["code"].as_str().unwrap();
         assert!(
             ErrorCode::ALL.iter().any(|known| known.as_str() == code),
@@ -406,6 +409,14 @@ fn every_operation_answers_as_it_is_described() {
     let active = tour.ask(&sue, "GET", "/sessions/{id}", &id, &none);
     assert!(active["access"].is_object(), "the owner of an active session is told how to use it: {active}");
     tour.ask(&sue, "GET", "/sessions", "", &none);
+    let hour = json!({"client_request_id": "extension-1", "duration_seconds": 3600});
+    let extending = tour.ask(&sue, "POST", "/sessions/{id}/extension", &id, &hour);
+    assert_eq!(extending["extension"]["status"], "under-way", "{extending}");
+    tour.bench.run_for(0);
+    assert_eq!(tour.ask(&sue, "GET", "/sessions/{id}", &id, &none)["extension"]["status"], "done");
+    let days = json!({"client_request_id": "extension-2", "duration_seconds": 129_600});
+    tour.ask(&sue, "POST", "/sessions/{id}/extension", &id, &days);
+    tour.ask(&stranger, "POST", "/sessions/{id}/extension", &id, &hour);
     tour.ask(&sue, "POST", "/tiers/{tier}/sessions", "no-such", &body);
     let other = json!({"client_request_id": "0123-4567", "duration_seconds": 1800});
     tour.ask(&sue, "POST", "/tiers/{tier}/sessions", "developer", &other);
@@ -444,6 +455,12 @@ fn every_operation_answers_as_it_is_described() {
     tour.ask(&administrator, "PUT", "/admin/callers/{id}", "AIDA0123456789AC", &taken);
     tour.ask(&administrator, "GET", "/admin/callers", "", &none);
     tour.ask(&sue, "GET", "/admin/callers", "", &none);
+    for _ in 0..2 {
+        tour.ask(&administrator, "PUT", "/admin/callers/{id}/suspension", "AIDA0123456789AB", &none);
+    }
+    tour.ask(&administrator, "GET", "/admin/callers", "", &none);
+    tour.ask(&administrator, "DELETE", "/admin/callers/{id}/suspension", "AIDA0123456789AB", &none);
+    tour.ask(&sue, "PUT", "/admin/callers/{id}/suspension", "AIDA0123456789AB", &none);
     tour.ask(&administrator, "DELETE", "/admin/callers/{id}", "AIDA0123456789AB", &none);
     tour.ask(&administrator, "DELETE", "/admin/callers/{id}", "AIDA0123456789AB", &none);
     let nothing = json!({"digest": "0123456789abcdef"});
@@ -477,6 +494,24 @@ fn every_operation_answers_as_it_is_described() {
     assert!(unusable["unusable"].is_string(), "{unusable}");
     tour.ask(&sue, "GET", "/tiers", "", &none);
     tour.ask(&sue, "POST", "/tiers/{tier}/sessions", "developer", &body);
+
+    let written = |tour: &Tour| {
+        block_on(write_due(
+            &tour.bench.world,
+            &tour.bench.world,
+            &tour.bench.world,
+            Duration::from_secs(3600),
+        ))
+    };
+    written(&tour).unwrap();
+    tour.bench.world.advance(2 * 3600);
+    assert!(written(&tour).unwrap().count > 0);
+    let records = tour.ask(&administrator, "GET", "/audit", "", &none);
+    assert!(!records["records"].as_array().unwrap().is_empty(), "{records}");
+    let digests = tour.ask(&administrator, "GET", "/audit/digests", "", &none);
+    assert!(!digests["digests"].as_array().unwrap().is_empty(), "{digests}");
+    tour.ask(&sue, "GET", "/audit", "", &none);
+    tour.ask(&stranger, "GET", "/audit/digests", "", &none);
 
     for operation in operations() {
         let answered = tour.answered.get(&operation.name()).cloned().unwrap_or_default();
@@ -532,6 +567,7 @@ fn the_registrys_role_admin_does_not_open_administration() {
 #[test]
 fn a_cursor_that_no_page_gave_is_the_callers_mistake() {
     let mut bench = Bench::new();
+    bench.world.lift_limits();
     let ids: Vec<_> =
         (0..51).map(|number| bench.granted("developer", &format!("request-{number}"))).collect();
     let page = bench.service.list(&[]).unwrap();

@@ -96,6 +96,7 @@ fn indexes_are_those_that_the_adapters_query() {
             ]),
         ),
         ("RegistryTable", "crates/aws/src/registry.rs", BTreeSet::from([text("by-kind", "kind", "key")])),
+        ("AuditTable", "crates/aws/src/audit.rs", BTreeSet::from([text("by-hour", "at_hour", "at")])),
     ] {
         assert_eq!(indexes(template.resource(id)), expected, "left: the indexes of {id}; right: this test");
         let adapter = source(file);
@@ -136,9 +137,10 @@ fn keys_of_the_tables_are_those_that_the_adapters_write() {
 
 #[test]
 fn every_index_may_be_queried_by_whoever_does() {
-    for (role, indexes) in
-        [("ApiRole", vec!["by-due", "by-kind", "by-namespace", "by-person"]), ("SweepRole", vec!["by-due"])]
-    {
+    for (role, indexes) in [
+        ("ApiRole", vec!["by-due", "by-hour", "by-kind", "by-namespace", "by-person"]),
+        ("SweepRole", vec!["by-due", "by-hour", "by-kind"]),
+    ] {
         let statements =
             Template::deployed().resource(role)["Policies"][0]["PolicyDocument"]["Statement"].clone();
         let queries =
@@ -163,6 +165,77 @@ fn only_the_api_may_delete_from_a_table() {
         }
     }
     assert_eq!(may_delete, BTreeSet::from([("ApiRole".to_owned(), "${RegistryTable.Arn}".to_owned())]));
+}
+
+/// Append-only: whoever writes to the audit only puts, and the adapters put on condition that nothing is there.
+#[test]
+fn nobody_changes_or_deletes_what_the_audit_holds() {
+    let mut allowed = BTreeSet::new();
+    for (id, role) in Template::deployed().of_type("AWS::IAM::Role") {
+        for policy in role["Policies"].as_array().into_iter().flatten() {
+            for statement in policy["PolicyDocument"]["Statement"].as_array().unwrap() {
+                for resource in each(&statement["Resource"]) {
+                    if resource.starts_with("${AuditTable") || resource.starts_with("${AuditBucket") {
+                        let actions = each(&statement["Action"]);
+                        allowed.extend(actions.into_iter().map(|action| (id.to_owned(), action)));
+                    }
+                }
+            }
+        }
+    }
+    let expected = [
+        ("ApiRole", "dynamodb:PutItem"),
+        ("ApiRole", "dynamodb:Query"),
+        ("ApiRole", "s3:GetObjectVersion"),
+        ("ApiRole", "s3:ListBucketVersions"),
+        ("CleanUpRole", "dynamodb:PutItem"),
+        ("ProvisionRole", "dynamodb:PutItem"),
+        ("SweepRole", "dynamodb:PutItem"),
+        ("SweepRole", "dynamodb:Query"),
+        ("SweepRole", "s3:GetObject"),
+        ("SweepRole", "s3:PutObject"),
+    ];
+    let expected = expected.map(|(role, action)| (role.to_owned(), action.to_owned()));
+    assert_eq!(allowed, expected.into(), "left: the template; right: what the audit needs");
+    let sessions = source("crates/aws/src/sessions.rs");
+    assert!(sessions.contains(r#".condition_expression("attribute_not_exists(subject)")"#));
+    assert!(source("crates/aws/src/digests.rs").contains(r#".if_none_match("*")"#));
+}
+
+#[test]
+fn digests_are_locked_versioned_and_out_of_reach() {
+    let template = Template::deployed();
+    let bucket = template.resource("AuditBucket");
+    assert_eq!(bucket["VersioningConfiguration"]["Status"], "Enabled");
+    assert_eq!(bucket["ObjectLockEnabled"], true);
+    let lock = &bucket["ObjectLockConfiguration"];
+    assert_eq!(lock["ObjectLockEnabled"], "Enabled");
+    let retention = json!({"Mode": {"Ref": "AuditLockMode"}, "Days": {"Ref": "AuditLockDays"}});
+    assert_eq!(lock["Rule"]["DefaultRetention"], retention);
+    let parameters = &template.all()["Parameters"];
+    assert_eq!(parameters["AuditLockMode"]["AllowedValues"], json!(["GOVERNANCE", "COMPLIANCE"]));
+    assert!(
+        parameters["AuditLockDays"]["Default"].as_u64() >= Some(365),
+        "an audit is asked for after a year"
+    );
+    assert_eq!(parameters["AuditDigestSeconds"]["Default"], 3600);
+    for seconds in parameters["AuditDigestSeconds"]["AllowedValues"].as_array().unwrap() {
+        assert_eq!(3600 % seconds.as_u64().unwrap(), 0, "periods must fit into an hour");
+    }
+    assert_kept("AuditBucketPolicy");
+
+    let statements = &template.resource("AuditBucketPolicy")["PolicyDocument"]["Statement"];
+    let statements = statements.as_array().unwrap();
+    assert!(statements.iter().all(|statement| statement["Effect"] == "Deny"), "it only takes away");
+    let named = |sid: &str| statements.iter().find(|statement| statement["Sid"] == sid).unwrap();
+    let nothing = named("NothingIsDeletedOrUnlocked");
+    assert!(nothing.get("Condition").is_none(), "whoever it is");
+    for action in ["DeleteObject", "DeleteObjectVersion", "BypassGovernanceRetention", "PutObjectRetention"] {
+        assert!(each(&nothing["Action"]).contains(&format!("s3:{action}")), "{action} is not denied");
+    }
+    let writers = &named("OnlyTheSweepWrites")["Condition"]["ArnNotEquals"]["aws:PrincipalArn"];
+    assert!(rendered(writers).ends_with(":role/sorry/service/sorry-function-sweep"), "{writers}");
+    assert_eq!(each(&named("OverTlsAlone")["Resource"]).len(), 2);
 }
 
 #[test]
@@ -195,7 +268,10 @@ fn what_a_rule_cannot_deliver_is_tried_again_and_then_kept() {
     let template = Template::deployed();
     let queue_policy = template.resource("DeadLetterQueuePolicy").to_string();
     let rules = template.of_type("AWS::Events::Rule");
-    assert_eq!(rules.keys().copied().collect::<Vec<_>>(), ["AlertRule", "SweepRule"]);
+    assert_eq!(
+        rules.keys().copied().collect::<Vec<_>>(),
+        ["AlertRule", "StrangeInvocationRule", "SweepRule"]
+    );
     for (id, rule) in rules {
         for target in rule["Targets"].as_array().unwrap() {
             let letters = rendered(&target["DeadLetterConfig"]["Arn"]);

@@ -101,7 +101,15 @@ fn a_variable_that_is_called_like_a_resource_is_that_resource() {
             }
         }
     }
-    let known = ["AlertTopic", "AuditTable", "EventBus", "RegistryTable", "SessionsTable", "StateMachine"];
+    let known = [
+        "AlertTopic",
+        "AuditBucket",
+        "AuditTable",
+        "EventBus",
+        "RegistryTable",
+        "SessionsTable",
+        "StateMachine",
+    ];
     assert_eq!(
         seen,
         known.map(str::to_owned).into(),

@@ -21,6 +21,7 @@ mod errors;
 mod functions;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod operations;
 mod policies;
 mod project;
 mod schema;

@@ -11,14 +11,16 @@ use regex::Regex;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use sorry_policy::{
-    AccountId, ExternalId, Namespace, PersonName, PolicyDigest, ProjectName, RoleName, SessionId, TierSet,
-    TierTable,
+    AccountId, AddressRange, ExternalId, Namespace, PersonName, PolicyDigest, ProjectName, RoleName,
+    SessionId, SourceIdentity, TierSet, TierTable,
 };
 use sorry_wire::{
-    Access, ApprovalView, CallerList, CallerRemoved, CallerRole, CallerView, ClosedReviewView, ConfirmSweep,
-    DecideSession, DryRun, EndCause, EndView, ErrorBody, Failure, Grant, HoldView, PlannedRole, PublishTiers,
-    PutCaller, RenderedTier, RequestSession, ReviewSession, ReviewView, SessionList, SessionView, State,
-    SweepView, TierList, TierSetView, TierView, Verdict, Vote, VoteView, WhoAmI,
+    Access, ApprovalView, AuditHash, AuditList, AuditRecord, CallerList, CallerRemoved, CallerRole,
+    CallerSuspended, CallerView, ChangedBy, ClosedReviewView, ConfirmSweep, DecideSession, DigestList,
+    DigestView, DryRun, EndCause, EndView, ErrorBody, ExtendSession, ExtensionStatus, ExtensionView, Failure,
+    Grant, HoldView, IssuedCredentials, MfaBy, PlannedRole, PublishTiers, PutCaller, RenderedTier,
+    RequestSession, ReviewSession, ReviewView, SessionList, SessionView, State, SweepView, TierList,
+    TierSetView, TierView, Verdict, Vote, VoteView, WhoAmI,
 };
 
 use crate::{
@@ -88,7 +90,7 @@ fn access() -> Access {
     Access {
         role_arn: "arn:aws:iam::123456789012:role/sorry/session/sue/sorry-sue-developer-7k3m9q2x".into(),
         external_id: ExternalId::from_random([4; 16]),
-        source_identity: SessionId::from_random([3; 10]),
+        source_identity: Some(SessionId::from_random([3; 10])),
         role_session_name: "sue-mgr".into(),
         maximum_seconds: 3_600,
     }
@@ -114,6 +116,7 @@ fn least_session() -> SessionView {
         review: None,
         activated_at: None,
         expires_at: at(),
+        extension: None,
         end: None,
         ended_at: None,
         access: None,
@@ -127,11 +130,26 @@ fn full_session() -> SessionView {
         approval: Some(approval()),
         review: Some(full_review()),
         activated_at: Some(at()),
+        extension: Some(full_extension()),
         end: Some(full_end()),
         ended_at: Some(at()),
         access: Some(access()),
         ..least_session()
     }
+}
+
+fn least_extension() -> ExtensionView {
+    ExtensionView {
+        extending_to: at(),
+        requested_at: at(),
+        status: ExtensionStatus::UnderWay,
+        lapses_at: None,
+        failure: None,
+    }
+}
+
+fn full_extension() -> ExtensionView {
+    ExtensionView { lapses_at: Some(at()), failure: Some(failure()), ..least_extension() }
 }
 
 fn approval() -> ApprovalView {
@@ -170,10 +188,12 @@ fn least_tier() -> TierView {
         name: "developer".parse().unwrap(),
         description: "build".into(),
         grant: Grant::Role,
+        other_grants: Vec::new(),
         maximum_hours: 8,
         your_hours: None,
         enabled: true,
         mfa: true,
+        addresses: Vec::new(),
         reason_required: false,
         alert: false,
         approvals: 0,
@@ -185,7 +205,9 @@ fn least_tier() -> TierView {
 
 fn full_tier() -> TierView {
     TierView {
+        other_grants: vec![Grant::User],
         your_hours: Some(8),
+        addresses: addresses(),
         alert_subscribers: Some(2),
         rendered: Some(full_rendered()),
         ..least_tier()
@@ -206,6 +228,7 @@ fn least_dry_run() -> DryRun {
         duration_seconds: 3_600,
         expires_at: at(),
         mfa: true,
+        addresses: Vec::new(),
         approvals: 0,
         alert: true,
         alert_subscribers: None,
@@ -219,8 +242,13 @@ fn full_dry_run() -> DryRun {
         project: Some("atlas".parse().unwrap()),
         reason: Some("to see what happens".into()),
         alert_subscribers: Some(1),
+        addresses: addresses(),
         ..least_dry_run()
     }
+}
+
+fn addresses() -> Vec<AddressRange> {
+    vec!["192.0.2.0/24".parse().unwrap()]
 }
 
 fn least_rendered() -> RenderedTier {
@@ -272,8 +300,20 @@ fn planned_role() -> PlannedRole {
         boundary: "arn:aws:iam::123456789012:policy/sorry/service/sorry-boundary-developer".into(),
         maximum_seconds: 3_600,
         tags: [("sorry:tier".to_owned(), "developer".to_owned())].into(),
-        trust_policy: json!({"Version": "2012-10-17", "Statement": []}),
+        trust_policy: Some(json!({"Version": "2012-10-17", "Statement": []})),
         access_policy: json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny"}]}),
+    }
+}
+
+fn issued() -> IssuedCredentials {
+    IssuedCredentials {
+        session_id: SessionId::from_random([3; 10]),
+        grant: Grant::User,
+        access_key_id: "ASIAEXAMPLE".into(),
+        secret_access_key: "secret".into(),
+        session_token: "token".into(),
+        expires_at: at(),
+        session_ends_at: at(),
     }
 }
 
@@ -290,9 +330,42 @@ fn caller() -> CallerView {
         tiers: [("developer".parse().unwrap(), 8)].into(),
         projects: ["atlas".parse().unwrap()].into(),
         roles: CALLER_ROLES.into(),
+        mfa: MfaBy::Device,
+        source_identity: None,
         registered_at: at(),
         registered_by: "arn:aws:iam::123456789012:user/administrator".into(),
+        suspended_at: None,
+        suspended_by: None,
     }
+}
+
+fn suspended() -> CallerView {
+    CallerView { suspended_at: Some(at()), suspended_by: Some(caller().registered_by), ..caller() }
+}
+
+fn audit_record() -> AuditRecord {
+    AuditRecord {
+        subject: "sweep".into(),
+        sequence: 1,
+        at: at(),
+        what: "sweep.held".into(),
+        by: ChangedBy::service("sweep"),
+        details: json!({"count": 6}),
+        previous: None,
+        hash: None,
+    }
+}
+
+fn audit_list(cursor: Option<&str>) -> AuditList {
+    AuditList { records: vec![audit_record().sealed(None)], cursor: cursor.map(str::to_owned) }
+}
+
+fn audit_digest() -> DigestView {
+    DigestView { name: "20260101T000000Z.json".into(), text: "{}\n".into(), overwritten: false }
+}
+
+fn digest_list(cursor: Option<&str>) -> DigestList {
+    DigestList { digests: vec![audit_digest()], cursor: cursor.map(str::to_owned) }
 }
 
 fn pairs() -> Vec<Pair> {
@@ -312,14 +385,14 @@ fn pairs() -> Vec<Pair> {
     let hold = HoldView {
         since: at(),
         because: "6 of 7 principals have no session".into(),
-        roles: vec![full_session().role_name],
+        roles: vec![full_session().role_name.into()],
         count: 6,
         digest: "0123456789abcdef".into(),
     };
     let sweep = SweepView {
         hold: Some(hold.clone()),
         confirmed_at: Some(at()),
-        confirmed: vec![full_session().role_name],
+        confirmed: vec![full_session().role_name.into()],
     };
     let confirm = ConfirmSweep { digest: hold.digest.clone() };
     let error = ErrorBody {
@@ -327,12 +400,17 @@ fn pairs() -> Vec<Pair> {
         message: "there is none".into(),
         hint: "`sorry list`".into(),
         request_id: "r-1".into(),
+        retry_after_seconds: Some(30),
     };
+    let least_error = ErrorBody { retry_after_seconds: None, ..error.clone() };
+    let extend = ExtendSession { client_request_id: "0123-4567".into(), duration_seconds: 3_600 };
+    let suspension = CallerSuspended { caller: suspended(), ended: removed.ended.clone() };
     let session_request = RequestSession {
         client_request_id: "0123-4567".into(),
         duration_seconds: 28_800,
         reason: Some("to see what happens".into()),
         project: Some("atlas".into()),
+        grant: Some(Grant::User),
         dry_run: true,
     };
     let decide = DecideSession { decision: Vote::Approve, comment: full_vote().comment };
@@ -344,11 +422,15 @@ fn pairs() -> Vec<Pair> {
         tiers: [("developer".to_owned(), 8)].into(),
         projects: ["atlas".to_owned()].into(),
         roles: CALLER_ROLES.into(),
+        mfa: MfaBy::Idp,
+        source_identity: Some("sue@example.org".into()),
     };
+    let full_caller = CallerView { source_identity: Some("sue@example.org".parse().unwrap()), ..caller() };
     let least_put = json!({"arn": caller().arn, "person": "sue", "namespace": "sue", "tiers": {}});
     let least_request = json!({"client_request_id": "0123-4567", "duration_seconds": 1});
     vec![
-        request("RequestSession", "RequestSession", &session_request, least_request),
+        request("RequestSession", "RequestSession", &session_request, least_request.clone()),
+        request("ExtendSession", "ExtendSession", &extend, least_request.clone()),
         request("PutCaller", "PutCaller", &put, least_put),
         answer("Session", "SessionView", &full_session(), &least_session()),
         answer("DryRun", "DryRun", &full_dry_run(), &least_dry_run()),
@@ -360,27 +442,44 @@ fn pairs() -> Vec<Pair> {
             &publish_tiers(),
             json!({"tiers": "", "templates": {}, "replaces": ""}),
         ),
-        answer("PlannedRole", "PlannedRole", &planned_role(), &planned_role()),
+        answer(
+            "PlannedRole",
+            "PlannedRole",
+            &planned_role(),
+            &PlannedRole { trust_policy: None, ..planned_role() },
+        ),
+        answer("IssuedCredentials", "IssuedCredentials", &issued(), &issued()),
         answer("Approval", "ApprovalView", &approval(), &approval()),
         answer("Vote", "VoteView", &full_vote(), &least_vote()),
         answer("Review", "ReviewView", &full_review(), &ReviewView { closed: None, ..full_review() }),
         answer("ClosedReview", "ClosedReviewView", &closed_review(), &closed_review()),
         request("DecideSession", "DecideSession", &decide, json!({"decision": "deny"})),
         request("ReviewSession", "ReviewSession", &review, json!({"comment": "looked at it"})),
-        answer("Access", "Access", &access(), &access()),
+        answer("Access", "Access", &access(), &Access { source_identity: None, ..access() }),
+        answer("Extension", "ExtensionView", &full_extension(), &least_extension()),
         answer("SessionEnd", "EndView", &full_end(), &least_end()),
         answer("Failure", "Failure", &failure(), &failure()),
         answer("SessionList", "SessionList", &page, &SessionList::default()),
         answer("Tier", "TierView", &full_tier(), &least_tier()),
         answer("TierList", "TierList", &tiers, &TierList::default()),
         answer("WhoAmI", "WhoAmI", &full_who, &least_who),
-        answer("Caller", "CallerView", &caller(), &caller()),
+        answer("Caller", "CallerView", &full_caller, &caller()),
         answer("CallerList", "CallerList", &CallerList { callers: vec![caller()] }, &CallerList::default()),
         answer("CallerRemoved", "CallerRemoved", &removed, &CallerRemoved { caller: None, ended: vec![] }),
+        answer("CallerSuspended", "CallerSuspended", &suspension, &suspension),
         answer("Sweep", "SweepView", &sweep, &SweepView::default()),
         answer("SweepHold", "HoldView", &hold, &hold),
         request("ConfirmSweep", "ConfirmSweep", &confirm, json!({"digest": ""})),
-        answer("Error", "ErrorBody", &error, &error),
+        answer(
+            "AuditRecord",
+            "AuditRecord",
+            &audit_record().sealed(Some(AuditHash::of(b"x"))),
+            &audit_record(),
+        ),
+        answer("AuditList", "AuditList", &audit_list(Some("x")), &audit_list(None)),
+        answer("Digest", "DigestView", &audit_digest(), &audit_digest()),
+        answer("DigestList", "DigestList", &digest_list(Some("x")), &digest_list(None)),
+        answer("Error", "ErrorBody", &error, &least_error),
     ]
 }
 
@@ -430,11 +529,39 @@ fn what_the_types_write_is_what_the_schemas_describe() {
 
 const CALLER_ROLES: [CallerRole; 4] = CallerRole::ALL;
 const END_CAUSES: [EndCause; 4] = [EndCause::Expired, EndCause::Revoked, EndCause::Denied, EndCause::Failed];
+const MFA_BY: [MfaBy; 2] = [MfaBy::Device, MfaBy::Idp];
 const GRANTS: [Grant; 3] = [Grant::Role, Grant::User, Grant::Standing];
+const EXTENSION_STATUSES: [ExtensionStatus; 7] = [
+    ExtensionStatus::AwaitingApproval,
+    ExtensionStatus::UnderWay,
+    ExtensionStatus::Done,
+    ExtensionStatus::Denied,
+    ExtensionStatus::Lapsed,
+    ExtensionStatus::Failed,
+    ExtensionStatus::Overtaken,
+];
 const VERDICTS: [Verdict; 2] = [Verdict::Grant, Verdict::AwaitApproval];
 
 /// Does not compile when one of the lists above is not whole any more: complete it, and the enum in infrastructure/openapi.yaml.
-const fn _the_lists_are_whole(cause: EndCause, grant: Grant, verdict: Verdict) {
+const fn _the_lists_are_whole(
+    cause: EndCause,
+    grant: Grant,
+    verdict: Verdict,
+    mfa: MfaBy,
+    status: ExtensionStatus,
+) {
+    match status {
+        ExtensionStatus::AwaitingApproval
+        | ExtensionStatus::UnderWay
+        | ExtensionStatus::Done
+        | ExtensionStatus::Denied
+        | ExtensionStatus::Lapsed
+        | ExtensionStatus::Failed
+        | ExtensionStatus::Overtaken => {}
+    }
+    match mfa {
+        MfaBy::Device | MfaBy::Idp => {}
+    }
     match cause {
         EndCause::Expired | EndCause::Revoked | EndCause::Denied | EndCause::Failed => {}
     }
@@ -469,13 +596,18 @@ fn the_words_of_the_enums_are_the_same() {
     let causes = words(&END_CAUSES.map(|cause| serde_json::to_value(cause).unwrap()));
     let roles = words(&CALLER_ROLES.map(|role| serde_json::to_value(role).unwrap()));
     let votes = words(&[Vote::Approve, Vote::Deny].map(|vote| serde_json::to_value(vote).unwrap()));
+    let mfa_by = words(&MFA_BY.map(|by| serde_json::to_value(by).unwrap()));
     let verdicts = words(&VERDICTS.map(|verdict| serde_json::to_value(verdict).unwrap()));
+    let statuses = words(&EXTENSION_STATUSES.map(|status| serde_json::to_value(status).unwrap()));
     let expected = [
+        ("Extension.properties.status", statuses),
         ("DryRun.properties.decision", verdicts),
         ("DryRun.properties.grant", grants.clone()),
         ("Approval.properties.approvers.items", roles.clone()),
         ("DecideSession.properties.decision", votes.clone()),
         ("Vote.properties.decision", votes),
+        ("Caller.properties.mfa", mfa_by.clone()),
+        ("PutCaller.properties.mfa", mfa_by),
         ("Caller.properties.roles.items", roles.clone()),
         ("PutCaller.properties.roles.items", roles),
         ("Session.properties.grant", grants.clone()),
@@ -533,6 +665,7 @@ fn the_patterns_are_the_rules_of_the_names() {
     assert_same_rule("PutCaller.person", |word| word.parse::<PersonName>().is_ok());
     // Three names more are refused, which are reserved: a pattern cannot say that readably.
     assert_same_rule("PutCaller.namespace", |word| word.parse::<Namespace>().is_ok());
+    assert_same_rule("PutCaller.source_identity", |word| word.parse::<SourceIdentity>().is_ok());
     assert_same_rule("Session.session_id", |word| word.parse::<SessionId>().is_ok());
     assert_same_rule("Access.external_id", |word| word.parse::<ExternalId>().is_ok());
     assert_same_rule("WhoAmI.account", |word| word.parse::<AccountId>().is_ok());
@@ -558,6 +691,7 @@ fn the_limits_are_the_services() {
     let hours: u64 =
         the_only(r"const LONGEST_HOURS: u32 = (\d+);", &tiers, "crates/policy/src/tiers.rs").parse().unwrap();
     assert_eq!(property("RequestSession", "duration_seconds")["maximum"], hours * 3_600);
+    assert_eq!(property("ExtendSession", "duration_seconds")["maximum"], hours * 3_600);
     assert_eq!(property("Tier", "maximum_hours")["maximum"], hours);
     assert_eq!(property("PutCaller", "tiers")["additionalProperties"]["maximum"], hours);
     let highest = TierTable::built_in().unwrap().iter().map(|(_, tier)| u64::from(tier.maximum_hours)).max();

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sorry_session::expiry::{PROVISIONING_GRACE, STUCK_AFTER};
+use sorry_session::{
+    expiry::{EXTENSION_GRACE, ISSUE_LIFE, PROVISIONING_GRACE, STUCK_AFTER},
+    issue::KEY_PATIENCE,
+};
 
 use crate::project::{Template, functions, source, states, tasks, the_only, workflow};
 
@@ -86,6 +89,18 @@ fn a_clean_up_does_not_call_a_principal_gone_that_may_still_appear() {
     assert!(Duration::from_secs(pending) < PROVISIONING_GRACE, "`Pending` asks again within the grace");
 }
 
+/// What was decided before the end is waited for so long; then the session is ended.
+#[test]
+fn an_extension_is_carried_out_or_given_up_within_its_grace() {
+    let definition = workflow();
+    let extend = states(&definition)["Extend"];
+    assert!(
+        whole(extend) <= EXTENSION_GRACE,
+        "all tries of `Extend` take up to {:?}, and `EXTENSION_GRACE` is {EXTENSION_GRACE:?}",
+        whole(extend)
+    );
+}
+
 /// A caller may be registered, and ask, the moment after it was made. IAM takes
 /// up to some 30 seconds to know it.
 #[test]
@@ -124,6 +139,8 @@ fn the_sweep_stops_by_itself_before_it_is_stopped() {
         function("clean-up"),
         function("sweep")
     );
+    let digests = constant("DIGEST_BUDGET", "crates/session/src/audit/digest.rs");
+    assert!(digests < budget, "digests are written beside the sweep, and are done before it is");
     let rate = Template::deployed().all()["Parameters"]["SweepRate"]["Default"].as_str().unwrap();
     let minutes: u64 = the_only(r"^rate\((\d+) minutes\)$", rate, "SweepRate").parse().unwrap();
     assert!(function("sweep") < Duration::from_secs(60 * minutes), "one sweep is over when the next begins");
@@ -135,6 +152,8 @@ fn nobody_waits_for_a_function_that_is_gone() {
         function("api") < GATEWAY_WAITS,
         "the gateway answers 504 after {GATEWAY_WAITS:?}, whatever the function says"
     );
+    assert!(function("issue") < GATEWAY_WAITS && KEY_PATIENCE < function("issue"));
+    assert!(function("issue") < ISSUE_LIFE, "the next issue must not begin while one may still run");
     let settings = source("crates/aws/src/settings.rs");
     let seconds = |name: &str| {
         let pattern = format!(r"\.{name}\(Duration::from_secs\((\d+)\)\)");

@@ -8,6 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sorry_clean_up::Output as CleanedUp;
 use sorry_policy::{ExternalId, Grant, RoleName, SessionId, TierTable};
+use sorry_provision::Step;
 use sorry_session::{
     ErrorCode, Failure, Identity, Session, State,
     ports::{Clock, Workflow},
@@ -163,6 +164,8 @@ fn the_input_that_starts_it_has_what_it_reads() {
 enum Asked {
     Alert(SessionId),
     Provision(SessionId),
+    Extend(SessionId),
+    NotExtended(SessionId, Failure),
     CleanUp(SessionId, Option<Failure>),
     GiveUp(SessionId, Failure),
 }
@@ -193,15 +196,20 @@ impl<F: Fn(&Asked, usize) -> Answer> Functions for Script<F> {
                 event @ sorry_alert::Input::Event { .. } => panic!("the workflow sends no events: {event:?}"),
             },
             "ProvisionFunction" => {
-                let sorry_provision::Input { session_id } = read(name, payload);
-                Asked::Provision(session_id)
+                let sorry_provision::Input { session_id, step, failure } = read(name, payload);
+                match (step, failure) {
+                    (Step::Grant, None) => Asked::Provision(session_id),
+                    (Step::Extend, None) => Asked::Extend(session_id),
+                    (Step::Extend, Some(failure)) => Asked::NotExtended(session_id, failure.readable()),
+                    both => panic!("a grant that failed is cleaned up, not granted: {both:?}"),
+                }
             }
             "CleanUpFunction" => match read(name, payload) {
                 sorry_clean_up::Input { session_id, failure: None, give_up: Some(given_up) } => {
-                    Asked::GiveUp(session_id, sorry_clean_up::readable(given_up))
+                    Asked::GiveUp(session_id, given_up.readable())
                 }
                 sorry_clean_up::Input { session_id, failure, give_up: None } => {
-                    Asked::CleanUp(session_id, failure.map(sorry_clean_up::readable))
+                    Asked::CleanUp(session_id, failure.map(Failure::readable))
                 }
                 both => panic!("a clean-up that is given up is not tried: {both:?}"),
             },
@@ -231,6 +239,7 @@ fn run(operation: Operation, answer: impl Fn(&Asked, usize) -> Answer) -> Run {
     match operation {
         Operation::Grant { alert } => block_on(world.start_grant(&session(alert))).unwrap(),
         Operation::End => block_on(world.start_end(&session(false))).unwrap(),
+        Operation::Extend => block_on(world.start_extension(&session(false))).unwrap(),
     }
     simulation.run_to_the_end();
     let outcome = simulation.executions()[0].outcome.clone().unwrap();
@@ -242,6 +251,7 @@ fn run(operation: Operation, answer: impl Fn(&Asked, usize) -> Answer) -> Run {
 enum Operation {
     Grant { alert: bool },
     End,
+    Extend,
 }
 
 const GRANT: Operation = Operation::Grant { alert: false };
@@ -277,6 +287,8 @@ fn session(alert: bool) -> Session {
             arn: "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr".into(),
             source_address: None,
         },
+        registered_as: None,
+        carried_identity: None,
         mfa: false,
         alert,
         approval: None,
@@ -284,14 +296,19 @@ fn session(alert: bool) -> Session {
         review: None,
         requested_at: moment(0),
         expires_at: expires_at(),
+        first_expires_at: None,
+        extension: None,
         external_id: ExternalId::from_random([4; 16]),
         role: None,
         provisioning_at: None,
         activated_at: None,
+        issue: None,
+        prune_at: None,
         end: None,
         ended_at: None,
         changed_at: moment(0),
         outbox: Vec::new(),
+        audit_head: None,
     }
 }
 
@@ -307,7 +324,9 @@ fn error(code: ErrorCode) -> Answer {
 fn well(asked: &Asked) -> Answer {
     match asked {
         Asked::Alert(_) => output(&sorry_alert::Output { subscribers: 1 }),
-        Asked::Provision(_) => output(&sorry_provision::Output { expires_at: expires_at().to_string() }),
+        Asked::Provision(_) | Asked::Extend(_) | Asked::NotExtended(..) => {
+            output(&sorry_provision::Output { expires_at: expires_at().to_string() })
+        }
         Asked::CleanUp(..) => output(&CleanedUp::Ended),
         Asked::GiveUp(..) => output(&CleanedUp::GivenUp),
     }
@@ -392,6 +411,25 @@ fn whatever_keeps_a_session_from_being_granted_ends_in_a_clean_up_that_is_told_w
 }
 
 #[test]
+fn an_extension_is_carried_out_at_once_and_its_failure_told_and_nothing_cleaned_up() {
+    let good = run(Operation::Extend, |asked, _| well(asked));
+    assert_eq!((good.asked.as_slice(), good.ended_at), ([Asked::Extend(id())].as_slice(), moment(0)));
+    assert!(succeeded(&good));
+    for code in ErrorCode::ALL {
+        let failed = run(Operation::Extend, |asked, _| match asked {
+            Asked::Extend(_) => error(code),
+            asked => well(asked),
+        });
+        assert!(succeeded(&failed));
+        let told = Asked::NotExtended(id(), Failure::new(code, format!("because of {code}")));
+        let last = if code == ErrorCode::Superseded { Asked::Extend(id()) } else { told };
+        assert_eq!(failed.asked.last(), Some(&last), "{code}");
+        let tries = failed.asked.iter().filter(|asked| matches!(asked, Asked::Extend(_))).count();
+        assert_eq!(tries > 1, code.may_pass(), "`Extend` was tried {tries} times on {code}");
+    }
+}
+
+#[test]
 fn what_passes_is_tried_again_and_then_forgotten() {
     for code in TRANSIENT {
         for operation in [GRANT, GRANT_WITH_ALERT, Operation::End] {
@@ -425,7 +463,7 @@ fn a_clean_up_that_keeps_failing_is_given_up_for_all_to_see() {
 fn an_error_without_a_text_is_handed_on_all_the_same() {
     // A time-out of the task has no `Cause`; the interpreter writes one, so the merge that fills it in is looked at itself.
     let definition = workflow();
-    for name in ["Failed", "CleanUpFailed"] {
+    for name in ["Failed", "CleanUpFailed", "ExtensionFailed"] {
         let filled = states(&definition)[name]["Parameters"]["error.$"].as_str().unwrap_or_default();
         assert_eq!(
             filled, r#"States.JsonMerge(States.StringToJson('{"Cause":""}'), $.error, false)"#,
@@ -450,6 +488,9 @@ fn no_state_is_there_in_vain() {
     visited.extend(run(GRANT_WITH_ALERT, never).visited);
     visited.extend(run(GRANT, superseded).visited);
     visited.extend(run(Operation::End, |asked, _| well(asked)).visited);
+    for answer in [well, |_: &Asked| error(ErrorCode::Internal), |_: &Asked| error(ErrorCode::Superseded)] {
+        visited.extend(run(Operation::Extend, |asked, _| answer(asked)).visited);
+    }
     let unused: Vec<_> = machine.states().filter(|state| !visited.contains(*state)).collect();
     assert!(unused.is_empty(), "nothing that the functions answer leads to {unused:?} of {DEFINITION}");
 }

@@ -59,6 +59,10 @@ fn a_session_begins_when_somebody_else_approves_it_and_not_before() {
             .then_some(())
     });
 
+    let guard = aws.register_with("guard", &["--role", "security"]);
+    let seen = guard.sorry(&["list", "--everybody", "--output", "json"]).success().json();
+    assert_eq!(seen["sessions"][0]["session_id"], session.as_str());
+    is_refused(&bob.sorry(&["list", "--everybody"]), 3, "NotAllowed");
     is_refused(&sue.sorry(&["approve", &session]), 3, "NotAllowed");
     is_refused(&desk.sorry(&["approve", &session]), 3, "SelfApproval");
     is_refused(&bob.sorry(&["approve", &session]), 4, "SessionNotFound");

@@ -3,21 +3,28 @@
 use std::{collections::BTreeSet, fs};
 
 use serde_json::{Value, json};
-use sorry_tests::{LocalAws, eventually};
+use sorry_tests::{LocalAws, Person, eventually};
 
 use crate::{PATIENCE, reaches, request, row};
 
-const FUNCTIONS: [&str; 5] = ["api", "provision", "clean-up", "sweep", "alert"];
+const FUNCTIONS: [&str; 6] = ["api", "issue", "provision", "clean-up", "sweep", "alert"];
 
 /// Permissions that no run on a local AWS can show in use: statement, and who uses them when.
-const USED_ELSEWHERE: [(&str, &str); 5] = [
+const USED_ELSEWHERE: [(&str, &str); 9] = [
     ("Log", "Lambda writes the log with the function's role"),
     ("Trace", "Lambda's X-Ray daemon writes traces with the function's role"),
-    ("Key", "DynamoDB and SNS use the key on the function's behalf, and the local AWS checks no key"),
+    ("Key", "DynamoDB, S3 and SNS use the key on the function's behalf, and the local AWS checks no key"),
     ("DeadLetters", "Lambda itself puts there what it could not run"),
     (
         "ProvisionRole/Look",
         "looks at a role whose making was answered by `exists`: a try whose answer was lost",
+    ),
+    ("ProvisionRole/LookAtUsers", "the same of a user"),
+    ("ProvisionRole/LookAtPolicies", "the same of a policy"),
+    ("DoubtfulKeys", "lists keys that a try has left whose function died"),
+    (
+        "SweepRole/EndStandingSessions",
+        "an hour passes before the end of a standing session is taken off its role",
     ),
 ];
 
@@ -96,9 +103,73 @@ fn delete_role(aws: &LocalAws, session: &str) {
 }
 
 /// Ends the workflow of a session, so that only the sweep can end the session itself.
-fn kill_workflow(aws: &LocalAws, session: &str) {
+pub(crate) fn kill_workflow(aws: &LocalAws, session: &str) {
     let execution = aws.output("StateMachineArn").replace(":stateMachine:", ":execution:");
     aws.call("stepfunctions.stop_execution", json!({"executionArn": format!("{execution}:{session}")}));
+}
+
+/// Has the audit refused, read, digested and verified; and a sweep find a digest that another one stored and did not say so.
+fn the_whole_audit(aws: &LocalAws, sue: &Person, administrator: &Person) {
+    assert_eq!(sue.sorry(&["request", "--tier", "developer", "--hours", "9"]).code, 3);
+    let bucket = aws.output("AuditBucket");
+    let first = eventually("there is a digest", 2 * PATIENCE, || {
+        aws.sweep();
+        let listed = aws.call("s3.list_objects_v2", json!({"Bucket": bucket, "Prefix": "digests/"}));
+        listed["Contents"][0]["Key"].as_str().map(str::to_owned)
+    });
+    let text = &aws.call("s3.get_object", json!({"Bucket": bucket, "Key": first}))["Body"];
+    let digest: Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
+    let pointer = json!({"key": {"S": "digests"}, "ends": {"S": digest["begins"]}});
+    aws.call("dynamodb.put_item", json!({"TableName": "sorry-registry", "Item": pointer}));
+    assert_eq!(aws.sweep()["failed"], json!([]));
+    administrator.sorry(&["admin", "audit", "--subject", "tiers"]).success();
+    administrator.sorry(&["admin", "audit", "verify"]).success();
+}
+
+/// Asks for a session with a user; its id and the user's name.
+fn request_user(aws: &LocalAws, sue: &sorry_tests::Person, window: &str) -> (String, String) {
+    let arguments =
+        ["request", "--tier", "read-only", "--grant", "user", "--for", window, "--output", "json"];
+    let view = sue.sorry(&arguments).success().json();
+    let session = view["session_id"].as_str().unwrap().to_owned();
+    let user = row(aws, &session)["role_name"]["S"].as_str().unwrap().to_owned();
+    (session, user)
+}
+
+/// Users with everything on them: ended by the clean-up, by the sweep, and without an owner.
+fn users_once(aws: &LocalAws, sue: &sorry_tests::Person) {
+    let (session, user) = request_user(aws, sue, "15m");
+    crate::burden_user(aws, &user);
+    sue.sorry(&["revoke", &session]).success();
+    let (session, user) = request_user(aws, sue, "12s");
+    kill_workflow(aws, &session);
+    crate::burden_user(aws, &user);
+    eventually("the sweep ends it", 2 * PATIENCE, || {
+        aws.sweep();
+        (row(aws, &session)["state"]["S"] == "EXPIRED").then_some(())
+    });
+    // Users that are gone are looked for: by the clean-up, and by the sweep.
+    let stray = "sorry-sue-read-only-stray";
+    let (session, user) = request_user(aws, sue, "15m");
+    delete_user(aws, &user);
+    sue.sorry(&["revoke", "--no-wait", &session]).success();
+    aws.call("iam.create_user", json!({"UserName": stray, "Path": "/sorry/session/sue/"}));
+    let nothing = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "sqs:*", "Resource": "*"}]});
+    aws.call(
+        "iam.create_policy",
+        json!({"PolicyName": stray, "Path": "/sorry/session/sue/", "PolicyDocument": nothing.to_string()}),
+    );
+    aws.sweep();
+}
+
+/// Deletes a session's user, as somebody might who should not.
+fn delete_user(aws: &LocalAws, user: &str) {
+    let attached = aws.call("iam.list_attached_user_policies", json!({"UserName": user}));
+    for policy in attached["AttachedPolicies"].as_array().unwrap() {
+        aws.call("iam.detach_user_policy", json!({"UserName": user, "PolicyArn": policy["PolicyArn"]}));
+    }
+    aws.call("iam.delete_user_policy", json!({"UserName": user, "PolicyName": "expiry"}));
+    aws.call("iam.delete_user", json!({"UserName": user}));
 }
 
 /// Has every function do all that it does.
@@ -115,14 +186,19 @@ fn everything_once(aws: &LocalAws) {
     let folder = tiers.path().to_str().unwrap();
     administrator.sorry(&["admin", "tiers", "publish", folder, "--yes"]).success();
     aws.sweep();
+    the_whole_audit(aws, &sue, &administrator);
 
     // An alert before the grant and one at the end; a burdened role; lists; a caller who is removed while a session lives.
     let (session, _) = request(&sue, "break-glass", "15m");
+    sue.sorry(&["revoke", &session]).success();
+    users_once(aws, &sue);
+    let (session, _) = request(&sue, "read-only", "15m");
     sue.sorry(&["list"]).success();
     sue.sorry(&["list", "--namespace"]).success();
     burden(aws, row(aws, &session)["role_name"]["S"].as_str().unwrap());
     sue.sorry(&["revoke", &session]).success();
-    request(&bob, "developer", "15m");
+    let (extended, _) = request(&bob, "developer", "15m");
+    bob.sorry(&["extend", &extended, "--for", "5m"]).success();
     administrator.sorry(&["admin", "callers", "remove", "bob-mgr"]).success();
 
     // A session whose workflow died, and whose role somebody has burdened: the sweep ends it.
@@ -144,6 +220,14 @@ fn everything_once(aws: &LocalAws) {
         aws.sweep();
         (row(aws, &session)["state"]["S"] == "EXPIRING").then_some(())
     });
+    // A session that is counted as live and has no row.
+    let live = aws.items("sorry-registry");
+    let live = live.iter().find(|item| item["key"]["S"].as_str().unwrap().starts_with("live#")).unwrap();
+    aws.call("dynamodb.update_item", json!({
+        "TableName": "sorry-registry", "Key": {"key": live["key"]}, "UpdateExpression": "ADD sessions :lost",
+        "ExpressionAttributeValues": {":lost": {"SS": ["0000000000000000"]}},
+    }));
+    assert_eq!(aws.sweep()["forgotten"], 1);
     // A role that nobody owns: the sweep asks it whose it is.
     let trust = json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]});
     let stray = json!({"RoleName": "sorry-sue-developer-stray", "Path": "/sorry/session/sue/", "AssumeRolePolicyDocument": trust.to_string()});
@@ -156,7 +240,7 @@ fn everything_once(aws: &LocalAws) {
 
 #[test]
 fn functions_are_allowed_what_they_call_and_nothing_else() {
-    let aws = LocalAws::start();
+    let aws = LocalAws::start_with(&["AuditDigestSeconds=20"]);
     everything_once(&aws);
     let mut excused = BTreeSet::new();
     for function in FUNCTIONS {

@@ -8,12 +8,16 @@ use jiff::{Timestamp, ToSpan};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use sorry_api::{Api, Request, Response};
-use sorry_policy::{SessionId, TierSet};
+use sorry_issue::Issuer;
+use sorry_policy::{Grant, SessionId, TierSet};
 use sorry_session::{
-    Administrators, CallerEntry, CallerRole, ErrorCode, Identity, Session, State, StepError,
+    CallerEntry, CallerRole, ErrorCode, Failure, Identity, MfaBy, NamedPrincipals, Session, State, StepError,
+    audit::verify::verify,
     clean_up::{clean_up, give_up},
     decision::Rules,
     events::ChangedBy,
+    extend::{extend, not_extended},
+    limits::Limits,
     ports::{Clock, Ports},
     provision::{Place, provision},
     sweep::{SweepReport, sweep},
@@ -21,7 +25,7 @@ use sorry_session::{
 use sorry_testkit::{Fault, FunctionError, Functions, Simulation, StateMachine, World, block_on};
 
 /// The workflow that is deployed.
-const DEFINITION: &str = include_str!("../../../infrastructure/session.asl.json");
+pub(crate) const DEFINITION: &str = include_str!("../../../infrastructure/session.asl.json");
 
 /// Longest that a workflow takes to grant or to give up, whatever fails.
 pub(crate) const LONGEST_WORKFLOW: i64 = 900;
@@ -51,6 +55,7 @@ fn random() -> Result<[u8; 26], StepError> {
 pub(crate) struct Service {
     world: World,
     api: Rc<Api<World, World, World, World, World, World>>,
+    issuer: Rc<Issuer<World, World, World, World, World, World>>,
 }
 
 impl Service {
@@ -74,12 +79,15 @@ impl Service {
                     .into(),
                 minimum_window: Duration::from_secs(10),
                 mfa_required: false,
+                limits: Limits::default(),
             },
-            administrators: Administrators::new([administrator().arn]),
-            place,
+            administrators: NamedPrincipals::new([administrator().arn]),
+            identity_provider_roles: NamedPrincipals::default(),
+            place: place.clone(),
             random,
         };
-        Self { world: world.clone(), api: Rc::new(api) }
+        let issuer = Issuer { ports: world.ports(), registry: world.clone(), tokens: world.clone(), place };
+        Self { world: world.clone(), api: Rc::new(api), issuer: Rc::new(issuer) }
     }
 
     /// Sends a request; `None` when the function died before it could answer.
@@ -127,12 +135,52 @@ impl Service {
         self.api.answer(&request(who, method, resource, parameter, &[], body)).await
     }
 
-    /// Asks for a session of an hour.
+    /// Asks for credentials of a session; `None` when the function died.
+    pub(crate) fn issue(&self, who: &Identity, id: &SessionId) -> Option<Response> {
+        let asked = request(who, "POST", "/sessions/{id}/credentials", id.as_str(), &[], &Value::Null);
+        self.world.recover();
+        let response = block_on(self.issuer.answer(&asked));
+        let died = self.world.death().is_some();
+        self.world.recover();
+        (!died).then_some(response)
+    }
+
+    /// As [`Self::issue`], signed with a key of that id.
+    pub(crate) fn issue_with_key(&self, access_key_id: &str, id: &SessionId) -> Option<Response> {
+        let asked = request(&sue(), "POST", "/sessions/{id}/credentials", id.as_str(), &[], &Value::Null);
+        let asked = Request { access_key_id: access_key_id.to_owned(), ..asked };
+        self.world.recover();
+        Some(block_on(self.issuer.answer(&asked)))
+    }
+
+    /// As [`Self::issue`], for tests that run it beside others.
+    pub(crate) async fn issuing(&self, id: &SessionId) -> Response {
+        let asked = request(&sue(), "POST", "/sessions/{id}/credentials", id.as_str(), &[], &Value::Null);
+        self.issuer.answer(&asked).await
+    }
+
+    /// Asks for a session of an hour, of a tier and, after a `+`, with another grant than the tier's.
     pub(crate) fn request(&self, tier: &str, client_request_id: &str) -> Option<Response> {
-        let body = json!({
+        let mut body = json!({
             "client_request_id": client_request_id, "duration_seconds": 3600, "reason": "to see what happens",
         });
+        let (tier, grant) = tier.split_once('+').unwrap_or((tier, ""));
+        if !grant.is_empty() {
+            body["grant"] = json!(grant);
+        }
         self.send(&sue(), "POST", "/tiers/{tier}/sessions", tier, &body)
+    }
+
+    /// Asks for a session to end so much later.
+    pub(crate) fn extend(&self, id: &SessionId, seconds: u64) -> Option<Response> {
+        let body = json!({"client_request_id": format!("extension-{seconds}"), "duration_seconds": seconds});
+        self.send(&sue(), "POST", "/sessions/{id}/extension", id.as_str(), &body)
+    }
+
+    /// The step of the function that carries an extension out.
+    pub(crate) async fn extending(&self, id: &SessionId) -> Result<(), String> {
+        let done = extend(&self.world.ports(), id, &self.world, &self.api.place).await;
+        done.map(|_| ()).map_err(|error| error.to_string())
     }
 
     /// Ends a session.
@@ -170,7 +218,13 @@ impl Service {
 
     /// The step of the function `provision`, for tests that run it beside others.
     pub(crate) async fn granting(&self, id: &SessionId) -> Result<(), String> {
-        let granted = self.provision(sorry_provision::Input { session_id: id.clone() }).await;
+        let granted = self
+            .provision(sorry_provision::Input {
+                session_id: id.clone(),
+                step: sorry_provision::Step::Grant,
+                failure: None,
+            })
+            .await;
         granted.map(|_| ()).map_err(|error| error.message)
     }
 
@@ -178,11 +232,11 @@ impl Service {
         let (ports, by) = (self.world.ports(), ChangedBy::service("clean-up"));
         match input.give_up {
             Some(failure) => {
-                give_up(&ports, &input.session_id, sorry_clean_up::readable(failure), &by).await?;
+                give_up(&ports, &input.session_id, failure.readable(), &by).await?;
                 Ok(sorry_clean_up::Output::GivenUp)
             }
             None => {
-                let failure = input.failure.map(sorry_clean_up::readable);
+                let failure = input.failure.map(Failure::readable);
                 Ok(clean_up(&ports, &input.session_id, failure, &by).await?.into())
             }
         }
@@ -190,7 +244,14 @@ impl Service {
 
     async fn provision(&self, input: sorry_provision::Input) -> Result<sorry_provision::Output, StepError> {
         let ports = self.world.ports();
-        let expires_at = provision(&ports, &input.session_id, &self.world, &self.api.place).await?;
+        let (id, place) = (&input.session_id, &self.api.place);
+        let expires_at = match (input.step, input.failure) {
+            (sorry_provision::Step::Grant, _) => provision(&ports, id, &self.world, place).await?.expires_at,
+            (sorry_provision::Step::Extend, None) => extend(&ports, id, &self.world, place).await?,
+            (sorry_provision::Step::Extend, Some(failure)) => {
+                not_extended(&ports, id, failure.readable(), &ChangedBy::service("provision")).await?
+            }
+        };
         Ok(sorry_provision::Output { expires_at: expires_at.to_string() })
     }
 }
@@ -207,6 +268,7 @@ fn request(
     let name = resource.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(name, _)| name);
     Request {
         identity: who.clone(),
+        access_key_id: "ASIAEXAMPLE".to_owned(),
         method: method.to_owned(),
         resource: resource.to_owned(),
         path: name
@@ -303,8 +365,11 @@ impl Bench {
             tiers: tiers.into(),
             projects: [].into(),
             roles: [CallerRole::Caller].into(),
+            mfa: MfaBy::Device,
+            source_identity: None,
             registered_at: world.now(),
             registered_by: administrator().arn,
+            suspended: None,
         });
         let service = Service::new(&world);
         let workflows = Simulation::new(&world, StateMachine::parse(DEFINITION), service.clone());
@@ -329,6 +394,8 @@ impl Bench {
             roles: [CallerRole::Approver].into(),
             registered_at: self.world.now(),
             registered_by: administrator().arn,
+            mfa: MfaBy::Device,
+            source_identity: None,
         });
         identity
     }
@@ -397,6 +464,7 @@ impl Bench {
                 owner.map(|row| row.state)
             );
         }
+        self.assert_nothing_else_left(&rows, label);
         for row in &rows {
             let id = &row.session_id;
             match row.state {
@@ -405,9 +473,15 @@ impl Bench {
                     assert!(world.usable(id, now), "{label}: ACTIVE, and not usable");
                 }
                 State::Revoked | State::Expired | State::Denied | State::Failed => {}
+                State::PendingApproval => {
+                    let lapses_at = row.approval.as_ref().unwrap().lapses_at;
+                    assert!(now < lapses_at, "{label}: nobody may decide on it any more");
+                }
                 state => panic!("{label}: still {state} ({:?})", row.end),
             }
-            assert!(!world.access(id, row.expires_at), "{label}: access past the end");
+            // The latest end that was decided: an extension that failed may have written its own before.
+            assert!(!world.access(id, row.latest_end()), "{label}: access past the end");
+            assert!(row.extension_under_way().is_none(), "{label}: an extension that nobody settled");
             if row.state.is_over() {
                 assert!(!world.access(id, now), "{label}: access of a session that is {}", row.state);
                 assert!(row.ended_at.is_some() && row.end.is_some(), "{label}: an end without its story");
@@ -415,6 +489,44 @@ impl Bench {
             self.assert_failure_is_told(row, label);
             self.assert_history(row, label);
         }
+    }
+
+    /// Users, policies, access keys, and what ended sessions on standing roles: each has its row, or is gone.
+    fn assert_nothing_else_left(&self, rows: &[Session], label: &dyn std::fmt::Display) {
+        let world = &self.world;
+        let live = |session: Option<&str>, name: &str| {
+            rows.iter().any(|row| {
+                Some(row.session_id.as_str()) == session
+                    && row.state == State::Active
+                    && row.role_name.as_str() == name
+                    && row.grant == Grant::User
+            })
+        };
+        for user in world.users() {
+            assert!(live(user.session(), &user.name), "{label}: user `{}` has no live session", user.name);
+        }
+        for arn in world.session_policies() {
+            let session = world.session_of_policy(&arn);
+            let name = arn.rsplit('/').next().unwrap();
+            assert!(
+                live(session.as_ref().map(SessionId::as_str), name),
+                "{label}: `{arn}` has no live session"
+            );
+        }
+        assert_eq!(world.access_keys(), [""; 0], "{label}: an access key is left");
+        for role in world.standing_roles() {
+            for policy in role.inline.keys().filter(|name| *name != "access") {
+                let due = rows
+                    .iter()
+                    .any(|row| row.prune_at.is_some() && *policy == format!("revoked-{}", row.session_id));
+                assert!(due, "{label}: `{policy}` stays on `{}`", role.name);
+            }
+        }
+        let written = world.everything_written();
+        assert!(
+            !written.contains("secret-of-") && !written.contains("token-of-"),
+            "{label}: a secret was written"
+        );
     }
 
     fn assert_failure_is_told(&self, row: &Session, label: &dyn std::fmt::Display) {
@@ -440,15 +552,26 @@ impl Bench {
         let audit = self.world.audit(row.session_id.as_str());
         let sequences: Vec<_> = audit.iter().map(|record| record.sequence).collect();
         assert_eq!(sequences, (1..=row.fence).collect::<Vec<_>>(), "{label}: the audit has gaps");
-        assert_eq!(audit.last().unwrap().what, format!("session.{}", row.state), "{label}");
+        // Changes of state are told by it; of those that are none, that credentials were handed out.
+        let of_state =
+            |what: &str| what.strip_prefix("session.").unwrap().chars().all(|c| c.is_uppercase() || c == '_');
+        let last = audit.iter().rfind(|record| of_state(&record.what)).unwrap();
+        assert_eq!(last.what, format!("session.{}", row.state), "{label}");
+        let told = |what: &str| of_state(what) || what == "session.issued";
+        assert_eq!(verify(&audit, &[], self.world.now()).findings, [], "{label}: the chain of the audit");
+        assert_eq!(row.audit_head, audit.last().unwrap().hash, "{label}");
         assert!(row.outbox.is_empty(), "{label}: {} events wait", row.outbox.len());
         let published = self.world.published();
-        for record in &audit {
+        for record in audit.iter().filter(|record| told(&record.what)) {
             let event = format!("{}-{}", record.subject, record.sequence);
             let found = published.iter().find(|entry| entry.id == event);
             let state = found.unwrap_or_else(|| panic!("{label}: event {event} was never published")).detail
                 ["state"]
                 .as_str();
+            if !of_state(&record.what) {
+                assert_eq!(state, Some("ACTIVE"), "{label}: {}", record.what);
+                continue;
+            }
             assert_eq!(
                 Some(record.what.as_str()),
                 state.map(|state| format!("session.{state}")).as_deref(),
@@ -459,7 +582,7 @@ impl Bench {
             assert!(!self.world.alerts().is_empty(), "{label}: granted without an alert");
         }
         if row.alert && row.state.is_over() {
-            let end = format!("{}-{}", row.session_id, row.fence);
+            let end = format!("{}-{}", row.session_id, last.sequence);
             let told = published.iter().any(|entry| entry.id == end && entry.detail["alert"] == true);
             assert!(told, "{label}: security never heard of the end");
         }

@@ -24,6 +24,10 @@ pub(crate) enum Asker {
     Other,
     /// A principal of the account whom nobody has given anything.
     Stranger,
+    /// Another session of the owner's role.
+    Colleague,
+    /// A session of the same name, of a role of another name.
+    Namesake,
     /// A role that the session made.
     Made,
     /// The same, with a session tag of another namespace.
@@ -62,6 +66,21 @@ pub(crate) struct Case {
     pub(crate) local: Option<String>,
 }
 
+/// One `[[case]]` of `resources.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ResourceCase {
+    pub(crate) name: String,
+    pub(crate) stands_for: String,
+    pub(crate) expect: Expect,
+    pub(crate) who: String,
+    pub(crate) of: String,
+    pub(crate) index: Option<String>,
+    pub(crate) action: String,
+    #[serde(default)]
+    pub(crate) context: Map<String, Value>,
+}
+
 /// One step of a way up.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,6 +114,11 @@ fn read<T: DeserializeOwned>(file: &str, member: &str) -> Vec<T> {
 /// The cases of a file.
 pub(crate) fn cases(file: &str) -> Vec<Case> {
     read(file, "case")
+}
+
+/// The cases of tables and key.
+pub(crate) fn resource_cases() -> Vec<ResourceCase> {
+    read("resources.toml", "case")
 }
 
 /// The ways up.

@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use sorry_tests::{LocalAws, Person, eventually};
+use sorry_tests::{LocalAws, Person, eventually, tiers_with_addresses};
 
 use crate::{PATIENCE, TIERS, simulator::Documents};
 
-/// The administrator of a local AWS has no device; everything else asks for one.
-const WITH_MFA: [&str; 2] =
-    ["RequireMfa=true", "IdentityProviderRoleArns=arn:aws:iam::123456789012:user/local-administrator"];
+/// The administrator of a local AWS has no device; everything else asks for one, but for the people behind a role.
+const WITH_MFA: [&str; 2] = [
+    "RequireMfa=true",
+    "IdentityProviderRoleArns=arn:aws:iam::123456789012:user/local-administrator,arn:aws:iam::123456789012:role/people/Research",
+];
+
+/// What read-only is lent to in the sessions of `trust.toml` that are called after something else than a tier.
+const ADDRESSES: [&str; 2] = ["127.0.0.0/8", "192.0.2.0/24"];
 
 /// A session as IAM has it.
 pub(crate) struct Session {
@@ -20,17 +25,33 @@ pub(crate) struct Session {
     pub(crate) session_id: String,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) external_id: String,
+    /// Who can assume its role.
+    pub(crate) owner: Caller,
+    /// What they must call the role's session.
+    pub(crate) name: String,
 }
 
 /// A caller as IAM has it.
+#[derive(Clone)]
 pub(crate) struct Caller {
+    /// As a principal.
     pub(crate) arn: String,
+    /// As `aws:PrincipalArn` has it: of a role's session the role.
+    pub(crate) principal_arn: String,
     pub(crate) unique_id: String,
     pub(crate) namespace: String,
+    /// What its sessions carry.
+    pub(crate) source_identity: Option<&'static str>,
+}
+
+impl Caller {
+    pub(crate) fn is_role(&self) -> bool {
+        self.principal_arn != self.arn
+    }
 }
 
 /// The deployment, its callers, one session of each tier, and their documents: `access:TIER`, `trust:TIER`, `boundary:TIER`,
-/// `caller`, `gateway`.
+/// `caller`, `gateway`, `table:NAME`, `key:data`, `function:NAME`.
 pub(crate) struct Deployed {
     pub(crate) documents: Documents,
     pub(crate) sessions: BTreeMap<String, Session>,
@@ -39,7 +60,7 @@ pub(crate) struct Deployed {
     pub(crate) account: String,
     pub(crate) api: String,
     pub(crate) data_key: String,
-    pub(crate) tier_bucket: String,
+    pub(crate) audit_bucket: String,
 }
 
 impl Deployed {
@@ -51,14 +72,18 @@ impl Deployed {
         let bob = aws.register("bob-mgr");
         let ann = aws.register_approver_with_mfa("ann-mgr");
         let mut documents = Documents::new();
-        let requested: Vec<_> = TIERS.iter().map(|tier| (*tier, ask_for(&sue, &ann, tier))).collect();
-        let sessions = requested
+        let requested: Vec<_> = TIERS.iter().map(|tier| (*tier, approved(&sue, &ann, tier))).collect();
+        let mut sessions: BTreeMap<_, _> = requested
             .into_iter()
-            .map(|(tier, id)| (tier.to_owned(), session(&aws, &sue, tier, &id, &mut documents)))
+            .map(|(tier, id)| {
+                (tier.to_owned(), session(&aws, &sue, tier, &id, &caller(&aws, &sue), &mut documents))
+            })
             .collect();
+        sessions.extend(others(&aws, &sue, &mut documents));
         documents.insert("caller".to_owned(), managed(&aws, aws.output("CallerPolicyArn")));
         let api = aws.call("apigateway.get_rest_api", json!({"restApiId": aws.output("ApiId")}));
         documents.insert("gateway".to_owned(), with_its_id(&json_text(&api["policy"]), aws.output("ApiId")));
+        stores(&aws, &mut documents);
         Self {
             documents,
             sessions,
@@ -67,7 +92,7 @@ impl Deployed {
             account: aws.output("account_id").to_owned(),
             api: aws.output("ApiId").to_owned(),
             data_key: aws.output("DataKeyArn").to_owned(),
-            tier_bucket: aws.output("TierBucket").to_owned(),
+            audit_bucket: aws.output("AuditBucket").to_owned(),
         }
     }
 
@@ -80,9 +105,71 @@ impl Deployed {
             ("api", &self.api),
             ("data_key", &self.data_key),
             ("code_bucket", "sorry-code"),
-            ("tier_bucket", &self.tier_bucket),
+            ("audit_bucket", &self.audit_bucket),
             ("role", role),
         ]
+    }
+}
+
+/// Sessions of read-only, lent to some addresses, by their names: of a user, of a whole role's session, and of one that carries a source
+/// identity.
+fn others(aws: &LocalAws, sue: &Person, documents: &mut Documents) -> Vec<(String, Session)> {
+    let administrator = aws.administrator_person();
+    let arn = aws.caller_role("Research", "lab");
+    let add = |arn: &str, flags: &[&str]| {
+        let words = ["admin", "callers", "add", "--existing", arn, "--namespace", "lab", "--person", "lab"];
+        let more = ["--tier", "read-only=8", "--mfa-by", "idp", "--output", "json"];
+        administrator.sorry(&[&words[..], &more, flags].concat()).success().json()
+    };
+    let role_id = add(&arn, &[])["caller"]["unique_id"].as_str().expect("an id").to_owned();
+    let session_arn = |name: &str| format!("arn:aws:sts::123456789012:assumed-role/Research/{name}");
+    add(&session_arn("pipeline"), &["--source-identity", "robot"]);
+    let lent = tiers_with_addresses("read-only", &ADDRESSES);
+    let folder = lent.path().to_str().expect("a path");
+    administrator.sorry(&["admin", "tiers", "publish", folder, "--yes"]).success();
+
+    let of_role = |name: &str, source_identity: Option<&'static str>| {
+        let mut parameters = json!({"RoleSessionName": name});
+        if let Some(identity) = source_identity {
+            parameters["SourceIdentity"] = identity.into();
+        }
+        let owner = Caller {
+            arn: session_arn(name),
+            principal_arn: arn.clone(),
+            unique_id: format!("{role_id}:{name}"),
+            namespace: "lab".to_owned(),
+            source_identity,
+        };
+        (aws.person(name, &aws.role_session(&arn, parameters)), owner)
+    };
+    let mut found = vec![("by-address".to_owned(), {
+        let id = ask_for(sue, "read-only");
+        session(aws, sue, "by-address", &id, &caller(aws, sue), documents)
+    })];
+    for (called, name, source_identity) in
+        [("by-role", "ann", None), ("by-carrier", "pipeline", Some("robot"))]
+    {
+        let (person, owner) = of_role(name, source_identity);
+        let id = ask_for(&person, "read-only");
+        found.push((called.to_owned(), session(aws, &person, called, &id, &owner, documents)));
+    }
+    found
+}
+
+/// The policies of tables and key, and what the functions' roles allow.
+fn stores(aws: &LocalAws, documents: &mut Documents) {
+    let account = aws.output("account_id");
+    for table in ["audit", "registry", "sessions"] {
+        let arn = format!("arn:aws:dynamodb:us-east-1:{account}:table/sorry-{table}");
+        let policy = aws.call("dynamodb.get_resource_policy", json!({"ResourceArn": arn}));
+        documents.insert(format!("table:{table}"), json_text(&policy["Policy"]));
+    }
+    let key = json!({"KeyId": aws.output("DataKeyArn"), "PolicyName": "default"});
+    documents.insert("key:data".to_owned(), json_text(&aws.call("kms.get_key_policy", key)["Policy"]));
+    for function in ["alert", "api", "clean-up", "provision", "sweep"] {
+        let name = format!("sorry-function-{function}");
+        let policy = aws.call("iam.get_role_policy", json!({"RoleName": name, "PolicyName": "calls"}));
+        documents.insert(format!("function:{function}"), policy["PolicyDocument"].clone());
     }
 }
 
@@ -97,7 +184,17 @@ fn with_its_id(policy: &Value, id: &str) -> Value {
     serde_json::from_str(&after).expect("it was JSON before")
 }
 
-fn ask_for(person: &Person, approver: &Person, tier: &str) -> String {
+/// A session that somebody else has approved, if it waits for that.
+fn approved(person: &Person, approver: &Person, tier: &str) -> String {
+    let session = ask_for(person, tier);
+    let view = person.sorry(&["status", &session, "--output", "json"]).success().json();
+    if view["state"] == "PENDING_APPROVAL" {
+        approver.sorry(&["approve", &session]).success();
+    }
+    session
+}
+
+fn ask_for(person: &Person, tier: &str) -> String {
     let arguments = [
         "request",
         "--tier",
@@ -111,14 +208,17 @@ fn ask_for(person: &Person, approver: &Person, tier: &str) -> String {
         "json",
     ];
     let view = person.sorry(&arguments).success().json();
-    let session = view["session_id"].as_str().expect("an id");
-    if view["state"] == "PENDING_APPROVAL" {
-        approver.sorry(&["approve", session]).success();
-    }
-    session.to_owned()
+    view["session_id"].as_str().expect("an id").to_owned()
 }
 
-fn session(aws: &LocalAws, person: &Person, tier: &str, id: &str, documents: &mut Documents) -> Session {
+fn session(
+    aws: &LocalAws,
+    person: &Person,
+    tier: &str,
+    id: &str,
+    owner: &Caller,
+    documents: &mut Documents,
+) -> Session {
     eventually("the session is active", PATIENCE, || {
         let view = person.sorry(&["status", id, "--output", "json"]).success().json();
         (view["state"] == "ACTIVE").then_some(())
@@ -132,17 +232,20 @@ fn session(aws: &LocalAws, person: &Person, tier: &str, id: &str, documents: &mu
     documents.insert(format!("access:{tier}"), access["PolicyDocument"].clone());
     documents.insert(format!("trust:{tier}"), role["AssumeRolePolicyDocument"].clone());
     documents.insert(format!("boundary:{tier}"), managed(aws, &text(boundary)));
+    let equals = &role["AssumeRolePolicyDocument"]["Statement"][0]["Condition"]["StringEquals"];
     let tags = role["Tags"].as_array().expect("tags").iter();
     let tags: BTreeMap<_, _> = tags.map(|tag| (text(&tag["Key"]), text(&tag["Value"]))).collect();
     Session {
         role_arn: text(&role["Arn"]),
         role_id: text(&role["RoleId"]),
         role_name,
-        expires_at: tags["sorry:expires-at"].clone(),
-        session_id: id.to_owned(),
-        external_id: text(
-            &role["AssumeRolePolicyDocument"]["Statement"][0]["Condition"]["StringEquals"]["sts:ExternalId"],
+        expires_at: text(
+            &role["AssumeRolePolicyDocument"]["Statement"][0]["Condition"]["DateLessThan"]["aws:CurrentTime"],
         ),
+        session_id: id.to_owned(),
+        external_id: text(&equals["sts:ExternalId"]),
+        owner: owner.clone(),
+        name: text(&equals["sts:RoleSessionName"]),
         tags,
     }
 }
@@ -158,6 +261,8 @@ fn caller(aws: &LocalAws, person: &Person) -> Caller {
         .expect("a namespace");
     Caller {
         arn: user["Arn"].as_str().expect("an ARN").to_owned(),
+        principal_arn: user["Arn"].as_str().expect("an ARN").to_owned(),
+        source_identity: None,
         unique_id: user["UserId"].as_str().expect("an id").to_owned(),
         namespace: namespace["Value"].as_str().expect("a text").to_owned(),
     }

@@ -12,6 +12,7 @@
 mod cases;
 mod deployed;
 mod questions;
+mod resources;
 mod simulated;
 mod simulator;
 mod vended;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cases::{Asker, Case, Expect, HeldBy, Path, Step, filled},
-    deployed::{Deployed, Session, context},
+    deployed::{Caller, Deployed, Session, context},
     simulator::{Documents, Question},
 };
 
@@ -159,31 +159,39 @@ impl<'a> Questions<'a> {
     fn as_caller(&self, case: &Case, tier: &str, session: Option<&Session>) -> Question {
         let account = &self.deployed.account;
         let variables = self.deployed.variables(tier);
-        let stranger = format!("arn:aws:iam::{account}:user/stranger");
-        let (arn, unique_id, namespace) = match case.asker {
-            Some(Asker::Owner) => {
-                (&self.deployed.owner.arn, &self.deployed.owner.unique_id, &self.deployed.owner.namespace)
-            }
-            Some(Asker::Other) => {
-                (&self.deployed.other.arn, &self.deployed.other.unique_id, &self.deployed.other.namespace)
-            }
-            Some(Asker::Stranger) => (&stranger, &stranger, &stranger),
+        let owner = session.map_or(&self.deployed.owner, |session| &session.owner);
+        let who = match case.asker {
+            Some(Asker::Owner) => owner.clone(),
+            Some(Asker::Other) => self.deployed.other.clone(),
+            Some(Asker::Stranger) => stranger(account),
+            Some(Asker::Colleague) => colleague(owner),
+            Some(Asker::Namesake) => namesake(owner),
             other => panic!("{}: asked as {other:?}", case.name),
         };
-        let user_name = arn.rsplit('/').next().unwrap_or_default();
         let mut asked = context(json!({
-            "aws:PrincipalArn": arn,
-            "aws:PrincipalTag/sorry:namespace": namespace,
-            "aws:PrincipalType": "User",
+            "aws:PrincipalArn": who.principal_arn,
+            "aws:PrincipalTag/sorry:namespace": who.namespace,
+            "aws:PrincipalType": if who.is_role() { "AssumedRole" } else { "User" },
             "aws:CurrentTime": session.map_or("2026-01-01T00:00:00Z".to_owned(), |session| before(&session.expires_at)),
-            "aws:userid": unique_id,
-            "aws:username": user_name,
+            "aws:SourceIp": "192.0.2.7",
+            "aws:userid": who.unique_id,
         }));
+        if !who.is_role() {
+            asked.insert("aws:username".into(), who.arn.rsplit('/').next().unwrap_or_default().into());
+        }
+        if let Some(identity) = who.source_identity {
+            asked.insert("aws:SourceIdentity".into(), identity.into());
+        }
         if let Some(session) = session {
-            asked.insert("aws:MultiFactorAuthPresent".into(), "true".into());
-            asked.insert("sts:SourceIdentity".into(), session.session_id.clone().into());
+            // A role's session shows none, and who carries a source identity sets none.
+            if !who.is_role() {
+                asked.insert("aws:MultiFactorAuthPresent".into(), "true".into());
+            }
+            if owner.source_identity.is_none() {
+                asked.insert("sts:SourceIdentity".into(), session.session_id.clone().into());
+            }
             if case.action == "sts:AssumeRole" {
-                asked.insert("sts:RoleSessionName".into(), "sue-mgr".into());
+                asked.insert("sts:RoleSessionName".into(), session.name.clone().into());
                 asked.insert("sts:ExternalId".into(), session.external_id.clone().into());
             }
         }
@@ -195,7 +203,7 @@ impl<'a> Questions<'a> {
         }
         let stranger = case.asker == Some(Asker::Stranger);
         Question {
-            principal: arn.clone(),
+            principal: who.arn,
             action: case.action.clone(),
             resource: text(&case.resource, &variables),
             account: account.clone(),
@@ -204,6 +212,38 @@ impl<'a> Questions<'a> {
             boundary: None,
             resource_policy: None,
         }
+    }
+}
+
+/// A principal of the account whom nobody has given anything.
+fn stranger(account: &str) -> Caller {
+    let arn = format!("arn:aws:iam::{account}:user/stranger");
+    Caller {
+        principal_arn: arn.clone(),
+        unique_id: "AIDASTRANGER".to_owned(),
+        namespace: "stranger".to_owned(),
+        source_identity: None,
+        arn,
+    }
+}
+
+/// Another session of a role.
+fn colleague(owner: &Caller) -> Caller {
+    let renamed = |text: &str, before: char| {
+        let (role, _) = text.rsplit_once(before).expect("a session of a role");
+        format!("{role}{before}ben")
+    };
+    Caller { arn: renamed(&owner.arn, '/'), unique_id: renamed(&owner.unique_id, ':'), ..owner.clone() }
+}
+
+/// A session of the same name, of a role of another name.
+fn namesake(owner: &Caller) -> Caller {
+    let (_, session) = owner.unique_id.split_once(':').expect("a session of a role");
+    Caller {
+        arn: owner.arn.replace("/Research/", "/Other/"),
+        principal_arn: owner.principal_arn.replace("/Research", "/Other"),
+        unique_id: format!("AROA00000000000000000:{session}"),
+        ..owner.clone()
     }
 }
 
@@ -237,7 +277,7 @@ fn typeless(document: &Value) -> Value {
 }
 
 /// A second earlier.
-fn before(moment: &str) -> String {
+pub(crate) fn before(moment: &str) -> String {
     let moment: jiff::Timestamp = moment.parse().expect("a date");
     (moment - jiff::SignedDuration::from_secs(1)).to_string()
 }

@@ -62,6 +62,8 @@ fn invariant_8_the_tiers_hold_over_what_is_deployed() {
     every_case_holds(&deployed);
     no_published_way_up_is_open_that_is_not_listed(&deployed);
     every_denial_of_every_boundary_is_needed(&deployed);
+    every_condition_of_every_trust_is_needed(&deployed);
+    crate::resources::every_store_keeps_its_own(&deployed);
 }
 
 fn every_case_holds(deployed: &Deployed) {
@@ -175,6 +177,46 @@ fn every_denial_of_every_boundary_is_needed(deployed: &Deployed) {
         .collect();
     assert!(names.len() > 20, "the boundaries deny in {} statements", names.len());
     let unnoticed: Vec<_> = names.iter().filter(|name| !noticed.contains(*name)).collect();
+    assert!(unnoticed.is_empty(), "no case notices: {unnoticed:#?}");
+}
+
+/// Takes each condition out of each role's trust: at least one case must then come out the other way.
+fn every_condition_of_every_trust_is_needed(deployed: &Deployed) {
+    let mut questions = Questions::new(deployed);
+    let cases = cases("trust.toml");
+    let (mut mutated, mut removed) = (Vec::new(), BTreeSet::new());
+    for role in deployed.sessions.keys() {
+        let of_role = |case: &&Case| case.tiers.contains(role) && case.expect == Expect::Deny;
+        let asked: Vec<_> = cases.iter().filter(of_role).map(|case| questions.of_trust(case, role)).collect();
+        let trust = questions.documents[&format!("trust:{role}")].clone();
+        for (index, statement) in trust["Statement"].as_array().unwrap().iter().enumerate() {
+            for (operator, keys) in statement["Condition"].as_object().unwrap() {
+                for key in keys.as_object().unwrap().keys() {
+                    let mut without = trust.clone();
+                    let conditions = &mut without["Statement"][index]["Condition"];
+                    conditions[operator].as_object_mut().unwrap().remove(key);
+                    if conditions[operator].as_object().unwrap().is_empty() {
+                        conditions.as_object_mut().unwrap().remove(operator);
+                    }
+                    let name = format!("{role}: {} without {key}", statement["Sid"]);
+                    questions.documents.insert(name.clone(), without);
+                    let again = asked.iter().cloned();
+                    mutated.extend(
+                        again.map(|question| Question { resource_policy: Some(name.clone()), ..question }),
+                    );
+                    removed.insert(name);
+                }
+            }
+        }
+    }
+    let noticed: BTreeSet<_> = mutated
+        .iter()
+        .zip(ask(&questions.documents, &mutated))
+        .filter(|(_, answer)| answer.is_allowed())
+        .filter_map(|(question, _)| question.resource_policy.clone())
+        .collect();
+    assert!(removed.len() > 40, "the roles' trusts have {} conditions", removed.len());
+    let unnoticed: Vec<_> = removed.difference(&noticed).collect();
     assert!(unnoticed.is_empty(), "no case notices: {unnoticed:#?}");
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
-use sorry_wire::{CallerList, CallerRemoved, CallerView, ErrorCode, Namespace, PersonName, PutCaller};
+use sorry_wire::{CallerList, CallerRemoved, CallerView, ErrorCode, MfaBy, Namespace, PersonName, PutCaller};
 
 use super::{
     mfa::Device,
@@ -17,6 +17,7 @@ use crate::{
     args::{AddCaller, ListCallers, RemoveCaller, Role, TableFormat, TextFormat},
     commands::whoami::{roles, tiers},
     error::{CliError, Exit, Result},
+    time::shown,
     vault::identity,
 };
 
@@ -51,6 +52,9 @@ pub(super) async fn add(app: &App, arguments: AddCaller) -> Result<u8> {
         let principal = iam.existing(&arguments.name).await?;
         let caller = register(&api, &arguments, &principal, namespace, person).await?;
         print(app, &aws, &caller, &Once { key: None, device: None }, arguments.output.format)?;
+        if caller.unique_id.starts_with("AROA") && caller.mfa == MfaBy::Device {
+            app.ui.warn("a role's session shows no MFA: tiers that ask for it are closed to this caller, unless `--mfa-by idp` is true of it");
+        }
         app.ui.say(&format!(
             "registered `{}`. What it may do in IAM stays its owner's matter: it needs what the policy `sorry-caller` allows, and \
              the tag `sorry:namespace` that the policy asks for",
@@ -163,6 +167,8 @@ async fn register(
         tiers: arguments.tiers.iter().map(|wanted| (wanted.tier.to_string(), wanted.hours)).collect(),
         projects: arguments.projects.iter().map(ToString::to_string).collect(),
         roles: arguments.roles.iter().copied().map(Into::into).collect(),
+        mfa: arguments.mfa_by.into(),
+        source_identity: arguments.source_identity.clone().map(Into::into),
     };
     api.put(&["admin", "callers", &principal.unique_id], &entry).await
 }
@@ -225,7 +231,7 @@ fn block(app: &App, aws: &Aws, caller: &CallerView, once: &Once) -> Result<Secre
     Ok(SecretString::from(block))
 }
 
-fn pairs(caller: &CallerView) -> Vec<(&'static str, String)> {
+pub(super) fn pairs(caller: &CallerView) -> Vec<(&'static str, String)> {
     vec![
         ("caller", caller.arn.clone()),
         ("unique id", caller.unique_id.clone()),
@@ -234,6 +240,9 @@ fn pairs(caller: &CallerView) -> Vec<(&'static str, String)> {
         ("tiers", tiers(caller)),
         ("projects", caller.projects.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
         ("roles", roles(caller)),
+        ("MFA", if caller.mfa == MfaBy::Idp { "by its identity provider" } else { "" }.to_owned()),
+        ("source identity", caller.source_identity.as_ref().map(ToString::to_string).unwrap_or_default()),
+        ("suspended", caller.suspended_at.map(shown).unwrap_or_default()),
     ]
 }
 
@@ -259,10 +268,11 @@ pub(super) async fn list(app: &App, arguments: &ListCallers) -> Result<u8> {
                 caller.namespace.to_string(),
                 tiers(caller),
                 roles(caller),
+                caller.suspended_at.map(shown).unwrap_or_default(),
             ]
         })
         .collect();
-    app.ui.table(&["caller", "unique id", "person", "namespace", "tiers", "roles"], &rows)?;
+    app.ui.table(&["caller", "unique id", "person", "namespace", "tiers", "roles", "suspended"], &rows)?;
     Ok(0)
 }
 
@@ -271,16 +281,13 @@ pub(super) async fn remove(app: &App, arguments: &RemoveCaller) -> Result<u8> {
     let api = aws.api(app)?;
     let wanted = arguments.caller.as_str();
     let listed: CallerList = api.get(&["admin", "callers"], &[]).await?;
-    let fitting: Vec<CallerView> =
-        listed.callers.into_iter().filter(|caller| is_called(caller, wanted)).collect();
-    if fitting.len() > 1 {
-        let ids: Vec<String> = fitting.iter().map(|caller| format!("`{}`", caller.unique_id)).collect();
-        return Err(CliError::usage(format!("`{wanted}` fits {} callers", fitting.len()))
-            .hint(format!("write the unique id: {}", ids.join(", "))));
-    }
+    let whole_roles: Vec<String> = listed.callers.iter().map(|caller| caller.unique_id.clone()).collect();
+    let entry = fitting(listed, wanted)?;
+    let by_role =
+        entry.as_ref().and_then(|entry| entry.unique_id.split_once(':')).map(|(role, _)| role.to_owned());
+    let by_role = by_role.filter(|role| whole_roles.contains(role));
     app.on_interrupt("running the same command again goes on where this one stopped");
     // The registry first: from then on the key opens nothing here.
-    let entry = fitting.into_iter().next();
     let name = entry.as_ref().map_or(wanted, |entry| user_name(&entry.arn)).to_owned();
     let removed: Option<CallerRemoved> = match unique_id(&aws, entry.as_ref(), wanted).await? {
         None => None,
@@ -299,6 +306,11 @@ pub(super) async fn remove(app: &App, arguments: &RemoveCaller) -> Result<u8> {
     if removed.is_none() && !user_deleted {
         return Err(CliError::new(Exit::NotFound, format!("there is no caller `{wanted}`"))
             .hint("`sorry admin callers list` shows them"));
+    }
+    if let Some(role) = by_role {
+        app.ui.warn(&format!(
+            "`{name}` is a caller still, by its role `{role}`, which is registered as a whole"
+        ));
     }
     let ended = removed.as_ref().map(|removed| removed.ended.clone()).unwrap_or_default();
     if arguments.output.format == TextFormat::Json {
@@ -340,6 +352,18 @@ async fn remove_user(aws: &Aws, entry: Option<&CallerView>, name: &str) -> Resul
     };
     iam.delete_user(&user.user_name).await?;
     Ok(true)
+}
+
+/// The one caller that is meant; nothing if none is.
+pub(super) fn fitting(listed: CallerList, wanted: &str) -> Result<Option<CallerView>> {
+    let fitting: Vec<CallerView> =
+        listed.callers.into_iter().filter(|caller| is_called(caller, wanted)).collect();
+    if fitting.len() > 1 {
+        let ids: Vec<String> = fitting.iter().map(|caller| format!("`{}`", caller.unique_id)).collect();
+        return Err(CliError::usage(format!("`{wanted}` fits {} callers", fitting.len()))
+            .hint(format!("write the unique id: {}", ids.join(", "))));
+    }
+    Ok(fitting.into_iter().next())
 }
 
 /// By unique id, ARN, or the name at the ARN's end.

@@ -5,7 +5,7 @@
 
 use aws_sdk_iam::{
     Client,
-    types::{Tag, User},
+    types::{Role, Tag, User},
 };
 use secrecy::SecretString;
 use sorry_wire::{Namespace, PersonName};
@@ -161,18 +161,23 @@ impl Iam {
         deleted.map(drop).map_err(|error| CliError::from_sdk("delete an access key", &error))
     }
 
-    /// A principal that exists elsewhere: a user by name or ARN, or a role's session by ARN.
+    /// A principal that exists elsewhere: a user by name or ARN, a role's session or a whole role by ARN.
     pub(super) async fn existing(&self, name: &str) -> Result<Principal> {
         if let Some((_, role_and_session)) = name.split_once(":assumed-role/") {
             let (role, session) = role_and_session.split_once('/').ok_or_else(|| {
                 CliError::usage(format!("`{name}` names no session"))
                     .hint("write the whole ARN, `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION`: `sorry whoami` shows one's own")
             })?;
-            let found = self.client.get_role().role_name(role).send().await;
-            let found =
-                found.map_err(|error| CliError::from_sdk(&format!("look at role `{role}`"), &error))?;
-            let role = found.role.ok_or_else(|| CliError::failed("AWS did not say which role it found"))?;
+            let role = self.role(role).await?;
             return Ok(Principal { unique_id: format!("{}:{session}", role.role_id), arn: name.to_owned() });
+        }
+        if name.contains(":role/") {
+            let role = self.role(user_name(name)).await?;
+            if role.arn != name {
+                return Err(CliError::new(Exit::NotFound, format!("there is no IAM role `{name}`"))
+                    .hint(format!("the role of this name is `{}`", role.arn)));
+            }
+            return Ok(Principal { unique_id: role.role_id, arn: role.arn });
         }
         let user_name = user_name(name);
         let user = self.find(user_name).await?.ok_or_else(|| {
@@ -184,6 +189,12 @@ impl Iam {
                 .hint(format!("the user of this name is `{}`", user.arn)));
         }
         Ok(Principal { unique_id: user.user_id, arn: user.arn })
+    }
+
+    async fn role(&self, name: &str) -> Result<Role> {
+        let found = self.client.get_role().role_name(name).send().await;
+        let found = found.map_err(|error| CliError::from_sdk(&format!("look at role `{name}`"), &error))?;
+        found.role.ok_or_else(|| CliError::failed("AWS did not say which role it found"))
     }
 
     /// The user that `callers add` made, if there is one and, where an id is given, it is still that one.

@@ -50,7 +50,7 @@ fn print(app: &App, sweep: &SweepView, format: TextFormat) -> Result<()> {
         ("digest", hold.digest.clone()),
         ("roles", named(hold)),
     ])?;
-    hold.roles.iter().try_for_each(|role| app.ui.data(role.as_str()))
+    hold.roles.iter().try_for_each(|role| app.ui.data(&role.to_string()))
 }
 
 fn named(hold: &HoldView) -> String {

@@ -117,6 +117,7 @@ impl Desk {
                 maximum_seconds: 28_800,
                 region: Region::parse("us-east-1").unwrap(),
                 mfa,
+                issued: false,
             },
         };
         let actor = Actor::this_process(false);

@@ -30,6 +30,7 @@ pub(crate) fn session(id: &str) -> CachedSession {
             maximum_seconds: 3600,
             region: Region::parse("eu-central-1").unwrap(),
             mfa: true,
+            issued: false,
         },
     }
 }

@@ -35,6 +35,7 @@ pub fn request(request: &lambda_http::Request) -> Result<Request, Refusal> {
             arn: arn.clone(),
             source_address: from.source_ip.clone(),
         },
+        access_key_id: from.access_key.clone().unwrap_or_default(),
         method: context.http_method.to_string(),
         resource: context.resource_path.clone().unwrap_or_default(),
         path: path.strip_prefix(&format!("/{stage}")).unwrap_or(path).to_owned(),
@@ -64,14 +65,18 @@ pub fn unreadable(refusal: Refusal, request_id: &str) -> Response {
     crate::refused(&ApiError::Refusal(refusal), request_id)
 }
 
-/// Writes an answer. Nothing in between may keep it: it can hold an external id.
+/// Writes an answer. Nothing in between may keep it: it can hold an external id, or credentials.
 ///
 /// # Errors
 /// Never for a status that [`ErrorCode`] knows.
 pub fn response(response: &Response) -> Result<lambda_http::Response<Body>, lambda_http::http::Error> {
-    lambda_http::Response::builder()
+    let retry_after = response.body.get("retry_after_seconds").and_then(|seconds| seconds.as_u64());
+    let mut builder = lambda_http::Response::builder()
         .status(response.status)
         .header("content-type", "application/json")
-        .header("cache-control", "no-store")
-        .body(Body::Text(response.body.to_string()))
+        .header("cache-control", "no-store");
+    if let Some(seconds) = retry_after {
+        builder = builder.header("retry-after", seconds);
+    }
+    builder.body(Body::Text(response.body.to_string()))
 }

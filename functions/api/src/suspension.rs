@@ -1,0 +1,63 @@
+//! Suspended callers: the entry stays, and opens nothing until an administrator says otherwise.
+
+use sorry_session::{
+    Actor, CallerEntry, ErrorCode, Refusal,
+    caller::Suspension,
+    decision::suspended,
+    ports::{Alerts, Clock, Committed, EventBus, Registry, SessionStore, Workflow},
+};
+use sorry_wire::CallerSuspended;
+
+use crate::{Api, ApiError, Request, Response, callers::administrators_only, ok, view};
+
+/// A suspended caller may learn that it is one. What the deployment gives to an administrator does not depend on the registry.
+pub(crate) fn check(request: &Request, actor: &Actor) -> Result<(), Refusal> {
+    let Some(entry) = actor.entry.as_ref().filter(|entry| entry.suspended.is_some()) else { return Ok(()) };
+    let administers = actor.is_administrator() && request.resource.starts_with("/admin/");
+    if administers || request.resource == "/whoami" { Ok(()) } else { Err(suspended(entry)) }
+}
+
+impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock> Api<S, R, W, A, E, C> {
+    /// The entry goes first, so that nothing new can be asked for while what there is is being ended. Asked again, it ends what is left.
+    pub(crate) async fn suspend_caller(&self, id: &str, actor: &Actor) -> Result<Response, ApiError> {
+        administrators_only(actor)?;
+        let mut entry = self.registered_caller(id).await?;
+        if entry.suspended.is_none() {
+            let now = self.ports.clock.now();
+            entry.suspended = Some(Suspension { at: now, by: actor.identity.arn.clone() });
+            self.rewrite(&entry, "caller.suspended", actor).await?;
+        }
+        let ended = self.end_sessions_of(id, actor).await?;
+        ok(200, &CallerSuspended { caller: view::caller(&entry), ended })
+    }
+
+    /// Lifts a suspension; what was ended stays so.
+    pub(crate) async fn resume_caller(&self, id: &str, actor: &Actor) -> Result<Response, ApiError> {
+        administrators_only(actor)?;
+        let mut entry = self.registered_caller(id).await?;
+        if entry.suspended.take().is_some() {
+            self.rewrite(&entry, "caller.resumed", actor).await?;
+        }
+        ok(200, &view::caller(&entry))
+    }
+
+    async fn registered_caller(&self, id: &str) -> Result<CallerEntry, ApiError> {
+        let hint = "`sorry admin callers list` shows them";
+        let unknown = || Refusal::new(ErrorCode::NotFound, format!("there is no caller `{id}`"), hint);
+        Ok(self.registry.caller(id).await?.ok_or_else(unknown)?)
+    }
+
+    async fn rewrite(&self, entry: &CallerEntry, what: &str, actor: &Actor) -> Result<(), ApiError> {
+        let audit = self.audit(entry, what, actor);
+        if self.registry.put_caller(entry, &audit).await? == Committed::Superseded {
+            return Err(Refusal::new(
+                ErrorCode::Conflict,
+                format!("namespace `{}` belongs to somebody else than `{}`", entry.namespace, entry.person),
+                "register the caller anew: `sorry admin callers add`",
+            )
+            .into());
+        }
+        self.tell(&audit).await;
+        Ok(())
+    }
+}

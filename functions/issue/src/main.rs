@@ -1,0 +1,47 @@
+//! Wires the issuing of credentials to AWS.
+
+use lambda_http::{Error, Request, service_fn};
+use sorry_aws::{
+    DynamoRegistry, DynamoSessions, EventBridgeBus, IamPrincipals, StsTokens, SystemClock, function, settings,
+};
+use sorry_gateway::http;
+use sorry_issue::Issuer;
+use sorry_session::ports::Ports;
+use tracing::Instrument;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    function::start_logging();
+    let sdk = settings::sdk().await;
+    let issuer = Issuer {
+        ports: Ports {
+            store: DynamoSessions::new(
+                &sdk,
+                settings::required(settings::SESSIONS_TABLE)?,
+                settings::required(settings::AUDIT_TABLE)?,
+                None,
+            ),
+            principals: IamPrincipals::new(&sdk),
+            events: EventBridgeBus::new(&sdk, settings::required(settings::EVENT_BUS)?),
+            clock: SystemClock,
+        },
+        registry: DynamoRegistry::reader(&sdk, settings::required(settings::REGISTRY_TABLE)?),
+        tokens: StsTokens::new(&sdk),
+        place: settings::place()?,
+    };
+    let issuer = &issuer;
+    lambda_http::run(service_fn(async |event: Request| {
+        let span = tracing::info_span!("request", request_id = http::request_id(&event));
+        async {
+            let response = match http::request(&event) {
+                // On the heap: the SDK's nested futures are large.
+                Ok(request) => Box::pin(issuer.answer(&request)).await,
+                Err(refusal) => http::unreadable(refusal, &http::request_id(&event)),
+            };
+            http::response(&response).map_err(Error::from)
+        }
+        .instrument(span)
+        .await
+    }))
+    .await
+}

@@ -1,0 +1,145 @@
+//! A thousand sessions of fifty callers: all come to their right end, none is lost, and how long it takes.
+//!
+//! What an account would allow, next to what the report says (AWS's quotas, as documented in November 2026; `*`: can be raised):
+//!
+//! | quota | value | what follows |
+//! |---|---|---|
+//! | IAM: roles in an account | 1,000*, at most 5,000 | live `role` sessions and every other role of the account; peak of live principals below |
+//! | IAM: size of a role's inline policies | 10,240 characters | held by `sorry-policy` |
+//! | IAM: rate of writes | unpublished, cannot be raised | some 8 writes a session (2 to grant, the rest to end): the first thing to throttle, answered by retries |
+//! | STS: requests of an account and region | 600 a second | 1 a session, and 1 for each renewal |
+//! | API Gateway: requests of an account and region | 10,000 a second* | 2 and more a session |
+//! | Lambda: executions at once in a region | 1,000* | requests a second × seconds of each |
+//! | Step Functions: StartExecution, standard, in the large regions | 300 a second after 1,300 at once*; elsewhere 150 after 800 | 1 or 2 a session |
+//! | Step Functions: open executions | 1,000,000 | 1 a session that is open |
+//! | DynamoDB: on demand, of a table | 40,000 write units a second* | some 5 transactions a session |
+//! | EventBridge: PutEvents | 10,000 a second in the large regions*, elsewhere from 400 | 1 a change of state |
+//!
+//! Sources: IAM and STS quotas; API Gateway, Lambda, Step Functions, DynamoDB and EventBridge endpoints and quotas.
+//! So with a thousand roles and eight hours a session, an account with no other roles carries 125 new sessions an hour for ever, and
+//! a burst of a thousand.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use sorry_session::{Session, State};
+use sorry_tests::{LocalAws, eventually};
+
+use crate::{
+    crowd::{Fate, Loan, Patience, live, members, peak, percentile},
+    judgement::{judge, rows, states, sweep},
+    report,
+};
+
+const MEMBERS: usize = 50;
+const LOANS: usize = 1000;
+/// Requests under way at a time: more only wait for the two cores that everything runs on.
+const WORKERS: usize = 12;
+
+/// The limits that this test holds the service to.
+mod limits {
+    /// Live sessions of one caller and tier: what a tier has that does not say.
+    pub(super) const LIVE_PER_CALLER: usize = 3;
+}
+
+#[test]
+fn a_thousand_sessions_of_fifty_callers_all_end_as_they_should() {
+    let began = Instant::now();
+    let aws = LocalAws::start();
+    let members = members(&aws, aws.output("endpoint_url"), MEMBERS);
+    sweep(&aws);
+    let ready = Instant::now();
+    let fate =
+        |number: usize| if number.is_multiple_of(2) { Fate::Expires(10) } else { Fate::IsRevoked(3000) };
+    // Each caller's loans one after the other, all callers beside each other.
+    let loans = (0..LOANS).map(|number| Loan::new(number % MEMBERS, fate(number / MEMBERS))).collect();
+    let loans = live(&members, loans, WORKERS, Patience::None, |_| {});
+    let asked = ready.elapsed();
+    let mut rows_now = Vec::new();
+    eventually("all sessions are over", Duration::from_secs(120), || {
+        rows_now = rows(&aws);
+        rows_now.iter().all(|row| row.state.is_over() && row.outbox.is_empty()).then_some(())
+    });
+    let lived = ready.elapsed();
+
+    let rows = rows_now;
+    assert_eq!(rows.len(), LOANS);
+    let by_id: BTreeMap<_, _> = rows.iter().map(|row| (row.session_id.as_str(), row)).collect();
+    for loan in &loans {
+        let row = by_id[loan.session.as_deref().unwrap_or_else(|| panic!("refused: {loan:?}"))];
+        let wanted = if loan.revoked.is_some() { State::Revoked } else { State::Expired };
+        assert_eq!(row.state, wanted, "{loan:?}: {:?}", row.end);
+        assert!(row.activated_at.is_some(), "{loan:?} never was ACTIVE");
+    }
+    judge(&aws, &members, &[]);
+    let swept = sweep(&aws);
+    assert_eq!((&swept["found"], &swept["orphans"]), (&0.into(), &Value::Array(Vec::new())), "{swept}");
+
+    let span = |row: &Session| (row.activated_at.unwrap(), row.ended_at.unwrap());
+    let per_caller = members.iter().map(|member| {
+        let own = rows.iter().filter(|row| row.person.as_str() == member.name);
+        peak(own.map(|row| (row.requested_at, row.ended_at.unwrap())))
+    });
+    let per_caller = per_caller.max().unwrap();
+    assert!(per_caller <= limits::LIVE_PER_CALLER, "{per_caller} live sessions of one caller");
+
+    let requests: Vec<Duration> = loans.iter().flat_map(|loan| loan.took.clone()).collect();
+    let between =
+        |from: fn(&Session) -> Timestamp, to: fn(&Session) -> Timestamp, of: State| -> Vec<Duration> {
+            let wanted = rows.iter().filter(|row| row.state == of);
+            wanted.map(|row| to(row).duration_since(from(row)).unsigned_abs()).collect()
+        };
+    let ended = |row: &Session| row.ended_at.unwrap();
+    let decided = |row: &Session| row.end.as_ref().unwrap().at;
+    let active: Vec<_> = [State::Revoked, State::Expired]
+        .into_iter()
+        .flat_map(|of| between(|row| row.requested_at, |row| row.activated_at.unwrap(), of))
+        .collect();
+    let percentiles =
+        |values: &[Duration]| format!("{:.1?}, {:.1?}", percentile(values, 0.5), percentile(values, 0.95));
+    let calls = calls(&aws);
+    let all: usize = calls.values().sum();
+    report(
+        "scale.txt",
+        &[
+            ("sessions, callers, requests at a time", format!("{LOANS}, {MEMBERS}, {WORKERS}")),
+            ("ends", format!("{:?}", states(&rows))),
+            ("time of all requests, until all were over", format!("{asked:.1?}, {lived:.1?}")),
+            ("requests to the gateway", requests.len().to_string()),
+            ("of those a second", format!("{:.1}", requests.len() as f64 / asked.as_secs_f64())),
+            ("refused by a limit, or failed, and sent again", {
+                let sum = |of: fn(&Loan) -> usize| loans.iter().map(of).sum::<usize>();
+                let limited = sum(|loan| loan.limited);
+                format!("{limited}, {}", sum(|loan| loan.failures) - limited)
+            }),
+            ("a request: p50, p95", percentiles(&requests)),
+            ("accepted until ACTIVE: p50, p95", percentiles(&active)),
+            ("revoked until gone: p50, p95", percentiles(&between(decided, ended, State::Revoked))),
+            (
+                "end of the window until gone: p50, p95",
+                percentiles(&between(|row| row.expires_at, ended, State::Expired)),
+            ),
+            ("most live principals at once", peak(rows.iter().map(span)).to_string()),
+            ("most sessions of one caller at once", per_caller.to_string()),
+            ("calls of the functions, a session", format!("{all}, {:.1}", all as f64 / LOANS as f64)),
+            ("by service", format!("{calls:?}")),
+            ("set up, in all", format!("{:.1?}, {:.1?}", ready - began, began.elapsed())),
+        ],
+    );
+}
+
+/// What role sessions, that is the functions, asked AWS for, by service.
+fn calls(aws: &LocalAws) -> BTreeMap<String, usize> {
+    let mut calls = BTreeMap::new();
+    for line in fs::read_to_string(aws.folder().join("decisions")).unwrap().lines() {
+        let decision: Value = serde_json::from_str(line).unwrap();
+        let service = decision["action"].as_str().unwrap().split(':').next().unwrap().to_owned();
+        *calls.entry(service).or_default() += 1;
+    }
+    calls
+}
