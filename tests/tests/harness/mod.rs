@@ -396,6 +396,7 @@ impl Bench {
             registered_by: administrator().arn,
             mfa: MfaBy::Device,
             source_identity: None,
+            suspended: None,
         });
         identity
     }
