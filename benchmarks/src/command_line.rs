@@ -150,7 +150,7 @@ pub fn measure(depth: Depth) -> Vec<Program> {
         let said = done(again);
         assert!(said.contains(candidate.says), "{} printed {said}", candidate.words);
     }
-    let rounds = depth.choose(40, 3);
+    let rounds = depth.choose(30, 3);
     let mut runs: Vec<Vec<Run>> = candidates.iter().map(|_| Vec::new()).collect();
     for round in 0..rounds + WARM_UP {
         for (candidate, runs) in candidates.iter().zip(&mut runs) {

@@ -11,6 +11,9 @@ use crate::{
     statistics::Spread,
 };
 
+/// What stands in the document as long as no whole run with release programs was kept.
+pub const PROVISIONAL: &str = " **Provisional: a quick run, or one without release programs. Its times and sizes mean nothing, and its \
+     missed budgets say nothing; its calls do. `make bench` on an idle machine makes the document.**";
 /// Headings of the document, in their order.
 pub const SECTIONS: [&str; 8] = [
     "Budgets",
@@ -97,7 +100,7 @@ pub fn render(results: &Results) -> String {
         number(machine.load_before),
         number(machine.load_after),
         results.profile,
-        if results.quick { " **A quick run: these numbers mean nothing.**" } else { "" },
+        if results.quick || results.profile != "release" { PROVISIONAL } else { "" },
     );
     table(
         &mut page,

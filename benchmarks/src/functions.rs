@@ -154,7 +154,7 @@ fn refused_at_once(name: &str) -> Option<String> {
 /// When one of them cannot be run, or calls something instead of refusing.
 pub fn measure(depth: Depth) -> Vec<Function> {
     let environment = settings();
-    let rounds = depth.choose(40, 3);
+    let rounds = depth.choose(30, 3);
     let mut measured: BTreeMap<&str, [Vec<f64>; 3]> = BTreeMap::new();
     for _ in 0..rounds {
         for name in FUNCTIONS {

@@ -275,7 +275,7 @@ pub fn measure(depth: Depth) -> (Vec<Way>, Vec<Operation>) {
     let aws = LocalAws::start_with(&["SweepRate=rate(1 hour)"]);
     let stage = Stage::new(&aws);
     let (mut requests, mut revocations) = (Vec::new(), Vec::new());
-    let passes = depth.choose(20, 2);
+    let passes = depth.choose(12, 2);
     for pass in 0..=passes {
         let (session, keys, hops) = request_once(&stage);
         let back = revoke_once(&stage, &session, &keys);
