@@ -27,17 +27,16 @@ def _principal(access_key_id: str) -> str:
     return f"user {arn.rpartition('/')[2]}" if ":user/" in arn else ""
 
 
-def _operation(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[str, str]:
-    """Service and operation: from the target of the JSON protocols, the body of the query protocol, or the path."""
+def _operation(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]) -> tuple[str, str]:
+    """Service and operation: from the target of the JSON protocols, the parameters of the query protocol, or the path."""
     target = headers.get("x-amz-target", "")
     if target:
         service, _, operation = target.rpartition(".")
         return service.partition("_")[0].lower(), operation
-    form = urllib.parse.parse_qs(body.decode("latin-1")) if body.startswith((b"Action=", b"Version=")) else {}
-    if "Action" in form:
-        scope = headers.get("authorization", "").partition("Credential=")[2].partition(",")[0].split("/")
-        return scope[3] if len(scope) > 3 else "", form["Action"][0]
-    return "", f"{method} {path}"
+    form = urllib.parse.parse_qs(body.decode("latin-1")) if body.startswith((b"Action=", b"Version=")) else query
+    scope = headers.get("authorization", "").partition("Credential=")[2].partition(",")[0].split("/")
+    signed_for = scope[3] if len(scope) > 3 else ""
+    return signed_for, form["Action"][0] if "Action" in form else f"{method} {path}"
 
 
 def _write(begun: float, status: Any, access_key_id: str, service: str, operation: str) -> None:
@@ -60,7 +59,7 @@ def apply() -> None:
     async def written_down(method, path, headers, body, query_params, request_id):
         begun = time.time()
         answer = await dispatch(method, path, headers, body, query_params, request_id)
-        service, operation = _operation(method, path, headers, body)
+        service, operation = _operation(method, path, headers, body, query_params)
         _write(begun, answer[0], extract_access_key_id(headers, query_params), service, operation)
         return answer
 
