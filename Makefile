@@ -9,7 +9,7 @@ NODE_TOOLS := tests/local/node/node_modules/.bin
 LOCAL_AWS := $(PYTHON) tests/local/local_aws.py
 BINARIES := target/debug
 
-.PHONY: help demo test lint audit format build package deploy destroy local-up local-down tools nextest prerequisites
+.PHONY: help demo test bench lint audit format build package deploy destroy local-up local-down tools nextest prerequisites
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
@@ -25,8 +25,8 @@ test: lint build nextest ## everything: format, lints, unit, contract, unwinding
 lint: tools .local/checkov-venv/installed.txt ## format and static checks of the code, the template, the policies, the state machine and the scripts
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
-	.local/venv/bin/ruff format --check --quiet tests/local tests/recorded infrastructure crates/profiles/tests
-	.local/venv/bin/ruff check --quiet tests/local tests/recorded infrastructure crates/profiles/tests
+	.local/venv/bin/ruff format --check --quiet tests/local tests/recorded infrastructure crates/profiles/tests benchmarks
+	.local/venv/bin/ruff check --quiet tests/local tests/recorded infrastructure crates/profiles/tests benchmarks
 	.local/venv/bin/shellcheck infrastructure/*.sh tests/local/*.sh .ci/run
 	$(PYTHON) infrastructure/assemble.py target/template.yaml
 	.local/venv/bin/cfn-lint target/template.yaml
@@ -34,13 +34,18 @@ lint: tools .local/checkov-venv/installed.txt ## format and static checks of the
 	$(PYTHON) tests/local/lint_policies.py target/template.yaml
 	$(NODE_TOOLS)/asl-validator --json-path infrastructure/session.asl.json
 
+bench: tools .local/bench-venv/installed.txt ## measures everything and writes docs/benchmarks.md (QUICK=1 only sees that it runs)
+	@tests/local/prerequisites.sh valgrind
+	cargo build --workspace --locked $(if $(QUICK),,--release)
+	target/$(if $(QUICK),debug,release)/sorry-benchmarks $(if $(QUICK),--quick)
+
 audit: ## looks up known vulnerabilities and yanked versions of the crates; needs the network and cargo-deny
 	@cargo deny --version >/dev/null 2>&1 || { echo 'error: there is no cargo-deny' >&2; echo 'hint: cargo install --locked cargo-deny' >&2; exit 1; }
 	cargo deny check
 
 format: tools ## formats the Rust and the Python
 	cargo fmt
-	.local/venv/bin/ruff format --quiet tests/local tests/recorded infrastructure crates/profiles/tests
+	.local/venv/bin/ruff format --quiet tests/local tests/recorded infrastructure crates/profiles/tests benchmarks
 
 build: prerequisites ## builds the command line and the functions, for this machine
 	cargo build --workspace --locked
@@ -77,6 +82,14 @@ nextest:
 	rm -rf .local/checkov-venv
 	python3 -m venv .local/checkov-venv
 	.local/checkov-venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	cp $< $@
+
+# What `sorry` is compared with, in a venv of its own.
+.local/bench-venv/installed.txt: benchmarks/requirements.txt
+	rm -rf .local/bench-venv
+	python3 -m venv .local/bench-venv
+	.local/bench-venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
+	.local/bench-venv/bin/python -m compileall -q .local/bench-venv/lib
 	cp $< $@
 
 tests/local/node/node_modules/installed.json: tests/local/node/package-lock.json

@@ -1,7 +1,10 @@
 //! Client of the gateway: signs every request, body included, and turns what comes back into types or into an error that says
 //! what to do. Not for the SDK's own calls (those are in `assume.rs` and `commands/admin.rs`).
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::LazyLock,
+    time::{Duration, SystemTime},
+};
 
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_sigv4::{
@@ -10,7 +13,10 @@ use aws_sigv4::{
 };
 use aws_smithy_http_client::{Connector, proxy::ProxyConfig, tls};
 use aws_smithy_runtime_api::client::{
-    http::{HttpConnector, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn},
+    http::{
+        HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+        http_client_fn,
+    },
     orchestrator::HttpRequest,
     result::ConnectorError,
 };
@@ -55,6 +61,17 @@ const SEGMENT: AsciiSet = NON_ALPHANUMERIC
     .remove(b',');
 const QUERY: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// A connector that is made when it is first used: reading the system's certificate authorities takes longer than everything else that
+/// a command does which finds its answer here.
+#[derive(Debug)]
+struct WhenUsed(LazyLock<SharedHttpConnector, Box<dyn FnOnce() -> SharedHttpConnector + Send>>);
+
+impl HttpConnector for WhenUsed {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        self.0.call(request)
+    }
+}
+
 /// One connector for everything: ring, the system's certificate authorities or those of `AWS_CA_BUNDLE`, the environment's proxy.
 ///
 /// # Errors
@@ -70,13 +87,16 @@ pub(crate) fn connector(settings: &Settings) -> Result<SharedHttpConnector> {
         .map_err(|error| CliError::failed(format!("cannot set up TLS: {}", causes(&error))))?;
     let timeouts =
         HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(WHOLE_TIMEOUT).build();
-    let connector = Connector::builder()
-        .connector_settings(timeouts)
-        .proxy_config(ProxyConfig::from_env())
-        .tls_provider(tls::Provider::rustls(tls::rustls_provider::CryptoMode::Ring))
-        .tls_context(context)
-        .build();
-    Ok(SharedHttpConnector::new(connector))
+    let made = move || {
+        let connector = Connector::builder()
+            .connector_settings(timeouts)
+            .proxy_config(ProxyConfig::from_env())
+            .tls_provider(tls::Provider::rustls(tls::rustls_provider::CryptoMode::Ring))
+            .tls_context(context)
+            .build();
+        SharedHttpConnector::new(connector)
+    };
+    Ok(SharedHttpConnector::new(WhenUsed(LazyLock::new(Box::new(made)))))
 }
 
 /// The same connector for the SDK's clients.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Says what is missing before anything fails for want of it.
+# Says what is missing before anything fails for want of it. `prerequisites.sh valgrind` looks for what the benchmarks need besides.
 set -euo pipefail
 
 missing=0
@@ -22,6 +22,12 @@ fi
 for tool in ssh-agent ssh-add ssh-keygen; do
   need "$tool" "the vault is tested with OpenSSH's own tools" "install OpenSSH's client, such as Debian's package openssh-client"
 done
+if [[ ${1:-} == valgrind ]]; then
+  if ! command -v valgrind >/dev/null && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    apt-get install --yes --quiet --no-install-recommends valgrind >&2 || true
+  fi
+  need valgrind "the benchmarks count instructions with it" "install valgrind, such as Debian's package of that name"
+fi
 need setsid "commands are tested without a terminal" "install util-linux"
 [[ $missing == 0 ]] || exit 1
 

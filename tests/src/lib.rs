@@ -13,12 +13,14 @@
     reason = "this library is part of tests: what should not happen ends the test"
 )]
 
+mod calls;
 mod chaos;
 mod gateway;
 mod http;
 mod judge;
 mod local_aws;
 mod person;
+mod ssh_agent;
 mod tiers;
 
 use std::{
@@ -26,11 +28,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use calls::{Call, Recorder, counted};
 pub use chaos::{ChaosProxy, Disturbance, Weather};
 pub use gateway::Gateway;
 pub use judge::{Judge, Keys, Verdict};
 pub use local_aws::{LocalAws, keys_of};
 pub use person::{Finished, Person};
+pub use ssh_agent::SshAgent;
 pub use tiers::tiers_with_addresses;
 
 /// The project's folder.
@@ -38,10 +42,16 @@ pub fn project() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the project").to_owned()
 }
 
-/// The folder with the binaries that this test was built with.
+/// The folder with the binaries that this test, or this program, was built with: `target/<profile>`.
 pub fn binaries() -> PathBuf {
-    let test = std::env::current_exe().expect("a running test has a path");
-    test.ancestors().nth(2).expect("tests lie in target/<profile>/deps").to_owned()
+    let running = std::env::current_exe().expect("what runs has a path");
+    let folder = running.parent().expect("a file lies in a folder");
+    // Tests lie one folder further down.
+    if folder.ends_with("deps") {
+        folder.parent().expect("`deps` lies in a folder").to_owned()
+    } else {
+        folder.to_owned()
+    }
 }
 
 /// The Python that `make` has installed what the tests need into.

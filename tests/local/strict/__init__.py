@@ -12,6 +12,7 @@ Not for: weakening anything. A patch only refuses what AWS refuses, or tells wha
 from . import (
     api_gateway,
     authorization,
+    calls,
     cloudformation_iam,
     decisions,
     iam_arns,
@@ -40,6 +41,7 @@ from . import (
 # In reading order. `authorization` comes first: others take part in decisions through it.
 PATCHES = (
     authorization,
+    calls,
     decisions,
     policy_variables,
     iam_arns,

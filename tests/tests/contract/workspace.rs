@@ -10,7 +10,7 @@ fn members() -> Vec<String> {
 
 #[test]
 fn every_package_is_a_member_and_every_member_a_package() {
-    let mut packages: BTreeSet<_> = ["cli".to_owned(), "tests".to_owned()].into();
+    let mut packages: BTreeSet<_> = ["cli", "tests", "benchmarks"].map(str::to_owned).into();
     for folder in ["crates", "functions"] {
         packages.extend(crates(folder).iter().map(|name| format!("{folder}/{name}")));
     }

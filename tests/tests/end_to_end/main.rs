@@ -16,6 +16,7 @@ mod approvals;
 mod audit;
 mod break_glass;
 mod callers;
+mod calls;
 mod delivery;
 #[path = "../../../crates/credentials/tests/desk/mod.rs"]
 mod desk;

@@ -2,68 +2,17 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::Write,
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::{Value, json};
-use sorry_tests::{Finished, Keys, LocalAws, Person};
-use tempfile::TempDir;
+use sorry_tests::{Finished, Keys, LocalAws, Person, SshAgent};
 
 use crate::namespace_call;
 
-const PHRASE: &str = "correct horse battery staple";
 const SETUP: [&str; 4] = ["setup", "--no-recovery", "--no-rotate", "--keep-plain-text"];
-
-/// An agent of OpenSSH with one key, whose file has a passphrase.
-struct SshAgent {
-    child: Child,
-    folder: TempDir,
-}
-
-impl SshAgent {
-    fn start(home: &Path) -> Self {
-        fs::create_dir(home.join(".ssh")).unwrap();
-        let key = home.join(".ssh/id_ed25519");
-        let mut keygen = Command::new("ssh-keygen");
-        let done =
-            keygen.args(["-q", "-t", "ed25519", "-a", "4", "-N", PHRASE, "-f"]).arg(&key).output().unwrap();
-        assert!(done.status.success(), "{done:?}");
-        let folder = TempDir::with_prefix("sorry-agent-").unwrap();
-        let mut child = Command::new("ssh-agent")
-            .args(["-D", "-a"])
-            .arg(folder.path().join("agent"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("there is no `ssh-agent`: install openssh-client");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let agent = Self { child, folder };
-        let ask = agent.folder.path().join("ask");
-        let mut file = fs::File::create(&ask).unwrap();
-        writeln!(file, "#!/bin/sh\nprintf %s '{PHRASE}'").unwrap();
-        fs::set_permissions(&ask, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-        drop(file);
-        let mut add = Command::new("ssh-add");
-        add.arg("-q").arg(&key).env("SSH_ASKPASS", &ask).env("SSH_ASKPASS_REQUIRE", "force");
-        let done = add.env("SSH_AUTH_SOCK", agent.socket()).output().unwrap();
-        assert!(done.status.success(), "{done:?}");
-        agent
-    }
-
-    fn socket(&self) -> String {
-        self.folder.path().join("agent").display().to_string()
-    }
-}
-
-impl Drop for SshAgent {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// Somebody without any file of AWS's, whose key is in the vault or nowhere.
 struct Vaulted {
