@@ -545,9 +545,11 @@ impl ReferenceStateMachine for Reference {
             Event::Decide { by, loan, .. } => {
                 state.loans.get(*loan).is_some_and(|loan| !loan.words.contains_key(by))
             }
-            // A creation still on its way would make the role anew, and empty: safe, and not what is meant here.
+            // A creation still on its way would make the role anew, and empty: safe, and not what is meant here. Nor is the role that
+            // stands ready for everybody.
             Event::DeleteRole { loan } => {
-                *loan < state.loans.len() && !state.late && state.now > state.late_until
+                let own = state.loans.get(*loan).is_some_and(|loan| loan.tier != "break-glass");
+                own && !state.late && state.now > state.late_until
             }
             Event::Fault { fault: Fault::AppliedLate, .. } => !state.late && state.now > state.late_until,
             // More than a few at once, and the sweep holds, as it should.
