@@ -5,8 +5,8 @@
 #
 #   --dry-run        say what would be removed, and remove nothing
 #   --yes            do not ask
-#   --delete-data    also the tables, their key (AWS waits 30 days with that), the tiers and the zips. They cannot be had back.
-#   --sessions-only  end all sessions and leave the rest: nobody gets a new one until the two functions may run again
+#   --delete-data    also the tables, their key (AWS waits 30 days with that), the digests and the zips. They cannot be had back.
+#   --sessions-only  end all sessions and leave the rest: nobody gets a new one until the three functions may run again
 #
 # In this order, so that nothing is left with access should a step fail:
 #   1. no new sessions: the functions `sorry-api`, `sorry-issue` and `sorry-provision` may not run any more

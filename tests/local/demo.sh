@@ -181,10 +181,10 @@ run aws --profile administrator sns subscribe --topic-arn "$topic" --protocol sq
 run sorry request --tier break-glass --hours 1 --reason "the queue ate the database"
 session=$(session_of)
 run aws --profile sue-break-glass iam list-users --query 'Users[].UserName' --output text
-note "what security received, and when; the role was made after that:"
-created=$(as_administrator iam list-roles --path-prefix /sorry/session/ --query 'Roles[0].CreateDate' --output text)
+note "what security received, and when; the session became ACTIVE after that:"
+active=$(sorry status "$session" --output json | python3 -c 'import json,sys; print(json.load(sys.stdin)["activated_at"])')
 as_administrator --endpoint-url "$AWS_ENDPOINT_URL" sqs receive-message --queue-url "$queue" --max-number-of-messages 10 --attribute-names SentTimestamp --output json |
-  python3 tests/local/show_alert.py "$session" "$created" || fail "security should have heard before the role was made"
+  python3 tests/local/show_alert.py "$session" "$active" || fail "security should have heard before the session became ACTIVE"
 run sorry revoke "$session"
 note "its review stays open until somebody else has looked:"
 run as_ann sorry --caller-profile ann-mgr list --awaiting-me

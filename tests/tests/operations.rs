@@ -146,7 +146,10 @@ const SCENARIOS: [Scenario; 11] = [
 ];
 
 /// Operations whose one call is looked at elsewhere.
-const ELSEWHERE: [(&str, &str); 1] = [("DELETE /admin/callers/{id}/suspension", "tests/tests/limits.rs")];
+const ELSEWHERE: [(&str, &str); 2] = [
+    ("DELETE /admin/callers/{id}/suspension", "tests/tests/limits.rs"),
+    ("POST /sessions/{id}/credentials", "tests/tests/issuing.rs"),
+];
 
 const BOB: &str = "AIDA0000000000000BOB";
 
