@@ -83,10 +83,13 @@ fn clean_up(world: &World, id: &SessionId) {
     block_on(clean_up::clean_up(&world.ports(), id, None, &ChangedBy::service("clean-up"))).unwrap();
 }
 
+/// A session with a role, and one with a user: each keeps its end elsewhere.
+const TIERS: [&str; 2] = ["developer", "read-only+user"];
+
 /// A session a second before its end.
-fn about_to_end() -> (Bench, SessionId) {
+fn about_to_end(tier: &str) -> (Bench, SessionId) {
     let mut bench = Bench::new();
-    let id = bench.granted("developer", "request-1");
+    let id = bench.granted(tier, "request-1");
     bench.run_until(moment(OLD_END - 1));
     (bench, id)
 }
@@ -99,8 +102,14 @@ fn extend(bench: &mut Bench, id: &SessionId) {
 
 #[test]
 fn invariant_5_whatever_ends_a_session_between_any_two_calls_of_an_extension_wins() {
+    for tier in TIERS {
+        whatever_ends_it_wins(tier);
+    }
+}
+
+fn whatever_ends_it_wins(tier: &str) {
     let (first, calls) = {
-        let (mut bench, id) = about_to_end();
+        let (mut bench, id) = about_to_end(tier);
         let first = bench.world.calls().len();
         extend(&mut bench, &id);
         (first, bench.world.calls().len())
@@ -108,8 +117,8 @@ fn invariant_5_whatever_ends_a_session_between_any_two_calls_of_an_extension_win
     let mut ends: BTreeMap<(String, State), usize> = BTreeMap::new();
     for other in Other::ALL {
         for number in first..=calls {
-            let label = format!("{other:?} before call {number} of {first} to {calls}");
-            let (mut bench, id) = about_to_end();
+            let label = format!("{tier}: {other:?} before call {number} of {first} to {calls}");
+            let (mut bench, id) = about_to_end(tier);
             bench.world.before_call(number, move |world| other.happen(world));
             extend(&mut bench, &id);
             if bench.world.calls().len() == number {
@@ -119,7 +128,7 @@ fn invariant_5_whatever_ends_a_session_between_any_two_calls_of_an_extension_win
             let decided = bench.world.was(&id, State::Revoking);
             if decided {
                 // The row is read again before each write: only the one that was under way already can still be made.
-                let extending = ["put_trust_policy", "put_inline_policy access"];
+                let extending = ["put_trust_policy", "put_inline_policy access", "put_inline_policy expiry"];
                 let made = bench.world.calls();
                 let later = made.iter().skip(number + 1).filter(|call| {
                     let call = format!("{} {}", call.port, call.about);
@@ -141,7 +150,7 @@ fn invariant_5_whatever_ends_a_session_between_any_two_calls_of_an_extension_win
             assert!(bench.world.session_role_names().is_empty(), "{label}");
         }
     }
-    println!("extension against an end: {} cases: {ends:?}", Other::ALL.len() * (calls - first + 1));
+    println!("{tier}: extension against an end: {} cases: {ends:?}", Other::ALL.len() * (calls - first + 1));
     let count = |other: Other, state| ends.get(&(format!("{other:?}"), state)).copied().unwrap_or_default();
     assert_eq!(count(Other::Revoked, State::Revoked), calls - first + 1, "a revocation always wins");
     assert_eq!(count(Other::Decided, State::Revoked), calls - first + 1, "a revocation always wins");
@@ -157,7 +166,7 @@ fn invariant_5_an_extension_beside_a_revocation_and_a_sweep_restores_nothing() {
     const SCHEDULES: u64 = 400;
     for seed in 0..SCHEDULES {
         let mut bench = Bench::new();
-        let id = bench.granted("developer", "request-1");
+        let id = bench.granted(TIERS[usize::try_from(seed % 2).unwrap()], "request-1");
         bench.service.extend(&id, 3600).unwrap();
         let world = bench.world.clone();
         let ended = async {
