@@ -523,6 +523,19 @@ mod tests {
     }
 
     #[test]
+    fn no_word_of_a_reason_gets_into_what_iam_is_told() {
+        let tiers = TierTable::built_in().unwrap();
+        for reason in ["\"}], \"Action\": \"*\"", "${aws:username} and *", "arn:aws:iam::*:role/*"] {
+            let session = Session { reason: Some(reason.into()), ..requested() };
+            for grant in [Grant::Role, Grant::User] {
+                let with = plan_grant(&Session { grant, ..session.clone() }, &tiers, &place());
+                let without = plan_grant(&Session { grant, ..requested() }, &tiers, &place());
+                assert_eq!(with, without, "{reason}");
+            }
+        }
+    }
+
+    #[test]
     fn a_session_is_never_given_other_than_what_was_decided() {
         let mut session = requested();
         session.policy_digest = serde_json::from_value("other".into()).unwrap();
