@@ -16,8 +16,8 @@ use std::{future::Future, pin::Pin};
 use harness::{Bench, sue};
 use serde_json::json;
 use sorry_policy::SessionId;
-use sorry_session::{Identity, Session, State};
-use sorry_testkit::{Fault, interleave};
+use sorry_session::{Identity, Session, State, ports::Registry};
+use sorry_testkit::{Fault, block_on, interleave};
 
 type Step<'a> = Pin<Box<dyn Future<Output = u16> + 'a>>;
 
@@ -143,4 +143,27 @@ fn a_request_that_nobody_decides_on_lapses_and_tells() {
     assert_eq!(session.state, State::Expired);
     assert_eq!(session.end.as_ref().unwrap().failure.as_ref().unwrap().code, "ApprovalLapsed");
     bench.assert_settled(&"lapsed");
+}
+
+/// Hours pass between a request and its approval: what an administrator has taken away meanwhile is not granted.
+#[test]
+fn an_approval_grants_nothing_that_the_owners_entry_no_longer_allows() {
+    let bench = Bench::new();
+    let ann = bench.approver("ann");
+    let id = pending(&bench);
+    let mut entry = block_on(bench.world.caller(&sue().unique_id)).unwrap().unwrap();
+    entry.tiers.remove(&"admin".parse().unwrap());
+    bench.world.plant_caller(entry);
+    let word = json!({"decision": "approve"});
+    let refused = bench.service.send(&ann, "POST", "/sessions/{id}/decision", id.as_str(), &word).unwrap();
+    assert_eq!(refused.body["code"], "TierNotAllowed", "{}", refused.body);
+    assert_eq!(bench.session().unwrap().state, State::PendingApproval);
+    let denied = bench.service.send(
+        &ann,
+        "POST",
+        "/sessions/{id}/decision",
+        id.as_str(),
+        &json!({"decision": "deny"}),
+    );
+    assert_eq!(denied.unwrap().status, 200, "no is always heard");
 }

@@ -89,6 +89,8 @@ const SCENARIOS: [Scenario; 11] = [
         what: "review",
         before: Before::Granted,
         send: |bench, _| {
+            // What nobody was given needs no review.
+            bench.world.aside(|_| bench.service.issue(&sue(), &id(bench)));
             let comment = json!({"comment": "it was an emergency indeed"});
             bench.service.send(&other(), "POST", "/sessions/{id}/review", id(bench).as_str(), &comment)
         },

@@ -117,10 +117,8 @@ fn asked_of_others(session: &Session) -> Option<&Approval> {
 /// Whether the actor could decide on a session that waits, or on its extension, whatever its state is now.
 pub fn is_approver(actor: &Actor, session: &Session) -> bool {
     let Some(approval) = asked_of_others(session) else { return false };
-    actor
-        .entry
-        .as_ref()
-        .is_some_and(|entry| entry.person != session.person && !entry.roles.is_disjoint(&approval.approvers))
+    !is_own(actor, session)
+        && actor.entry.as_ref().is_some_and(|entry| !entry.roles.is_disjoint(&approval.approvers))
 }
 
 /// Whether a session waits for this actor: for a decision, or for a review.
@@ -176,7 +174,7 @@ pub fn vote(
             ));
         }
     };
-    if entry.person == session.person {
+    if is_own(actor, session) {
         return Err(Refusal::new(
             ErrorCode::SelfApproval,
             format!(
@@ -225,11 +223,17 @@ pub fn vote(
     })
 }
 
+/// Whether the actor asked for the session: the person, with whichever principal, or the principal, whosever it is by now.
+fn is_own(actor: &Actor, session: &Session) -> bool {
+    actor.identity.unique_id == session.caller.unique_id
+        || actor.entry.as_ref().is_some_and(|entry| entry.person == session.person)
+}
+
 fn may_review(actor: &Actor, session: &Session) -> Result<PersonName, Refusal> {
     const REVIEWERS: [CallerRole; 3] = [CallerRole::Approver, CallerRole::Security, CallerRole::Admin];
     let id = &session.session_id;
     match &actor.entry {
-        Some(entry) if entry.person == session.person => Err(Refusal::new(
+        Some(entry) if is_own(actor, session) => Err(Refusal::new(
             ErrorCode::SelfApproval,
             format!("session `{id}` was yours, `{}`, and is for somebody else to review", entry.person),
             "ask an approver, security or an administrator",
@@ -275,6 +279,8 @@ pub fn review(session: &Session, comment: &str, actor: &Actor, now: Timestamp) -
 
 #[cfg(test)]
 mod tests {
+    use sorry_policy::Grant;
+
     use super::*;
     use crate::{
         CallerEntry, EndCause,
@@ -424,5 +430,22 @@ mod tests {
         let Ok(Outcome::Changed(change)) = review(&open, said, &approver("ann"), at(9)) else { panic!() };
         let published = Session { outbox: Vec::new(), ..change.session };
         assert!(published.listed_at().is_none() && published.forget_at().is_some());
+    }
+
+    #[test]
+    fn the_principal_that_asked_decides_on_nothing_whosever_it_is_by_now() {
+        let mut moved = actor("team", "x", &[CallerRole::Approver]);
+        moved.identity.unique_id = pending(1).caller.unique_id;
+        assert_eq!(cast(&pending(1), Vote::Approve, &moved, 1).unwrap_err(), ErrorCode::SelfApproval);
+        assert!(!is_approver(&moved, &pending(1)));
+    }
+
+    #[test]
+    fn credentials_that_nobody_was_given_need_no_review() {
+        let review = Some(Review { opened_at: at(0), closed: None });
+        let standing = Session { grant: Grant::Standing, activated_at: Some(at(0)), review, ..requested() };
+        assert!(standing.open_or_closed_review().is_none());
+        let over = Session { state: State::Revoked, ..standing };
+        assert!(over.listed_at().is_none() && over.forget_at().is_some());
     }
 }

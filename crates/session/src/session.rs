@@ -136,9 +136,14 @@ impl Session {
         format!("arn:{partition}:iam::{account}:policy{path}{}", self.role_name).parse().ok()
     }
 
-    /// The review of it, once there is something to look at: a session that never was usable has none.
+    /// The review of it, once there is something to look at: a session that never was usable has none, nor has one of a role that stands
+    /// ready whose credentials nobody was given. Those take MFA, and a session does not: else a stolen key could open reviews without end.
     pub fn open_or_closed_review(&self) -> Option<&Review> {
-        self.review.as_ref().filter(|_| self.activated_at.is_some())
+        let usable = match self.grant {
+            Grant::Standing => self.issue.is_some(),
+            Grant::Role | Grant::User => self.activated_at.is_some(),
+        };
+        self.review.as_ref().filter(|_| usable)
     }
 
     /// The length of its window.

@@ -1,8 +1,8 @@
 //! What others say of a session: they approve or deny it, and look at it afterwards.
 
 use sorry_session::{
-    Actor, ErrorCode, Refusal, Session, State, StepError,
-    approval::{self, Outcome},
+    Actor, CallerRole, ErrorCode, Refusal, Session, State, StepError,
+    approval::{self, Outcome, Vote},
     caller::Operation,
     outbox,
     ports::{Alerts, Clock, EventBus, Registry, SessionStore, Workflow},
@@ -22,6 +22,9 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         actor: &Actor,
     ) -> Result<Response, ApiError> {
         let said: DecideSession = body(request)?;
+        if said.decision == Vote::Approve {
+            self.still_allowed(&self.visible(id, actor).await?).await?;
+        }
         let session = self
             .say(id, actor, |session| {
                 approval::vote(session, said.decision, said.comment.as_deref(), actor, self.ports.clock.now())
@@ -58,6 +61,31 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             .retain(|session| approval::awaits(actor, session, now) && actor.may(Operation::View, session));
         sessions.sort_by_key(|session| std::cmp::Reverse(session.requested_at));
         Ok(sessions)
+    }
+
+    /// What was asked long ago is granted only if its owner's entry still allows it.
+    async fn still_allowed(&self, session: &Session) -> Result<(), ApiError> {
+        let end = session.extension_awaiting().map_or(session.expires_at, |extension| extension.extending_to);
+        let wanted = end.duration_since(session.begins_at()).unsigned_abs().as_secs();
+        let entry = self.registry.caller(session.registration()).await?;
+        let allows = entry.is_some_and(|entry| {
+            entry.suspended.is_none()
+                && entry.person == session.person
+                && entry.roles.contains(&CallerRole::Caller)
+                && entry.tiers.get(&session.tier).is_some_and(|hours| wanted <= u64::from(*hours) * 3600)
+        });
+        if allows {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            ErrorCode::TierNotAllowed,
+            format!(
+                "`{}` is no longer registered for what session `{}` asks",
+                session.person, session.session_id
+            ),
+            "an administrator has changed the entry since; its owner can ask anew",
+        )
+        .into())
     }
 
     async fn say(

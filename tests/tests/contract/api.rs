@@ -463,11 +463,11 @@ fn every_operation_answers_as_it_is_described() {
     let reviewed = reviewed["session_id"].as_str().unwrap().to_owned();
     tour.bench.run_for(0);
     let found = json!({"comment": "read its CloudTrail: in order"});
+    tour.issue(&sue, &reviewed);
     tour.ask(&sue, "POST", "/sessions/{id}/review", &reviewed, &found);
     let closed = tour.ask(&ann, "POST", "/sessions/{id}/review", &reviewed, &found);
     assert!(closed["review"]["closed"].is_object(), "{closed}");
     tour.ask(&ann, "POST", "/sessions/{id}/review", &waits, &found);
-    tour.issue(&sue, &reviewed);
     tour.issue(&ann, &reviewed);
     tour.issue(&stranger, "0000000000000000");
     tour.bench.run_for(8 * 3_600);
