@@ -17,7 +17,7 @@ use sorry_session::{
 use crate::{
     DynamoRegistry,
     errors::port_error,
-    item::{from_item, number, string},
+    item::{number, string},
     registry::KEY,
     sessions::built,
 };
@@ -133,22 +133,9 @@ impl Counters for DynamoRegistry {
             #[serde(default)]
             sessions: BTreeSet<sorry_policy::SessionId>,
         }
-        let query = self
-            .client
-            .query()
-            .table_name(&self.registry)
-            .index_name("by-kind")
-            .key_condition_expression("kind = :kind")
-            .expression_attribute_values(":kind", string(LIVE));
-        let mut pages = query.into_paginator().send();
-        let mut live = Vec::new();
-        while let Some(page) = pages.next().await {
-            for item in page.map_err(|error| port_error("Query", &error))?.items.unwrap_or_default() {
-                let Counted { caller, tier, sessions } = from_item(item)?;
-                live.push(LiveSessions { caller, tier, sessions });
-            }
-        }
-        Ok(live)
+        let counted: Vec<Counted> = self.of_kind(LIVE).await?;
+        let live = |Counted { caller, tier, sessions }| LiveSessions { caller, tier, sessions };
+        Ok(counted.into_iter().map(live).collect())
     }
 
     async fn forget_live(&self, over: &LiveSessions) -> Result<(), PortError> {

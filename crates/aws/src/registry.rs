@@ -60,6 +60,27 @@ impl DynamoRegistry {
     }
 }
 
+impl DynamoRegistry {
+    /// All items of a kind; not consistent.
+    pub(crate) async fn of_kind<T: DeserializeOwned>(&self, kind: &str) -> Result<Vec<T>, PortError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.registry)
+            .index_name("by-kind")
+            .key_condition_expression("kind = :kind")
+            .expression_attribute_values(":kind", string(kind));
+        let mut pages = query.into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            for item in page.map_err(|error| port_error("Query", &error))?.items.unwrap_or_default() {
+                found.push(from_item(item)?);
+            }
+        }
+        Ok(found)
+    }
+}
+
 /// Key of a caller.
 pub(crate) fn caller_key(unique_id: &str) -> String {
     format!("caller#{unique_id}")
@@ -71,21 +92,7 @@ impl Registry for DynamoRegistry {
     }
 
     async fn callers(&self) -> Result<Vec<CallerEntry>, PortError> {
-        let query = self
-            .client
-            .query()
-            .table_name(&self.registry)
-            .index_name("by-kind")
-            .key_condition_expression("kind = :kind")
-            .expression_attribute_values(":kind", string(CALLER));
-        let mut pages = query.into_paginator().send();
-        let mut callers = Vec::new();
-        while let Some(page) = pages.next().await {
-            for item in page.map_err(|error| port_error("Query", &error))?.items.unwrap_or_default() {
-                callers.push(from_item(item)?);
-            }
-        }
-        Ok(callers)
+        self.of_kind(CALLER).await
     }
 
     async fn put_caller(&self, entry: &CallerEntry, audit: &AuditRecord) -> Result<Committed, PortError> {

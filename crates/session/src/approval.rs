@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use sorry_policy::{Approvals, CallerRole, PersonName};
 
 use crate::{
-    Actor, Change, ErrorCode, Identity, Refusal, Session, State, decision::cleaned_text, events::ChangedBy,
+    Actor, CallerEntry, Change, ErrorCode, Identity, Refusal, Session, State, decision::cleaned_text,
+    events::ChangedBy,
 };
 
 /// What an approver says.
@@ -221,6 +222,33 @@ pub fn vote(
             "`sorry list --awaiting-me` shows what waits for you",
         )
     })
+}
+
+/// Whether the entry that a session was asked by still allows it, or its extension: an approval can come long after the request.
+///
+/// # Errors
+/// A refusal, when an administrator has changed the entry since.
+pub fn still_allowed(session: &Session, entry: Option<&CallerEntry>) -> Result<(), Refusal> {
+    let end = session.extension_awaiting().map_or(session.expires_at, |extension| extension.extending_to);
+    let wanted = end.duration_since(session.begins_at()).unsigned_abs();
+    let allows = entry.is_some_and(|entry| {
+        entry.suspended.is_none()
+            && entry.person == session.person
+            && entry.roles.contains(&CallerRole::Caller)
+            && entry.tiers.contains_key(&session.tier)
+            && wanted <= entry.longest(&session.tier)
+    });
+    if allows {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        ErrorCode::TierNotAllowed,
+        format!(
+            "`{}` is no longer registered for what session `{}` asks",
+            session.person, session.session_id
+        ),
+        "an administrator has changed the entry since; its owner can ask anew",
+    ))
 }
 
 /// Whether the actor asked for the session: the person, with whichever principal, or the principal, whosever it is by now.

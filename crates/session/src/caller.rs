@@ -1,6 +1,9 @@
 //! Who is asking, and what they may do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -94,6 +97,13 @@ pub struct Suspension {
     pub at: Timestamp,
     /// ARN of the administrator who suspended it.
     pub by: String,
+}
+
+impl CallerEntry {
+    /// The longest window of a tier that the entry allows; none at all of a tier that it does not name.
+    pub(crate) fn longest(&self, tier: &TierName) -> Duration {
+        Duration::from_secs(u64::from(self.tiers.get(tier).copied().unwrap_or(0)) * 3600)
+    }
 }
 
 /// Principals that the deployment itself names: its administrators, so that there is a first one, and the roles behind an identity

@@ -246,8 +246,7 @@ fn grant(wanted: Option<Grant>, name: &TierName, tier: &Tier) -> Result<Grant, R
 
 /// The longest window of a tier that a caller may have.
 pub(crate) fn longest(name: &TierName, tier: &Tier, entry: &CallerEntry) -> Duration {
-    let yours = Duration::from_secs(u64::from(entry.tiers.get(name).copied().unwrap_or(0)) * 3600);
-    tier.maximum().min(yours)
+    tier.maximum().min(entry.longest(name))
 }
 
 fn window(

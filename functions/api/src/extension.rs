@@ -1,20 +1,15 @@
 //! Asking for a later end of a session.
 
 use sorry_session::{
-    Actor, ErrorCode, Session, StepError,
-    approval::Outcome,
+    Actor, Session,
     decision::registered,
     extension::{ExtensionRequest, decide},
-    outbox,
     ports::{Alerts, Clock, EventBus, Registry, SessionStore, Workflow},
     tiers::in_force,
 };
 use sorry_wire::ExtendSession;
 
 use crate::{Api, ApiError, Request, Response, body, ok, parameter, view};
-
-/// How often a race for the row is run again before the turn is given back.
-const TRIES: usize = 4;
 
 impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock> Api<S, R, W, A, E, C> {
     pub(crate) async fn extend_session(
@@ -31,20 +26,14 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         };
         let id = parameter(request, "id")?;
         let tiers = in_force(&self.registry).await?;
-        for _ in 0..TRIES {
-            let session = self.visible(id, actor).await?;
-            let now = self.ports.clock.now();
-            let decided = match decide(&wanted, &session, actor, &tiers, &self.rules, now)? {
-                Outcome::Before => Some(session),
-                Outcome::Changed(change) => outbox::commit(&self.ports, *change).await?,
-            };
-            if let Some(session) = decided {
-                self.carry_out_extension(&session).await?;
-                tracing::info!(session_id = %session.session_id, "an extension was asked for");
-                return ok(202, &view::session(&session, actor));
-            }
-        }
-        Err(StepError::new(ErrorCode::Unavailable, format!("session `{id}` keeps changing")).into())
+        let session = self
+            .change_session(id, actor, |session| {
+                decide(&wanted, session, actor, &tiers, &self.rules, self.ports.clock.now())
+            })
+            .await?;
+        self.carry_out_extension(&session).await?;
+        tracing::info!(session_id = %session.session_id, "an extension was asked for");
+        ok(202, &view::session(&session, actor))
     }
 
     /// Starts what carries an extension out, if one is under way: after the request that needs no approval, and after the last approval.

@@ -3,6 +3,7 @@
 use sorry_policy::{ExternalId, SessionId, TierTable};
 use sorry_session::{
     Actor, CallerEntry, ErrorCode, Refusal, Session, State, StepError,
+    approval::Outcome,
     caller::Operation,
     clean_up::revoke,
     decision::{Decision, NewSession, SessionRequest, Terms, decide, registered, suspended, unregistered},
@@ -16,6 +17,9 @@ use sorry_session::{
 use sorry_wire::{RequestSession, SessionList};
 
 use crate::{Api, ApiError, Request, Response, body, ok, parameter, view};
+
+/// How often a race for a row is run again before the turn is given back.
+const TRIES: usize = 4;
 
 impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock> Api<S, R, W, A, E, C> {
     pub(crate) async fn request_session(
@@ -204,6 +208,27 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         sessions.retain(|session| !session.state.is_over());
         sessions.sort_by_key(|session| std::cmp::Reverse(session.requested_at));
         Ok(sessions)
+    }
+
+    /// Decides on a session as it stands, and again if somebody else has changed it meanwhile.
+    pub(crate) async fn change_session(
+        &self,
+        id: &str,
+        actor: &Actor,
+        decide: impl Fn(&Session) -> Result<Outcome, Refusal>,
+    ) -> Result<Session, ApiError> {
+        for _ in 0..TRIES {
+            let session = self.visible(id, actor).await?;
+            match decide(&session)? {
+                Outcome::Before => return Ok(session),
+                Outcome::Changed(change) => {
+                    if let Some(session) = outbox::commit(&self.ports, *change).await? {
+                        return Ok(session);
+                    }
+                }
+            }
+        }
+        Err(StepError::new(ErrorCode::Unavailable, format!("session `{id}` keeps changing")).into())
     }
 
     async fn load(&self, id: &SessionId) -> Result<Session, ApiError> {
