@@ -14,7 +14,6 @@
 
 mod access;
 mod api;
-mod dependencies;
 mod deployment;
 mod environment;
 mod errors;
