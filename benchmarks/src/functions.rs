@@ -104,6 +104,7 @@ fn settings() -> BTreeMap<String, String> {
         ("SORRY_REQUESTS_PER_MINUTE", "10".to_owned()),
         ("SORRY_MAXIMUM_SESSION_PRINCIPALS", "900".to_owned()),
         ("SORRY_ROLE_QUOTA", "1000".to_owned()),
+        ("SORRY_PARTITION", "aws".to_owned()),
         ("SORRY_ACCOUNT_ID", "123456789012".to_owned()),
         (
             "SORRY_BOUNDARY_ARN_PREFIX",

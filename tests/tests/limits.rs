@@ -9,12 +9,14 @@
 
 mod harness;
 
+use std::future::Future;
+
 use harness::{Bench, administrator, sue};
 use serde_json::Value;
 use sorry_api::Response;
 use sorry_policy::{SessionId, TierName};
 use sorry_session::{State, ports::Clock};
-use sorry_testkit::moment;
+use sorry_testkit::{block_on, interleave, moment};
 
 fn developer() -> TierName {
     "developer".parse().unwrap()
@@ -168,6 +170,40 @@ fn to_register_a_suspended_caller_again_does_not_lift_the_suspension() {
     assert!(
         send("DELETE", "/admin/callers/{id}/suspension", &Value::Null).body.get("suspended_at").is_none()
     );
+}
+
+#[test]
+fn of_two_administrators_at_once_none_undoes_what_the_other_did() {
+    const ID: &str = "AIDAEXAMPLEEXAMPLE";
+    let entry = serde_json::json!({
+        "arn": "arn:aws:iam::123456789012:user/sorry/caller/bob-mgr", "person": "bob", "namespace": "bob",
+        "tiers": {"developer": 4},
+    });
+    let mut lost = 0;
+    for (seed, other) in (0..100).flat_map(|seed| [(seed, "PUT"), (seed, "DELETE")]) {
+        let bench = Bench::new();
+        let send = |method: &'static str, resource: &'static str| {
+            let (bench, entry) = (&bench, &entry);
+            Box::pin(async move {
+                bench.service.answer(&administrator(), method, resource, ID, entry).await.status
+            })
+        };
+        assert_eq!(block_on(send("PUT", "/admin/callers/{id}")), 200);
+        let steps: Vec<std::pin::Pin<Box<dyn Future<Output = u16>>>> =
+            vec![send("PUT", "/admin/callers/{id}/suspension"), send(other, "/admin/callers/{id}")];
+        let answers = interleave(&bench.world, steps, seed);
+        let left = bench.world.entry(ID);
+        match (other, answers.as_slice()) {
+            ("DELETE", [200 | 404 | 409, 200]) => assert_eq!(left, None, "seed {seed}: {answers:?}"),
+            ("PUT", [200, 200 | 409]) => {
+                assert!(left.unwrap().suspended.is_some(), "seed {seed}: {answers:?}");
+            }
+            ("PUT", [409, 200]) => assert!(left.unwrap().suspended.is_none(), "seed {seed}"),
+            _ => panic!("{other}, seed {seed}: {answers:?}"),
+        }
+        lost += answers.iter().filter(|status| **status == 409).count();
+    }
+    assert!(lost > 10, "the two hardly met: {lost}");
 }
 
 #[test]

@@ -2,14 +2,14 @@
 
 use aws_sdk_dynamodb::{
     Client,
-    types::{Delete, Put, TransactWriteItem},
+    types::{Delete, Put, TransactWriteItem, builders::PutBuilder},
 };
 use serde::de::DeserializeOwned;
 use sorry_session::{
     CallerEntry,
     events::AuditRecord,
     hold::SweepMemory,
-    ports::{Committed, PortError, Registry},
+    ports::{CallerWritten, Committed, PortError, Registry},
 };
 
 use crate::{
@@ -86,6 +86,23 @@ pub(crate) fn caller_key(unique_id: &str) -> String {
     format!("caller#{unique_id}")
 }
 
+/// On condition that the entry is still the one that was read: that nobody registered, suspended, resumed or removed the caller since.
+fn replacing(before: Option<&CallerEntry>, put: PutBuilder) -> PutBuilder {
+    let Some(before) = before else {
+        return put
+            .condition_expression("attribute_not_exists(#key)")
+            .expression_attribute_names("#key", KEY);
+    };
+    let put = put.expression_attribute_values(":registered", string(before.registered_at.to_string()));
+    match &before.suspended {
+        None => put.condition_expression("registered_at = :registered AND attribute_not_exists(suspended)"),
+        Some(suspension) => put
+            .condition_expression("registered_at = :registered AND suspended.#at = :suspended")
+            .expression_attribute_names("#at", "at")
+            .expression_attribute_values(":suspended", string(suspension.at.to_string())),
+    }
+}
+
 impl Registry for DynamoRegistry {
     async fn caller(&self, unique_id: &str) -> Result<Option<CallerEntry>, PortError> {
         self.read(caller_key(unique_id)).await
@@ -95,11 +112,17 @@ impl Registry for DynamoRegistry {
         self.of_kind(CALLER).await
     }
 
-    async fn put_caller(&self, entry: &CallerEntry, audit: &AuditRecord) -> Result<Committed, PortError> {
+    async fn put_caller(
+        &self,
+        entry: &CallerEntry,
+        before: Option<&CallerEntry>,
+        audit: &AuditRecord,
+    ) -> Result<CallerWritten, PortError> {
         let mut caller = to_item(entry)?;
         caller.insert(KEY.to_owned(), string(caller_key(&entry.unique_id)));
         caller.insert("kind".to_owned(), string(CALLER));
-        let put_caller = Put::builder().table_name(&self.registry).set_item(Some(caller)).build();
+        let put_caller =
+            replacing(before, Put::builder().table_name(&self.registry).set_item(Some(caller))).build();
         let claim = Put::builder()
             .table_name(&self.registry)
             .item(KEY, string(format!("namespace#{}", entry.namespace)))
@@ -114,13 +137,11 @@ impl Registry for DynamoRegistry {
             TransactWriteItem::builder().put(built(put_caller)?).build(),
         ];
         match transact_with_audit(self, items, audit).await? {
-            Transaction::Written => Ok(Committed::Yes),
+            Transaction::Written => Ok(CallerWritten::Yes),
             Transaction::Cancelled(obstacles) if obstacles.first() == Some(&true) => {
-                Ok(Committed::Superseded)
+                Ok(CallerWritten::NamespaceTaken)
             }
-            Transaction::Cancelled(_) => {
-                Err(PortError::Throttled("the caller is being changed by somebody else".to_owned()))
-            }
+            Transaction::Cancelled(_) => Ok(CallerWritten::Superseded),
         }
     }
 

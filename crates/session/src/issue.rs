@@ -25,7 +25,8 @@ use crate::{
     tiers::of_session,
 };
 
-/// How long STS is given to know a new access key: 10 to 20 seconds as a rule. The gateway waits 29 seconds for the whole.
+/// How long after a request was taken STS is still asked whether it knows the new access key: it takes 10 to 20 seconds as a rule. The
+/// gateway waits 29 seconds for the whole.
 pub const KEY_PATIENCE: Duration = Duration::from_secs(22);
 
 /// Seconds after which the same is worth another try.
@@ -120,7 +121,7 @@ pub async fn issue<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clo
     let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
     let (made, settled) = match standing {
         Some(plan) => (tokens.assume_standing(&plan, seconds).await.map_err(IssueError::from), true),
-        None => of_user(ports, tokens, session, seconds).await,
+        None => of_user(ports, tokens, session, seconds, now).await,
     };
     let now = ports.clock.now();
     match made {
@@ -150,6 +151,7 @@ async fn of_user<S, P: PrincipalProvisioner, E, C: Clock>(
     tokens: &impl TokenIssuer,
     session: &Session,
     seconds: i32,
+    began: Timestamp,
 ) -> (Result<LentCredentials, IssueError>, bool) {
     let user = &session.role_name;
     // An earlier try that died may have left its key; IAM takes two of them.
@@ -166,7 +168,7 @@ async fn of_user<S, P: PrincipalProvisioner, E, C: Clock>(
         // It may have been made all the same: the sweep looks.
         Err(error) => return (Err(error.into()), false),
     };
-    let made = token(ports, tokens, &key, seconds).await;
+    let made = token(ports, tokens, &key, seconds, began).await;
     let mut deleted = false;
     for _ in 0..TRIES {
         deleted = tokens.delete_key(user, &key.id).await.is_ok();
@@ -183,8 +185,8 @@ async fn token<S, P, E, C: Clock>(
     tokens: &impl TokenIssuer,
     key: &AccessKey,
     seconds: i32,
+    began: Timestamp,
 ) -> Result<LentCredentials, IssueError> {
-    let began = ports.clock.now();
     loop {
         match tokens.session_token(key, seconds).await? {
             Tokens::Lent(credentials) => return Ok(credentials),

@@ -70,6 +70,18 @@ pub enum Committed {
     Superseded,
 }
 
+/// What became of a caller's entry.
+#[must_use = "an entry that lost its race is not written"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallerWritten {
+    /// It is written.
+    Yes,
+    /// Another person has the namespace; nothing is written.
+    NamespaceTaken,
+    /// Somebody registered, suspended, resumed or removed the caller meanwhile; nothing is written.
+    Superseded,
+}
+
 /// A client's own key for one request, so that asking twice is asking once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey {
@@ -256,9 +268,14 @@ pub trait Registry: TierStore + Counters + AuditLog + DigestStore {
     async fn caller(&self, unique_id: &str) -> Result<Option<CallerEntry>, PortError>;
     /// All callers; not consistent.
     async fn callers(&self) -> Result<Vec<CallerEntry>, PortError>;
-    /// Writes a caller, the claim on its namespace and the audit record in one transaction; `Superseded` when another person has
-    /// the namespace.
-    async fn put_caller(&self, entry: &CallerEntry, audit: &AuditRecord) -> Result<Committed, PortError>;
+    /// Writes a caller in the place of what was read of it (nothing, for one that was not there), the claim on its namespace and the
+    /// audit record in one transaction.
+    async fn put_caller(
+        &self,
+        entry: &CallerEntry,
+        before: Option<&CallerEntry>,
+        audit: &AuditRecord,
+    ) -> Result<CallerWritten, PortError>;
     /// Removes a caller, with the audit record, in one transaction.
     async fn remove_caller(&self, entry: &CallerEntry, audit: &AuditRecord) -> Result<(), PortError>;
     /// What the sweep remembers, consistently.

@@ -10,8 +10,8 @@ use sorry_session::{
     hold::SweepMemory,
     limits::RequestCount,
     ports::{
-        Committed, Counters, Created, IdempotencyKey, LiveSessions, PortError, Registry, SessionCursor,
-        SessionPage, SessionScope, SessionStore,
+        CallerWritten, Committed, Counters, Created, IdempotencyKey, LiveSessions, PortError, Registry,
+        SessionCursor, SessionPage, SessionScope, SessionStore,
     },
     session::ROW_VERSION,
 };
@@ -191,14 +191,22 @@ impl Inner {
         SessionPage { cursor: sessions.last().filter(|_| more).map(place), sessions }
     }
 
-    fn put_caller(&mut self, entry: &CallerEntry, audit: &AuditRecord) -> Committed {
+    fn put_caller(
+        &mut self,
+        entry: &CallerEntry,
+        before: Option<&CallerEntry>,
+        audit: &AuditRecord,
+    ) -> CallerWritten {
+        if self.callers.get(&entry.unique_id) != before {
+            return CallerWritten::Superseded;
+        }
         if self.namespaces.get(&entry.namespace).is_some_and(|person| *person != entry.person) {
-            return Committed::Superseded;
+            return CallerWritten::NamespaceTaken;
         }
         self.namespaces.insert(entry.namespace.clone(), entry.person.clone());
         self.callers.insert(entry.unique_id.clone(), entry.clone());
         self.append_audit(audit);
-        Committed::Yes
+        CallerWritten::Yes
     }
 }
 
@@ -272,10 +280,17 @@ impl Registry for World {
         self.call("callers", String::new(), |inner| Ok(inner.callers.values().cloned().collect())).await
     }
 
-    async fn put_caller(&self, entry: &CallerEntry, audit: &AuditRecord) -> Result<Committed, PortError> {
-        let (entry, audit) = (entry.clone(), audit.clone());
-        self.call("put_caller", entry.unique_id.clone(), move |inner| Ok(inner.put_caller(&entry, &audit)))
-            .await
+    async fn put_caller(
+        &self,
+        entry: &CallerEntry,
+        before: Option<&CallerEntry>,
+        audit: &AuditRecord,
+    ) -> Result<CallerWritten, PortError> {
+        let (entry, before, audit) = (entry.clone(), before.cloned(), audit.clone());
+        self.call("put_caller", entry.unique_id.clone(), move |inner| {
+            Ok(inner.put_caller(&entry, before.as_ref(), &audit))
+        })
+        .await
     }
 
     async fn remove_caller(&self, entry: &CallerEntry, audit: &AuditRecord) -> Result<(), PortError> {

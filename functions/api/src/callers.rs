@@ -7,7 +7,7 @@ use sorry_policy::{SessionId, TierName, TierTable};
 use sorry_session::{
     Actor, CallerEntry, ErrorCode, MfaBy, Refusal,
     events::{AuditRecord, ChangedBy, caller_event},
-    ports::{Alerts, Clock, Committed, EventBus, Registry, SessionStore, Workflow},
+    ports::{Alerts, CallerWritten, Clock, EventBus, Registry, SessionStore, Workflow},
     tiers::in_force,
 };
 use sorry_wire::{CallerList, CallerRemoved, PutCaller};
@@ -31,18 +31,36 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         let tiers = in_force(&self.registry).await?;
         let mut entry = self.entry(id, body(request)?, &tiers, actor)?;
         // To register a caller again is not to lift its suspension.
-        entry.suspended = self.registry.caller(id).await?.and_then(|before| before.suspended);
-        let audit = self.audit(&entry, "caller.registered", actor);
-        if self.registry.put_caller(&entry, &audit).await? == Committed::Superseded {
-            return Err(Refusal::new(
-                ErrorCode::Conflict,
+        let before = self.registry.caller(id).await?;
+        entry.suspended = before.as_ref().and_then(|before| before.suspended.clone());
+        self.write_caller(&entry, before.as_ref(), "caller.registered", actor).await?;
+        ok(200, &view::caller(&entry))
+    }
+
+    /// Writes an entry in the place of the one that was read, so that of two administrators at once none undoes what the other did.
+    pub(crate) async fn write_caller(
+        &self,
+        entry: &CallerEntry,
+        before: Option<&CallerEntry>,
+        what: &str,
+        actor: &Actor,
+    ) -> Result<(), ApiError> {
+        let audit = self.audit(entry, what, actor);
+        let (message, hint) = match self.registry.put_caller(entry, before, &audit).await? {
+            CallerWritten::Yes => {
+                self.tell(&audit).await;
+                return Ok(());
+            }
+            CallerWritten::NamespaceTaken => (
                 format!("namespace `{}` belongs to somebody else than `{}`", entry.namespace, entry.person),
                 "choose another namespace, or name the person whose it is with `--person`",
-            )
-            .into());
-        }
-        self.tell(&audit).await;
-        ok(200, &view::caller(&entry))
+            ),
+            CallerWritten::Superseded => (
+                format!("caller `{}` was changed by somebody else at the same time", entry.unique_id),
+                "look at it with `sorry admin callers list`, then ask again",
+            ),
+        };
+        Err(Refusal::new(ErrorCode::Conflict, message, hint).into())
     }
 
     /// The entry goes first, so that nothing new can be asked for while what there is is being ended. Asked again after a failure

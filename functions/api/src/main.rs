@@ -15,7 +15,7 @@ use tracing::Instrument;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     function::start_logging();
-    let sdk = settings::sdk().await;
+    let sdk = settings::sdk().await?;
     let sessions = settings::required(settings::SESSIONS_TABLE)?;
     let audit = settings::required(settings::AUDIT_TABLE)?;
     let registry = settings::required(settings::REGISTRY_TABLE)?;

@@ -4,7 +4,7 @@ use sorry_session::{
     Actor, CallerEntry, ErrorCode, Refusal,
     caller::Suspension,
     decision::suspended,
-    ports::{Alerts, Clock, Committed, EventBus, Registry, SessionStore, Workflow},
+    ports::{Alerts, Clock, EventBus, Registry, SessionStore, Workflow},
 };
 use sorry_wire::CallerSuspended;
 
@@ -21,11 +21,12 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
     /// The entry goes first, so that nothing new can be asked for while what there is is being ended. Asked again, it ends what is left.
     pub(crate) async fn suspend_caller(&self, id: &str, actor: &Actor) -> Result<Response, ApiError> {
         administrators_only(actor)?;
-        let mut entry = self.registered_caller(id).await?;
+        let before = self.registered_caller(id).await?;
+        let mut entry = before.clone();
         if entry.suspended.is_none() {
             let now = self.ports.clock.now();
             entry.suspended = Some(Suspension { at: now, by: actor.identity.arn.clone() });
-            self.rewrite(&entry, "caller.suspended", actor).await?;
+            self.write_caller(&entry, Some(&before), "caller.suspended", actor).await?;
         }
         let ended = self.end_sessions_of(id, actor).await?;
         ok(200, &CallerSuspended { caller: view::caller(&entry), ended })
@@ -34,9 +35,10 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
     /// Lifts a suspension; what was ended stays so.
     pub(crate) async fn resume_caller(&self, id: &str, actor: &Actor) -> Result<Response, ApiError> {
         administrators_only(actor)?;
-        let mut entry = self.registered_caller(id).await?;
-        if entry.suspended.take().is_some() {
-            self.rewrite(&entry, "caller.resumed", actor).await?;
+        let before = self.registered_caller(id).await?;
+        let entry = CallerEntry { suspended: None, ..before.clone() };
+        if before.suspended.is_some() {
+            self.write_caller(&entry, Some(&before), "caller.resumed", actor).await?;
         }
         ok(200, &view::caller(&entry))
     }
@@ -45,19 +47,5 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         let hint = "`sorry admin callers list` shows them";
         let unknown = || Refusal::new(ErrorCode::NotFound, format!("there is no caller `{id}`"), hint);
         Ok(self.registry.caller(id).await?.ok_or_else(unknown)?)
-    }
-
-    async fn rewrite(&self, entry: &CallerEntry, what: &str, actor: &Actor) -> Result<(), ApiError> {
-        let audit = self.audit(entry, what, actor);
-        if self.registry.put_caller(entry, &audit).await? == Committed::Superseded {
-            return Err(Refusal::new(
-                ErrorCode::Conflict,
-                format!("namespace `{}` belongs to somebody else than `{}`", entry.namespace, entry.person),
-                "register the caller anew: `sorry admin callers add`",
-            )
-            .into());
-        }
-        self.tell(&audit).await;
-        Ok(())
     }
 }

@@ -12,7 +12,7 @@ use tracing::Instrument;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     function::start_logging();
-    let sdk = settings::sdk().await;
+    let sdk = settings::sdk().await?;
     let issuer = Issuer {
         ports: Ports {
             store: DynamoSessions::new(

@@ -16,7 +16,7 @@ use sorry_session::{
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     function::start_logging();
-    let sdk = settings::sdk().await;
+    let sdk = settings::sdk().await?;
     let ports = Ports {
         store: DynamoSessions::new(
             &sdk,

@@ -14,7 +14,7 @@ use sorry_session::{StepError, audit::digest::write_due, ports::Ports, sweep::sw
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
     function::start_logging();
-    let sdk = settings::sdk().await;
+    let sdk = settings::sdk().await?;
     let audit = settings::required(settings::AUDIT_TABLE)?;
     let registry_table = settings::required(settings::REGISTRY_TABLE)?;
     let registry = DynamoRegistry::new(&sdk, registry_table.clone(), audit.clone())
