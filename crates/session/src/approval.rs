@@ -129,7 +129,8 @@ pub fn awaits(actor: &Actor, session: &Session, now: Timestamp) -> bool {
         && asked_of_others(session).is_some_and(|approval| {
             now < approval.lapses_at && approval.votes.iter().all(|cast| Some(&cast.person) != person)
         });
-    let unreviewed = session.open_or_closed_review().is_some_and(|review| review.closed.is_none());
+    let unreviewed = session.state.is_over()
+        && session.open_or_closed_review().is_some_and(|review| review.closed.is_none());
     (undecided && is_approver(actor, session)) || (unreviewed && may_review(actor, session).is_ok())
 }
 
@@ -278,7 +279,8 @@ fn may_review(actor: &Actor, session: &Session) -> Result<PersonName, Refusal> {
 /// Closes the review of a session.
 ///
 /// # Errors
-/// A refusal: by its owner or by somebody who does not review, without a review that is open, or without words.
+/// A refusal: by its owner or by somebody who does not review, without a review that is open, without words, or before the session is
+/// over, as nobody can have seen then what will be done under it.
 pub fn review(session: &Session, comment: &str, actor: &Actor, now: Timestamp) -> Result<Outcome, Refusal> {
     let person = may_review(actor, session)?;
     let comment = cleaned_text(comment)?;
@@ -296,6 +298,11 @@ pub fn review(session: &Session, comment: &str, actor: &Actor, now: Timestamp) -
             ErrorCode::AlreadyDecided,
             format!("the review of session `{id}` was closed by `{}` at {}", closed.person, closed.at),
             "nothing is left to do",
+        )),
+        Some(Review { closed: None, .. }) if !session.state.is_over() => Err(Refusal::new(
+            ErrorCode::NotAwaiting,
+            format!("session `{id}` is {}, and is reviewed when it is over", session.state),
+            format!("`sorry revoke {id}` ends it"),
         )),
         Some(Review { closed: None, .. }) => {
             let closed = ClosedReview { person, by: actor.identity.arn.clone(), at: now, comment };
@@ -425,8 +432,9 @@ mod tests {
     #[test]
     fn a_review_is_closed_once_by_somebody_else_with_words() {
         let activated_at = Some(at(0));
-        let open =
-            Session { review: Some(Review { opened_at: at(0), closed: None }), activated_at, ..requested() };
+        let review_of = Some(Review { opened_at: at(0), closed: None });
+        let active = Session { state: State::Active, review: review_of, activated_at, ..requested() };
+        let open = Session { state: State::Expired, ..active.clone() };
         let said = "looked at CloudTrail, all in order";
         let closed = |who: &Actor, session: &Session, words: &str| review(session, words, who, at(9));
         let code = |result: Result<Outcome, Refusal>| result.map(|_| ()).unwrap_err().code;
@@ -438,6 +446,8 @@ mod tests {
         );
         assert_eq!(code(closed(&approver("ann"), &open, "ok")), ErrorCode::ReasonUnusable);
         assert_eq!(code(closed(&approver("ann"), &requested(), said)), ErrorCode::NotAwaiting);
+        assert_eq!(code(closed(&approver("ann"), &active, said)), ErrorCode::NotAwaiting);
+        assert!(awaits(&approver("ann"), &open, at(9)) && !awaits(&approver("ann"), &active, at(9)));
         let Ok(Outcome::Changed(change)) = closed(&approver("ann"), &open, said) else { panic!("refused") };
         assert_eq!(change.session.state, open.state);
         assert!(matches!(closed(&approver("ann"), &change.session, said), Ok(Outcome::Before)));

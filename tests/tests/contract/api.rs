@@ -465,6 +465,9 @@ fn every_operation_answers_as_it_is_described() {
     let found = json!({"comment": "read its CloudTrail: in order"});
     tour.issue(&sue, &reviewed);
     tour.ask(&sue, "POST", "/sessions/{id}/review", &reviewed, &found);
+    tour.ask(&ann, "POST", "/sessions/{id}/review", &reviewed, &found);
+    tour.ask(&sue, "DELETE", "/sessions/{id}", &reviewed, &none);
+    tour.bench.run_for(400);
     let closed = tour.ask(&ann, "POST", "/sessions/{id}/review", &reviewed, &found);
     assert!(closed["review"]["closed"].is_object(), "{closed}");
     tour.ask(&ann, "POST", "/sessions/{id}/review", &waits, &found);

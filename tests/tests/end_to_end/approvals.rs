@@ -166,8 +166,9 @@ fn a_break_glass_session_stays_to_be_reviewed_until_somebody_else_has() {
     let _security = aws.subscribe_to_alerts();
     let (sue, ann) = (aws.register("sue-mgr"), aws.register_approver("ann-mgr"));
     let (session, _) = request(&sue, "break-glass", "15m");
-    sue.sorry(&["revoke", &session]).success();
     let said = ["--comment", "read its CloudTrail: in order"];
+    is_refused(&ann.sorry(&[&["review", &session][..], &said].concat()), 3, "NotAwaiting");
+    sue.sorry(&["revoke", &session]).success();
     let waits = || {
         let list = ann.sorry(&["list", "--awaiting-me", "--output", "json"]).success().json();
         list["sessions"].as_array().expect("a list").len()
