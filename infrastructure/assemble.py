@@ -28,7 +28,18 @@ DEPLOYMENT = "ApiDeployment"
 
 
 class Loader(yaml.SafeLoader):
-    """Reads CloudFormation's short forms (`!Ref`, `!GetAtt a.b`) as their long forms."""
+    """Reads CloudFormation's short forms (`!Ref`, `!GetAtt a.b`) as their long forms.
+
+    A name that stands twice in one mapping is an error: the second would silently replace the first, which may be what denies.
+    """
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for name, _ in node.value:
+            if name.value in seen:
+                sys.exit(f"error: `{name.value}` stands twice\n{name.start_mark}")
+            seen.add(name.value)
+        return super().construct_mapping(node, deep)
 
 
 class Dumper(yaml.SafeDumper):
