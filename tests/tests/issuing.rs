@@ -226,6 +226,10 @@ fn nobody_else_gets_credentials_and_nobody_without_mfa() {
     bench.world.plant_row(&row);
     let refused = bench.service.issue_with_key("AKIAEXAMPLE", &id).unwrap();
     assert_eq!((refused.status, refused.body["code"].as_str()), (403, Some("NotAllowed")));
+    // A refusal of somebody who is registered leaves its record, as at the API.
+    let recorded = bench.world.audit(&format!("refusals#{}", sue().unique_id));
+    let [record] = recorded.as_slice() else { panic!("{recorded:?}") };
+    assert_eq!((record.what.as_str(), &record.details["rule"]), ("refused.NotAllowed", &"NotAllowed".into()));
     assert_eq!(bench.service.issue_with_key("ASIAEXAMPLE", &id).unwrap().status, 200);
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use serde_json::{Value, json};
-use sorry_tests::{LocalAws, Person, eventually};
+use sorry_tests::{Gateway, LocalAws, Person, eventually};
 
 use crate::{PATIENCE, reaches, request, row};
 
@@ -141,6 +141,11 @@ fn users_once(aws: &LocalAws, sue: &sorry_tests::Person) {
     let (session, user) = request_user(aws, sue, "15m");
     crate::burden_user(aws, &user);
     sue.sorry(&["revoke", &session]).success();
+    // The command would not ask for credentials of what is over.
+    let refused = Gateway::new(aws.output("endpoint"), sue.keys())
+        .send("POST", &format!("/sessions/{session}/credentials"), &Value::Null)
+        .expect("the gateway answers");
+    assert_eq!((refused.0, &refused.1["code"]), (409, &json!("SessionNotActive")));
     let (session, user) = request_user(aws, sue, "12s");
     kill_workflow(aws, &session);
     crate::burden_user(aws, &user);
