@@ -179,8 +179,8 @@ fn functions(page: &mut String, results: &Results) {
         page,
         SECTIONS[2],
         "Against a runtime API of the benchmark's own, on loopback: from the start of the process to its first poll, and from an event that \
-         is refused at once to the next poll (the sweep refuses none; its frame is that of `clean-up`). Clients are built in init, and \
-         connect when they are first used. Sizes of this machine's build, without symbols. Of certificate authorities they carry Amazon's \
+         is refused at once to the next poll (the sweep refuses none; its frame is that of `clean-up`). Clients are built in init; \
+         nothing answers here to the connection to DynamoDB that init opens on AWS. Sizes of this machine's build, without symbols. Of certificate authorities they carry Amazon's \
          five: reading the system's 140 took more than half of init.",
     );
     let row = |function: &crate::results::Function| {
@@ -257,8 +257,8 @@ fn on_paper(page: &mut String, results: &Results) {
         page,
         "So: {} s warm and {} s cold without propagation. A new role can be assumed after some {} s [5], at times {} s, in which `sorry` \
          tries again: {} s warm as a rule, {} s at worst. A revocation writes its deny after {} s; it is felt {} s later [5].\n\n\
-         What is cold costs handshakes. Connecting in init, which has a whole processor, would take them out of the way; that is the next \
-         step here, with the permission of a call that serves for it.\n\n",
+         What is cold costs handshakes. The one with DynamoDB happens in init, which has a whole processor; for the others no call serves \
+         that changes nothing and leaves nothing in CloudTrail.\n\n",
         number(warm / 1000.0),
         number(cold / 1000.0),
         number(usual / 1000.0),

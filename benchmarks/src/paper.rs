@@ -45,8 +45,8 @@ pub const REQUEST: [Step; 8] = [
     Step {
         what: "`api` starts, connects to DynamoDB and Step Functions",
         warm: 0.0,
-        cold: 392.0,
-        source: "init 20 ms [2]; a TLS handshake 745 ms at 128 MB [3], so 186 ms at 512 MB, twice",
+        cold: 259.0,
+        source: "init 20 ms [2]; a TLS handshake 745 ms at 128 MB [3]: 186 ms at 512 MB, and 53 ms in init, which has a whole processor",
     },
     Step {
         what: "`api`: four reads, one transaction, StartExecution",
@@ -63,8 +63,8 @@ pub const REQUEST: [Step; 8] = [
     Step {
         what: "`provision` starts, connects to DynamoDB, IAM and EventBridge",
         warm: 0.0,
-        cold: 578.0,
-        source: "as above, three handshakes",
+        cold: 445.0,
+        source: "as above, two more handshakes after init",
     },
     Step { what: "`provision`: three reads, two transactions", warm: 45.0, cold: 45.0, source: "as above" },
     Step {

@@ -1,8 +1,9 @@
 //! Sessions in DynamoDB. A row is the session as the domain knows it, plus the attributes of the indexes and of the table's
 //! garbage collection, which are computed from it at every write and never read back.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
+use aws_config::retry::RetryConfig;
 use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
@@ -30,6 +31,8 @@ use crate::{
 };
 
 const SESSION_ID: &str = "session_id";
+/// How long a function's start waits for its connection: far longer than a handshake takes, far shorter than init may.
+const INIT_PATIENCE: Duration = Duration::from_secs(1);
 /// Key of the row that tells this table from an empty one.
 const CANARY: &str = "canary";
 /// Sessions that one page of a list holds.
@@ -60,6 +63,23 @@ impl DynamoSessions {
     /// The table of sessions, for a function that only looks.
     pub fn reader(config: &aws_config::SdkConfig, sessions: String) -> Self {
         Self::new(config, sessions, String::new(), None)
+    }
+
+    /// Opens the connection to DynamoDB with a question whose answer nobody wants, for a function that somebody waits for: in init it has a
+    /// whole processor for TLS, and later, with 512 MB, a third of one. All adapters made from one configuration share it.
+    pub async fn connected(self) -> Self {
+        let once = aws_sdk_dynamodb::config::Builder::new().retry_config(RetryConfig::disabled());
+        let question = self
+            .client
+            .get_item()
+            .table_name(&self.sessions)
+            .key(SESSION_ID, string("connection"))
+            .customize()
+            .config_override(once);
+        if !matches!(tokio::time::timeout(INIT_PATIENCE, question.send()).await, Ok(Ok(_))) {
+            tracing::warn!("no connection to DynamoDB in init; the first event opens it");
+        }
+        self
     }
 
     fn put_session(

@@ -22,7 +22,9 @@ async fn main() -> Result<(), Error> {
     let by_idp: Vec<String> = settings::list(settings::IDENTITY_PROVIDER_ROLES)?;
     let api = Api {
         ports: Ports {
-            store: DynamoSessions::new(&sdk, sessions, audit.clone(), Some(registry.clone())),
+            store: DynamoSessions::new(&sdk, sessions, audit.clone(), Some(registry.clone()))
+                .connected()
+                .await,
             principals: (),
             events: EventBridgeBus::new(&sdk, settings::required(settings::EVENT_BUS)?),
             clock: SystemClock,

@@ -23,7 +23,9 @@ async fn main() -> Result<(), lambda_runtime::Error> {
             settings::required(settings::SESSIONS_TABLE)?,
             settings::required(settings::AUDIT_TABLE)?,
             Some(settings::required(settings::REGISTRY_TABLE)?),
-        ),
+        )
+        .connected()
+        .await,
         principals: IamPrincipals::new(&sdk),
         events: EventBridgeBus::new(&sdk, settings::required(settings::EVENT_BUS)?),
         clock: SystemClock,

@@ -21,7 +21,9 @@ async fn main() -> Result<(), Error> {
                 settings::required(settings::SESSIONS_TABLE)?,
                 audit.clone(),
                 None,
-            ),
+            )
+            .connected()
+            .await,
             principals: IamPrincipals::new(&sdk),
             events: EventBridgeBus::new(&sdk, settings::required(settings::EVENT_BUS)?),
             clock: SystemClock,
