@@ -4,7 +4,10 @@ use proptest::prelude::*;
 use sorry_policy::Grant;
 use sorry_testkit::Fault;
 
-use crate::{loan::Loan, reference::Reference};
+use crate::{
+    loan::{Loan, Stands},
+    reference::{Entry, Reference},
+};
 
 /// Whoever does something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,34 +151,44 @@ pub(crate) fn transitions(state: &Reference) -> BoxedStrategy<Event> {
         return request;
     }
     let loan = || 0..state.loans.len();
-    // Its owner as a rule.
-    let owned = |of: &dyn Fn(&Loan) -> bool| {
-        let loans: Vec<_> = state.loans.iter().enumerate().filter(|(_, loan)| of(loan)).collect();
-        let chosen: Vec<_> = if loans.is_empty() {
-            state.loans.iter().enumerate().map(|(index, loan)| (index, loan.by)).collect()
-        } else {
-            loans.into_iter().map(|(index, loan)| (index, loan.by)).collect()
-        };
+    // Most commands are about loans that they can do something about, if there are any, and by their owner.
+    let owned = |fits: &dyn Fn(&Loan) -> bool| {
+        let owners = || state.loans.iter().map(|loan| loan.by).enumerate();
+        let fitting: Vec<_> = owners().filter(|(index, _)| fits(&state.loans[*index])).collect();
+        let chosen = if fitting.is_empty() { owners().collect() } else { fitting };
         (prop::sample::select(chosen), anybody(), 0..5_u8)
             .prop_map(|((loan, owner), other, draw)| (loan, if draw == 0 { other } else { owner }))
     };
+    let is_live = |loan: &Loan| loan.may_be.contains(&Stands::Active);
+    let shut_out = || {
+        let known = |who: &Who| state.registered[who] == [Entry::Known].into();
+        let mut who: Vec<_> = Who::CALLERS.into_iter().filter(|who| !known(who)).collect();
+        if who.is_empty() {
+            who.extend(Who::CALLERS);
+        }
+        prop::sample::select(who)
+    };
     let word = prop::sample::select(vec![Who::Ann, Who::Bob, Who::SuesOther]);
     let fault = prop::sample::select(Fault::ALL.to_vec());
+    let hours = || prop::sample::select(vec![1, 1, 2, 4]);
     prop_oneof![
         7 => request,
         2 => loan().prop_map(|loan| Event::Repeat { loan }),
-        5 => owned(&|loan| loan.grant != Grant::Role).prop_map(|(loan, by)| Event::Issue { by, loan }),
-        6 => (owned(&|loan| loan.grant != Grant::Standing), prop::sample::select(vec![1, 1, 2, 4]))
+        5 => owned(&|loan| is_live(loan) && loan.grant != Grant::Role)
+            .prop_map(|(loan, by)| Event::Issue { by, loan }),
+        4 => (owned(&|loan| is_live(loan) && loan.grant != Grant::Standing), hours())
             .prop_map(|((loan, by), hours)| Event::Extend { by, loan, hours }),
-        6 => (word, owned(&|loan| loan.tier == APPROVED), any::<bool>())
-            .prop_map(|(by, (loan, _), approve)| Event::Decide { by, loan, approve }),
-        3 => (anybody(), owned(&|loan| loan.tier == STANDING))
+        3 => (owned(&|loan| is_live(loan) && loan.tier == APPROVED), hours())
+            .prop_map(|((loan, by), hours)| Event::Extend { by, loan, hours }),
+        7 => (word, owned(&Loan::is_asked_of_others), 0..3_u8)
+            .prop_map(|(by, (loan, _), draw)| Event::Decide { by, loan, approve: draw > 0 }),
+        3 => (anybody(), owned(&|loan| loan.issued.contains(&true) && loan.tier == STANDING))
             .prop_map(|(by, (loan, _))| Event::Review { by, loan }),
         5 => (anybody(), loan()).prop_map(|(by, loan)| Event::Revoke { by, loan }),
         1 => caller().prop_map(Event::Remove),
-        2 => caller().prop_map(Event::Register),
-        1 => caller().prop_map(Event::Suspend),
-        2 => caller().prop_map(Event::Resume),
+        3 => shut_out().prop_map(Event::Register),
+        2 => caller().prop_map(Event::Suspend),
+        2 => shut_out().prop_map(Event::Resume),
         1 => (0..SETS).prop_map(Event::Publish),
         1 => any::<bool>().prop_map(Event::Listen),
         3 => Just(Event::Sweep),

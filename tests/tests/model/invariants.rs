@@ -62,7 +62,11 @@ fn is_what_was_asked_for(system: &System, loan: &Loan, row: &Session) {
     if row.state == State::Active {
         let end = row.expires_at.as_second() - moment(0).as_second();
         assert!(loan.ends().contains(&end), "{id} ends at {end}, and may at {:?}", loan.ends());
-        figures(|figures| figures.extended += usize::from(row.first_expires_at.is_some()));
+        let extended = usize::from(row.first_expires_at.is_some());
+        figures(|figures| match loan.tier {
+            APPROVED => figures.extended_with_approval += extended,
+            _ => figures.extended += extended,
+        });
     }
     let seen = system.seen.borrow();
     let Some(before) = seen.get(id) else { return };

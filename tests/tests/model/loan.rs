@@ -145,6 +145,11 @@ impl Loan {
         self.may_be == [stands].into()
     }
 
+    /// Whether it may wait for a word.
+    pub(crate) fn is_asked_of_others(&self) -> bool {
+        self.may_be.contains(&Awaiting) || self.extension.may_be.contains(&Stage::Asked)
+    }
+
     /// Whether a word is surely about the extension, and not about the request.
     pub(crate) fn asks_about_extension(&self) -> bool {
         self.extension.may_be == [Stage::Asked].into()

@@ -45,8 +45,9 @@ struct Figures {
     /// Commands that the model knew the answer of, by that.
     granted: usize,
     refused: usize,
-    /// Looks at ACTIVE sessions that were extended, at reviews, and at sessions of who is shut out.
+    /// Looks at ACTIVE sessions that were extended, those with an approval apart, at reviews, and at sessions of who is shut out.
     extended: usize,
+    extended_with_approval: usize,
     reviews_open: usize,
     reviews_closed: usize,
     shut_out: usize,
@@ -95,6 +96,7 @@ fn every_life_is_one_that_the_model_allows() {
         figures.granted,
         figures.refused,
         figures.extended,
+        figures.extended_with_approval,
         figures.reviews_open,
         figures.reviews_closed,
         figures.shut_out,
