@@ -97,6 +97,10 @@ pub(crate) enum Event {
         loan: usize,
         hours: i64,
     },
+    /// The extension that was granted last is asked for once more, word for word.
+    ExtendOnceMore {
+        loan: usize,
+    },
     /// Somebody's word on a request, or on an extension, that waits for it; each says one.
     Decide {
         by: Who,
@@ -168,7 +172,7 @@ pub(crate) fn transitions(state: &Reference) -> BoxedStrategy<Event> {
         }
         prop::sample::select(who)
     };
-    let word = prop::sample::select(vec![Who::Ann, Who::Bob, Who::SuesOther]);
+    let word = prop::sample::select(vec![Who::Ann, Who::Bob, Who::Ann, Who::Bob, Who::SuesOther]);
     let fault = prop::sample::select(Fault::ALL.to_vec());
     let hours = || prop::sample::select(vec![1, 1, 2, 4]);
     prop_oneof![
@@ -180,7 +184,8 @@ pub(crate) fn transitions(state: &Reference) -> BoxedStrategy<Event> {
             .prop_map(|((loan, by), hours)| Event::Extend { by, loan, hours }),
         3 => (owned(&|loan| is_live(loan) && loan.tier == APPROVED), hours())
             .prop_map(|((loan, by), hours)| Event::Extend { by, loan, hours }),
-        7 => (word, owned(&Loan::is_asked_of_others), 0..3_u8)
+        2 => owned(&Loan::was_surely_extended).prop_map(|(loan, _)| Event::ExtendOnceMore { loan }),
+        8 => (word, owned(&Loan::is_asked_of_others), 0..3_u8)
             .prop_map(|(by, (loan, _), draw)| Event::Decide { by, loan, approve: draw > 0 }),
         3 => (anybody(), owned(&|loan| loan.issued.contains(&true) && loan.tier == STANDING))
             .prop_map(|(by, (loan, _))| Event::Review { by, loan }),
@@ -221,6 +226,7 @@ pub(crate) fn is_possible(state: &Reference, event: &Event) -> bool {
         Event::Extend { loan, .. } => {
             state.loans.get(*loan).is_some_and(|loan| loan.extension.may_be.len() == 1)
         }
+        Event::ExtendOnceMore { loan } => state.loans.get(*loan).is_some_and(Loan::was_surely_extended),
         // A creation still on its way would make the role anew, and empty: safe, and not what is meant here. Nor is the role that
         // stands ready for everybody.
         Event::DeletePrincipal { loan } => {

@@ -53,8 +53,10 @@ pub(crate) struct Extension {
     pub(crate) may_be: BTreeSet<Stage>,
     /// How many were asked for, refused ones included: the name of the last.
     pub(crate) number: usize,
+    /// Whether the last was granted.
+    granted: May,
     /// By how much, in seconds.
-    more: i64,
+    pub(crate) more: i64,
     /// When the time to decide on it may run out.
     pub(crate) lapses: BTreeSet<i64>,
     /// The words said on it: by whom, and whether an approval.
@@ -108,6 +110,7 @@ impl Loan {
             extension: Extension {
                 may_be: [Stage::Settled].into(),
                 number: 0,
+                granted: May::new(),
                 more: 0,
                 lapses: BTreeSet::new(),
                 words: BTreeMap::new(),
@@ -252,10 +255,23 @@ impl Loan {
         });
     }
 
+    /// Whether the extension that was asked for last was granted, and the same can be asked once more.
+    pub(crate) fn was_surely_extended(&self) -> bool {
+        self.extension.granted == [true].into()
+    }
+
+    /// A later end is asked for, and is surely not had by the rules.
+    pub(crate) fn is_not_extended(&mut self) {
+        self.extension.number += 1;
+        self.extension.granted = [false].into();
+    }
+
     /// A later end is asked for, and may be had by the rules.
     pub(crate) fn is_extended(&mut self, hours: i64, now: i64, certain: bool) {
         let ends = self.ends();
         let extension = &mut self.extension;
+        extension.number += 1;
+        extension.granted = [true].into_iter().chain((!certain).then_some(false)).collect();
         extension.more = hours * 3600;
         extension.lapses = ends.iter().map(|end| (now + LAPSES_AFTER).min(*end)).collect();
         if certain {

@@ -107,10 +107,15 @@ impl Reference {
     fn extend(&mut self, by: Who, index: usize, hours: i64) {
         let (may, certain) = self.answered(self.may_extend(by, &self.loans[index], hours));
         let (now, loan) = (self.now, &mut self.loans[index]);
-        loan.extension.number += 1;
-        if may {
-            loan.is_extended(hours, now, certain);
+        match may {
+            true => loan.is_extended(hours, now, certain),
+            false => loan.is_not_extended(),
         }
+    }
+
+    /// The same twice is once, however things stand by now.
+    fn extend_once_more(&mut self, index: usize) {
+        self.answer = self.is_known(self.loans[index].by);
     }
 
     fn decide(&mut self, by: Who, index: usize, approve: bool) {
@@ -365,6 +370,7 @@ impl ReferenceStateMachine for Reference {
             Event::Repeat { loan } => state.ask(*loan),
             Event::Issue { by, loan } => state.issue(*by, *loan),
             Event::Extend { by, loan, hours } => state.extend(*by, *loan, *hours),
+            Event::ExtendOnceMore { loan } => state.extend_once_more(*loan),
             Event::Decide { by, loan, approve } => state.decide(*by, *loan, *approve),
             Event::Review { by, loan } => state.review(*by, *loan),
             Event::Revoke { by, loan } => state.revoke(*by, *loan),

@@ -17,7 +17,7 @@ use crate::{
     figures,
     harness::{Bench, GRACE, administrator, edited_tiers, sue},
     invariants,
-    loan::{Cause, Stands},
+    loan::{Cause, Loan, Stands},
     reference::{LATE, Reference},
 };
 
@@ -120,10 +120,10 @@ impl System {
         }
     }
 
-    fn extend(&self, state: &Reference, by: Who, loan: usize, hours: i64) {
+    fn extend(&self, state: &Reference, by: Who, loan: usize, seconds: i64) {
         let number = state.loans[loan].extension.number;
         let body = json!({
-            "client_request_id": format!("extension-{loan}-{number}"), "duration_seconds": hours * 3600,
+            "client_request_id": format!("extension-{loan}-{number}"), "duration_seconds": seconds,
         });
         self.send(state, by, loan, ("POST", "/sessions/{id}/extension"), &body);
     }
@@ -169,7 +169,11 @@ impl System {
             Event::Request { .. } => self.ask(state, state.loans.len() - 1),
             Event::Repeat { loan } => self.ask(state, *loan),
             Event::Issue { by, loan } => self.issue(state, *by, *loan),
-            Event::Extend { by, loan, hours } => self.extend(state, *by, *loan, *hours),
+            Event::Extend { by, loan, hours } => self.extend(state, *by, *loan, hours * 3600),
+            Event::ExtendOnceMore { loan } => {
+                let Loan { by, extension, .. } = &state.loans[*loan];
+                self.extend(state, *by, *loan, extension.more);
+            }
             Event::Decide { by, loan, approve } => {
                 let word = json!({"decision": if *approve { "approve" } else { "deny" }});
                 self.send(state, *by, *loan, ("POST", "/sessions/{id}/decision"), &word);
