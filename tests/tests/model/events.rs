@@ -164,36 +164,53 @@ pub(crate) fn transitions(state: &Reference) -> BoxedStrategy<Event> {
             .prop_map(|((loan, owner), other, draw)| (loan, if draw == 0 { other } else { owner }))
     };
     let is_live = |loan: &Loan| loan.may_be.contains(&Stands::Active);
-    let shut_out = || {
-        let known = |who: &Who| state.registered[who] == [Entry::Known].into();
-        let mut who: Vec<_> = Who::CALLERS.into_iter().filter(|who| !known(who)).collect();
-        if who.is_empty() {
-            who.extend(Who::CALLERS);
-        }
-        prop::sample::select(who)
-    };
+    let gives_credentials = |loan: &Loan| is_live(loan) && loan.grant != Grant::Role;
+    let may_be_longer = |loan: &Loan| is_live(loan) && loan.grant != Grant::Standing;
+    let is_approved = |loan: &Loan| is_live(loan) && loan.tier == APPROVED;
+    let is_used = |loan: &Loan| loan.tier == STANDING && loan.issued.contains(&true);
+    // What few loans come to is done to those that do.
+    let often =
+        |fits: &dyn Fn(&Loan) -> bool, times: u32| if state.loans.iter().any(fits) { times } else { 1 };
+    let known = |who: &Who| state.registered[who] == [Entry::Known].into();
+    let mut shut_out: Vec<_> = Who::CALLERS.into_iter().filter(|who| !known(who)).collect();
+    let lifted = if shut_out.is_empty() { 1 } else { 3 };
+    if shut_out.is_empty() {
+        shut_out.extend(Who::CALLERS);
+    }
+    let shut_out = || prop::sample::select(shut_out.clone());
     let word = prop::sample::select(vec![Who::Ann, Who::Bob, Who::Ann, Who::Bob, Who::SuesOther]);
     let fault = prop::sample::select(Fault::ALL.to_vec());
-    let hours = || prop::sample::select(vec![1, 1, 2, 4]);
+    let extend =
+        |fits| {
+            (owned(fits), prop::sample::select(vec![1, 1, 2, 4]))
+                .prop_map(|((loan, by), hours)| Event::Extend { by, loan, hours })
+        };
+    // The moments at which something ends or lapses, and those beside them.
+    let moments = state.loans.iter().flat_map(|loan| {
+        loan.ends().into_iter().chain(loan.lapses()).chain(loan.extension.lapses.clone()).collect::<Vec<_>>()
+    });
+    let mut ahead: Vec<_> = moments.map(|at| at - state.now).filter(|seconds| *seconds > 0).collect();
+    if ahead.is_empty() {
+        ahead.push(1);
+    }
+    let until_a_moment = (prop::sample::select(ahead), -1..=1_i64);
     prop_oneof![
         7 => request,
         2 => loan().prop_map(|loan| Event::Repeat { loan }),
-        5 => owned(&|loan| is_live(loan) && loan.grant != Grant::Role)
-            .prop_map(|(loan, by)| Event::Issue { by, loan }),
-        4 => (owned(&|loan| is_live(loan) && loan.grant != Grant::Standing), hours())
-            .prop_map(|((loan, by), hours)| Event::Extend { by, loan, hours }),
-        3 => (owned(&|loan| is_live(loan) && loan.tier == APPROVED), hours())
-            .prop_map(|((loan, by), hours)| Event::Extend { by, loan, hours }),
-        2 => owned(&Loan::was_surely_extended).prop_map(|(loan, _)| Event::ExtendOnceMore { loan }),
-        8 => (word, owned(&Loan::is_asked_of_others), 0..3_u8)
+        often(&gives_credentials, 6) => owned(&gives_credentials).prop_map(|(loan, by)| Event::Issue { by, loan }),
+        often(&may_be_longer, 4) => extend(&may_be_longer),
+        often(&is_approved, 8) => extend(&is_approved),
+        often(&Loan::was_surely_extended, 2) => owned(&Loan::was_surely_extended)
+            .prop_map(|(loan, _)| Event::ExtendOnceMore { loan }),
+        often(&Loan::is_asked_of_others, 14) => (word, owned(&Loan::is_asked_of_others), 0..3_u8)
             .prop_map(|(by, (loan, _), draw)| Event::Decide { by, loan, approve: draw > 0 }),
-        3 => (anybody(), owned(&|loan| loan.issued.contains(&true) && loan.tier == STANDING))
+        often(&is_used, 4) => (anybody(), owned(&is_used))
             .prop_map(|(by, (loan, _))| Event::Review { by, loan }),
         5 => (anybody(), loan()).prop_map(|(by, loan)| Event::Revoke { by, loan }),
         1 => caller().prop_map(Event::Remove),
-        3 => shut_out().prop_map(Event::Register),
+        lifted => shut_out().prop_map(Event::Register),
         2 => caller().prop_map(Event::Suspend),
-        2 => shut_out().prop_map(Event::Resume),
+        lifted => shut_out().prop_map(Event::Resume),
         1 => (0..SETS).prop_map(Event::Publish),
         1 => any::<bool>().prop_map(Event::Listen),
         3 => Just(Event::Sweep),
@@ -203,6 +220,7 @@ pub(crate) fn transitions(state: &Reference) -> BoxedStrategy<Event> {
         3 => Just(Event::Settle),
         3 => (0..40_i64).prop_map(Event::Wait),
         2 => (40..400_i64).prop_map(Event::Wait),
+        1 => until_a_moment.prop_map(|(seconds, beside)| Event::Wait(seconds + beside)),
         1 => (3000..4200_i64).prop_map(Event::Wait),
         1 => (9000..15_000_i64).prop_map(Event::Wait),
         1 => Just(Event::LoseWorkflows),

@@ -1,6 +1,6 @@
 //! What must be true after each step, whatever happened: the numbers are those of the design's invariants.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{Timestamp, ToSpan};
 use sorry_session::{
@@ -27,28 +27,29 @@ pub(crate) fn hold(system: &System, state: &Reference) {
     let violations = world.violations();
     assert!(violations.is_empty(), "{violations:#?}");
     figures(|figures| figures.steps += 1);
+    let sessions = system.sessions();
     for (index, loan) in state.loans.iter().enumerate() {
-        let row = system.session(index);
-        let stands = stands(row.as_ref());
+        let row = sessions.get(&index);
+        let stands = stands(row);
         assert!(loan.may_be.contains(&stands), "loan {index} is {stands:?}, and may be {:?}", loan.may_be);
         figures(|figures| match loan.may_be.len() {
             1 => *figures.exact.entry(stands).or_default() += 1,
             several => *figures.open.entry(several).or_default() += 1,
         });
         let Some(row) = row else { continue };
-        is_what_was_asked_for(system, loan, &row);
-        gives_access_while_it_should(system, state, loan, &row);
-        is_approved_by_others(loan, &row);
-        is_reviewed_by_others(loan, &row);
-        is_written_down(world, &row);
+        is_what_was_asked_for(system, loan, row);
+        gives_access_while_it_should(system, state, loan, row);
+        is_approved_by_others(loan, row);
+        is_reviewed_by_others(loan, row);
+        is_written_down(world, row);
         // Invariant 5: nothing undoes a revocation.
         if system.promised.contains(&row.session_id) {
             let revoked = matches!(stands, Stands::Ending(Cause::Revoked) | Stands::Over(Cause::Revoked));
             assert!(revoked, "{stands:?}");
         }
-        system.seen.borrow_mut().insert(row.session_id.clone(), row);
+        system.seen.borrow_mut().insert(row.session_id.clone(), row.clone());
     }
-    who_is_shut_out_has_nothing(system, state);
+    who_is_shut_out_has_nothing(world, state, &sessions);
 }
 
 /// Invariants 1 and 8: it is the signer's, whatever a body says, and what was granted stays what it was; only its end moves, later and
@@ -156,15 +157,15 @@ fn is_written_down(world: &World, row: &Session) {
 
 /// Whoever is suspended or removed has no access left, and nothing that waits. What somebody has to come by for first, the sweep
 /// settles.
-fn who_is_shut_out_has_nothing(system: &System, state: &Reference) {
+fn who_is_shut_out_has_nothing(world: &World, state: &Reference, sessions: &BTreeMap<usize, Session>) {
     if !state.is_calm() {
         return;
     }
     let shut_out = |loan: &Loan| !loan.unattended && !state.registered[&loan.by].contains(&Entry::Known);
     for (index, loan) in state.loans.iter().enumerate().filter(|(_, loan)| shut_out(loan)) {
-        let Some(row) = system.session(index) else { continue };
+        let Some(row) = sessions.get(&index) else { continue };
         assert!(row.state.is_ending() || row.state.is_over(), "{:?} is gone, {} is not", loan.by, row.state);
-        assert!(!system.world().access(&row.session_id, moment(state.now)), "{:?} has access", loan.by);
+        assert!(!world.access(&row.session_id, moment(state.now)), "{:?} has access", loan.by);
         figures(|figures| figures.shut_out += 1);
     }
 }

@@ -22,6 +22,7 @@ mod loan;
 mod reference;
 mod rules;
 mod system;
+mod time;
 
 use std::{cell::RefCell, collections::BTreeMap};
 

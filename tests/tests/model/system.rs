@@ -69,12 +69,19 @@ impl System {
         &self.bench.world
     }
 
-    /// The session of a loan, known by the reason that was given.
-    pub(crate) fn session(&self, loan: usize) -> Option<Session> {
-        let mut rows = self.bench.world.rows();
-        rows.retain(|row| row.reason.as_deref() == Some(reason(loan).as_str()));
-        assert!(rows.len() <= 1, "invariant 9: one request, {} sessions", rows.len());
-        rows.pop()
+    /// The sessions, by their loans, which are known by the reason that was given.
+    pub(crate) fn sessions(&self) -> BTreeMap<usize, Session> {
+        let mut sessions = BTreeMap::new();
+        for row in self.bench.world.rows() {
+            let loan = row.reason.as_deref().and_then(|reason| reason.strip_prefix(REASON));
+            let before = sessions.insert(loan.unwrap().parse().unwrap(), row);
+            assert!(before.is_none(), "invariant 9: one request, several sessions: {before:?}");
+        }
+        sessions
+    }
+
+    fn session(&self, loan: usize) -> Option<Session> {
+        self.sessions().remove(&loan)
     }
 
     /// Sends a command about a loan's session, if there is one; the answer must be one that the model allows.
@@ -89,14 +96,38 @@ impl System {
         let id = self.session(loan)?.session_id;
         let (method, resource) = command;
         let answer = self.bench.service.send(&by.identity(), method, resource, id.as_str(), body);
-        expect(state, answer.as_ref());
+        self.expect(state, by, answer.as_ref());
         answer.map(|answer| (id, answer))
+    }
+
+    /// Whether the registry says that somebody is a caller, and not suspended.
+    fn is_known(&self, who: Who) -> bool {
+        let entry = self.bench.world.entry(&who.identity().unique_id);
+        entry.is_some_and(|entry| entry.suspended.is_none())
+    }
+
+    /// What is answered is what the model allows; and whatever happens, nobody is granted anything whom the registry does not know.
+    #[track_caller]
+    fn expect(&self, state: &Reference, by: Who, answer: Option<&Response>) {
+        expect(state, answer);
+        let granted = answer.is_some_and(|answer| answer.status < 300);
+        assert!(!granted || by == Who::Administrator || self.is_known(by), "{by:?}: {answer:?}");
+    }
+
+    fn decide(&self, state: &Reference, by: Who, loan: usize, approve: bool) {
+        let fence = || self.session(loan).map(|row| row.fence);
+        let before = fence();
+        let word = json!({"decision": if approve { "approve" } else { "deny" }});
+        self.send(state, by, loan, ("POST", "/sessions/{id}/decision"), &word);
+        let heard = approve && fence() != before;
+        let owner = state.loans[loan].by;
+        assert!(!heard || self.is_known(owner), "{owner:?} was approved, and is shut out");
     }
 
     fn ask(&self, state: &Reference, loan: usize) {
         let asked = &state.loans[loan];
         let mut body = json!({
-            "client_request_id": format!("request-{loan}"), "duration_seconds": asked.hours * 3600, "reason": reason(loan),
+            "client_request_id": format!("request-{loan}"), "duration_seconds": asked.hours * 3600, "reason": format!("{REASON}{loan}"),
         });
         // What is usual need not be said.
         if asked.grant == Grant::User {
@@ -104,14 +135,14 @@ impl System {
         }
         let who = asked.by.identity();
         let answer = self.bench.service.send(&who, "POST", "/tiers/{tier}/sessions", asked.tier, &body);
-        expect(state, answer.as_ref());
+        self.expect(state, asked.by, answer.as_ref());
     }
 
     fn issue(&mut self, state: &Reference, by: Who, loan: usize) {
         let Some(session) = self.session(loan) else { return };
         let id = session.session_id;
         let answer = self.bench.service.issue(&by.identity(), &id);
-        expect(state, answer.as_ref());
+        self.expect(state, by, answer.as_ref());
         if answer.is_some_and(|answer| answer.status == 200) {
             // Whoever is in doubt of an earlier key removes it first; the key of this time is gone before the answer.
             let keys = self.bench.world.access_keys();
@@ -174,10 +205,7 @@ impl System {
                 let Loan { by, extension, .. } = &state.loans[*loan];
                 self.extend(state, *by, *loan, extension.more);
             }
-            Event::Decide { by, loan, approve } => {
-                let word = json!({"decision": if *approve { "approve" } else { "deny" }});
-                self.send(state, *by, *loan, ("POST", "/sessions/{id}/decision"), &word);
-            }
+            Event::Decide { by, loan, approve } => self.decide(state, *by, *loan, *approve),
             Event::Review { by, loan } => {
                 let words = json!({"comment": format!("looked at by {}", by.person())});
                 self.send(state, *by, *loan, ("POST", "/sessions/{id}/review"), &words);
@@ -245,9 +273,8 @@ pub(crate) fn stands(row: Option<&Session>) -> Stands {
     }
 }
 
-fn reason(loan: usize) -> String {
-    format!("loan {loan} of the model")
-}
+/// What a loan is asked for, with its number.
+const REASON: &str = "the model's loan ";
 
 /// While all is calm, what the rules say is what is answered.
 #[track_caller]

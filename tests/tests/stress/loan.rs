@@ -18,6 +18,8 @@ use crate::crowd::{Crew, Member};
 /// For how long something is asked for again that fails, and how long between.
 const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) const PAUSE: Duration = Duration::from_millis(400);
+/// After how long one that is not ACTIVE yet is come back to: others have their turn meanwhile.
+const NEXT_TURN: Duration = Duration::from_secs(2);
 /// The window of those that last, and by how much others are extended, in seconds.
 pub(crate) const HOUR: u64 = 3600;
 /// The window of those that are extended, before they are.
@@ -237,7 +239,7 @@ impl Loan {
             Deed::Revoke => self.send(owner, "DELETE", &path, &Value::Null),
         };
         match answer {
-            Err(NotDone::NotYet) if Instant::now() < until => return Some(PAUSE),
+            Err(NotDone::NotYet) if Instant::now() < until => return Some(NEXT_TURN),
             Err(_) => self.deeds.clear(),
             Ok(view) => {
                 if deed == Deed::Revoke {
