@@ -44,12 +44,14 @@ impl Who {
 
 /// Hours that every entry in the registry gives of each tier.
 pub(crate) const HOURS: [(&str, i64); 4] = [("developer", 4), ("read-only", 8), (STANDING, 1), (APPROVED, 3)];
-/// How sessions are asked for.
-const WAYS: [(&str, Grant); 5] = [
+/// How sessions are asked for; those that more must happen to come up more often.
+const WAYS: [(&str, Grant); 7] = [
     ("developer", Grant::Role),
     ("read-only", Grant::Role),
     ("read-only", Grant::User),
     (STANDING, Grant::Standing),
+    (STANDING, Grant::Standing),
+    (APPROVED, Grant::Role),
     (APPROVED, Grant::Role),
 ];
 /// The tier whose role stands ready, which is alerted of and reviewed.
@@ -148,7 +150,7 @@ pub(crate) enum Event {
 pub(crate) fn transitions(state: &Reference) -> BoxedStrategy<Event> {
     let caller = || prop::sample::select(Who::CALLERS.to_vec());
     let anybody = || prop::sample::select(Who::ALL.to_vec());
-    let request = (caller(), prop::sample::select(WAYS.to_vec()), prop::sample::select(vec![1, 1, 2, 3]))
+    let request = (caller(), prop::sample::select(WAYS.to_vec()), prop::sample::select(vec![1, 1, 1, 2, 3]))
         .prop_map(|(by, (tier, grant), hours)| Event::Request { by, tier, grant, hours })
         .boxed();
     if state.loans.is_empty() {
@@ -206,13 +208,14 @@ pub(crate) fn transitions(state: &Reference) -> BoxedStrategy<Event> {
             .prop_map(|(by, (loan, _), draw)| Event::Decide { by, loan, approve: draw > 0 }),
         often(&is_used, 4) => (anybody(), owned(&is_used))
             .prop_map(|(by, (loan, _))| Event::Review { by, loan }),
-        5 => (anybody(), loan()).prop_map(|(by, loan)| Event::Revoke { by, loan }),
+        4 => (anybody(), loan()).prop_map(|(by, loan)| Event::Revoke { by, loan }),
+        often(&is_used, 2) => owned(&is_used).prop_map(|(loan, by)| Event::Revoke { by, loan }),
         1 => caller().prop_map(Event::Remove),
         lifted => shut_out().prop_map(Event::Register),
         2 => caller().prop_map(Event::Suspend),
         lifted => shut_out().prop_map(Event::Resume),
         1 => (0..SETS).prop_map(Event::Publish),
-        1 => any::<bool>().prop_map(Event::Listen),
+        1 => (0..4_u8).prop_map(|draw| Event::Listen(draw > 0)),
         3 => Just(Event::Sweep),
         5 => (0..24_usize, fault, any::<bool>())
             .prop_map(|(ahead, fault, lasting)| Event::Fault { ahead, fault, lasting }),

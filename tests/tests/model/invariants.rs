@@ -91,6 +91,8 @@ fn gives_access_while_it_should(system: &System, state: &Reference, loan: &Loan,
     }
     let named = |role: &Role| role.name == row.role_name.as_str();
     let there = world.roles().iter().chain(&world.users()).chain(&world.standing_roles()).any(named);
+    let others_end = loan.tier == STANDING && world.standing_roles().iter().any(|role| role.inline.len() > 1);
+    figures(|figures| figures.beside_revoked += usize::from(others_end));
     let last = row.expires_at.checked_sub(1.second()).unwrap();
     for at in [now, last] {
         assert_eq!(world.usable(id, at), there, "{id} at {at}");

@@ -46,9 +46,12 @@ struct Figures {
     /// Commands that the model knew the answer of, by that.
     granted: usize,
     refused: usize,
-    /// Looks at ACTIVE sessions that were extended, those with an approval apart, at reviews, and at sessions of who is shut out.
+    /// Looks at ACTIVE sessions that were extended, those with an approval apart.
     extended: usize,
     extended_with_approval: usize,
+    /// Looks at ACTIVE sessions of the standing role while another of its sessions is ended on it.
+    beside_revoked: usize,
+    /// Looks at reviews, and at sessions of who is shut out.
     reviews_open: usize,
     reviews_closed: usize,
     shut_out: usize,
@@ -76,7 +79,7 @@ fn every_life_is_one_that_the_model_allows() {
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let random = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(config.clone(), random);
-    let result = runner.run(&Reference::sequential_strategy(1..40), |(state, events, seen)| {
+    let result = runner.run(&Reference::sequential_strategy(1..50), |(state, events, seen)| {
         System::test_sequential(config.clone(), state, events, seen);
         Ok(())
     });
@@ -98,6 +101,7 @@ fn every_life_is_one_that_the_model_allows() {
         figures.refused,
         figures.extended,
         figures.extended_with_approval,
+        figures.beside_revoked,
         figures.reviews_open,
         figures.reviews_closed,
         figures.shut_out,
