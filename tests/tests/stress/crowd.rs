@@ -1,11 +1,8 @@
-//! Many callers, each of their own person, and the loans that they live through.
+//! Many callers, each of their own person, somebody who decides on what they ask for, and how all of them live at once.
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Mutex,
     thread,
     time::{Duration, Instant},
 };
@@ -13,12 +10,9 @@ use std::{
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sorry_policy::TierSet;
-use sorry_session::State;
 use sorry_tests::{Gateway, Keys, LocalAws};
 
-/// For how long something is asked for again that fails, and how long between.
-const PATIENCE: Duration = Duration::from_secs(120);
-const PAUSE: Duration = Duration::from_millis(400);
+use crate::loan::{Deed, Kind, Loan, NotDone, PAUSE};
 
 /// A registered caller.
 pub(crate) struct Member {
@@ -29,41 +23,51 @@ pub(crate) struct Member {
     pub(crate) gateway: Gateway,
 }
 
-/// Makes and registers callers for the tier `developer`. They reach the gateway at `url` instead of at the local AWS itself.
-pub(crate) fn members(aws: &LocalAws, url: &str, count: usize) -> Vec<Member> {
-    let direct = aws.output("endpoint");
-    let endpoint = direct.replace(aws.output("endpoint_url"), url);
-    let administrator = Gateway::new(direct, &aws.administrator());
-    let member = |number| {
-        let name = format!("crew{number}");
-        let tags = json!([{"Key": "sorry:namespace", "Value": name}]);
-        let user = json!({"UserName": name, "Path": "/sorry/caller/", "Tags": tags});
-        let user = aws.call("iam.create_user", user)["User"].clone();
-        let policy = json!({"UserName": name, "PolicyArn": aws.output("CallerPolicyArn")});
-        aws.call("iam.attach_user_policy", policy);
-        let key = aws.call("iam.create_access_key", json!({"UserName": name}))["AccessKey"].clone();
-        let entry = json!({
-            "arn": user["Arn"], "person": name, "namespace": name, "tiers": {"developer": 8},
-        });
-        let path = format!("/admin/callers/{}", user["UserId"].as_str().unwrap());
-        let (status, answer) = administrator.send("PUT", &path, &entry).unwrap();
-        assert_eq!(status, 200, "{answer}");
-        let text = |name: &str| key[name].as_str().unwrap().to_owned();
-        let keys = Keys {
-            access_key_id: text("AccessKeyId"),
-            secret_access_key: text("SecretAccessKey"),
-            session_token: None,
-        };
-        Member { gateway: Gateway::new(&endpoint, &keys), name, keys }
-    };
-    (0..count).map(member).collect()
+/// Those who ask for sessions, and who decides on them.
+pub(crate) struct Crew {
+    pub(crate) members: Vec<Member>,
+    pub(crate) approver: Gateway,
 }
 
-/// Lets each caller have so many sessions at once: these tests are about other limits.
+/// Makes and registers callers for all tiers, and one approver. They reach the gateway at `url` instead of at the local AWS itself.
+pub(crate) fn crew(aws: &LocalAws, url: &str, count: usize) -> Crew {
+    let tiers = json!({"developer": 8, "read-only": 36, "break-glass": 1, "admin": 8});
+    let member = |number| caller(aws, url, &format!("crew{number}"), &tiers, &["caller"]);
+    let approver = caller(aws, url, "desk", &json!({}), &["approver"]).gateway;
+    Crew { members: (0..count).map(member).collect(), approver }
+}
+
+fn caller(aws: &LocalAws, url: &str, name: &str, tiers: &Value, roles: &[&str]) -> Member {
+    let direct = aws.output("endpoint");
+    let administrator = Gateway::new(direct, &aws.administrator());
+    let tags = json!([{"Key": "sorry:namespace", "Value": name}]);
+    let user = json!({"UserName": name, "Path": "/sorry/caller/", "Tags": tags});
+    let user = aws.call("iam.create_user", user)["User"].clone();
+    let policy = json!({"UserName": name, "PolicyArn": aws.output("CallerPolicyArn")});
+    aws.call("iam.attach_user_policy", policy);
+    let key = aws.call("iam.create_access_key", json!({"UserName": name}))["AccessKey"].clone();
+    let entry =
+        json!({"arn": user["Arn"], "person": name, "namespace": name, "tiers": tiers, "roles": roles});
+    let path = format!("/admin/callers/{}", user["UserId"].as_str().unwrap());
+    let (status, answer) = administrator.send("PUT", &path, &entry).unwrap();
+    assert_eq!(status, 200, "{answer}");
+    let text = |name: &str| key[name].as_str().unwrap().to_owned();
+    let keys = Keys {
+        access_key_id: text("AccessKeyId"),
+        secret_access_key: text("SecretAccessKey"),
+        session_token: None,
+    };
+    let endpoint = direct.replace(aws.output("endpoint_url"), url);
+    Member { gateway: Gateway::new(&endpoint, &keys), name: name.to_owned(), keys }
+}
+
+/// Lets each caller have so many sessions of each tier at once: these tests are about other limits.
 pub(crate) fn lift_limits(aws: &LocalAws, sessions: usize) {
     let mut set = TierSet::built_in();
-    let concurrent = format!("[tiers.developer]\nconcurrent_sessions = {sessions}");
-    set.tiers = set.tiers.replace("[tiers.developer]", &concurrent);
+    for kind in Kind::ALL {
+        let tier = format!("[tiers.{}]", kind.tier());
+        set.tiers = set.tiers.replace(&tier, &format!("{tier}\nconcurrent_sessions = {sessions}"));
+    }
     let administrator = Gateway::new(aws.output("endpoint"), &aws.administrator());
     let (_, shown) = administrator.send("GET", "/admin/tiers", &Value::Null).unwrap();
     let body = json!({"tiers": set.tiers, "templates": set.templates, "replaces": shown["digest"]});
@@ -71,96 +75,7 @@ pub(crate) fn lift_limits(aws: &LocalAws, sessions: usize) {
     assert_eq!(status, 200, "{answer}");
 }
 
-/// What becomes of a loan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// It lives to the end of the test, and longer.
-    Stays,
-    /// Its window is that many seconds.
-    Expires(u64),
-    /// Its owner ends it that many milliseconds after it was accepted, or after all were asked for.
-    IsRevoked(u64),
-}
-
-/// One loan, from wish to whatever came of it.
-#[derive(Debug)]
-pub(crate) struct Loan {
-    /// Whose: a place in the list of members.
-    pub(crate) member: usize,
-    pub(crate) fate: Fate,
-    request_id: String,
-    /// The session, once the service has accepted it.
-    pub(crate) session: Option<String>,
-    /// What the service said that the session is when it accepted the revocation.
-    pub(crate) revoked: Option<State>,
-    /// How long each answered request took.
-    pub(crate) took: Vec<Duration>,
-    /// Requests that got no answer, or another than wished for.
-    pub(crate) failures: usize,
-    /// Of those, refused because the caller had as many sessions as it may have.
-    pub(crate) limited: usize,
-    /// Whether the last was.
-    held_up: bool,
-}
-
-impl Loan {
-    pub(crate) fn new(member: usize, fate: Fate) -> Self {
-        static MADE: AtomicUsize = AtomicUsize::new(0);
-        let number = MADE.fetch_add(1, Ordering::SeqCst);
-        Self {
-            member,
-            fate,
-            request_id: format!("request-{number:05}"),
-            session: None,
-            revoked: None,
-            took: Vec::new(),
-            failures: 0,
-            limited: 0,
-            held_up: false,
-        }
-    }
-
-    fn send(&mut self, member: &Member, method: &str, path: &str, body: &Value) -> Option<Value> {
-        let since = Instant::now();
-        while since.elapsed() < PATIENCE {
-            let began = Instant::now();
-            match member.gateway.send(method, path, body) {
-                Ok((status, answer)) if status < 300 => {
-                    self.took.push(began.elapsed());
-                    return Some(answer);
-                }
-                other => {
-                    self.failures += 1;
-                    let code = other.ok().map(|(_, answer)| answer["code"].clone());
-                    self.held_up = code == Some("TooManySessions".into());
-                    if self.held_up {
-                        self.limited += 1;
-                        return None;
-                    }
-                }
-            }
-            thread::sleep(PAUSE);
-        }
-        None
-    }
-
-    fn request(&mut self, member: &Member) {
-        let duration = if let Fate::Expires(seconds) = self.fate { seconds } else { 3600 };
-        let body = json!({
-            "client_request_id": self.request_id, "duration_seconds": duration, "reason": "one of very many",
-        });
-        let answer = self.send(member, "POST", "/tiers/developer/sessions", &body);
-        self.session = answer.map(|view| view["session_id"].as_str().unwrap().to_owned());
-    }
-
-    fn revoke(&mut self, member: &Member) {
-        let path = format!("/sessions/{}", self.session.as_ref().unwrap());
-        let answer = self.send(member, "DELETE", &path, &Value::Null);
-        self.revoked = answer.map(|view| serde_json::from_value(view["state"].clone()).unwrap());
-    }
-}
-
-/// What is still to be done for loans: the wishes in their order, and each revocation when it is due.
+/// What is still to be done for loans: the wishes in their order, and what is done about each session when it is due.
 struct Work {
     patience: Patience,
     wishes: VecDeque<Loan>,
@@ -180,7 +95,7 @@ pub(crate) enum Patience {
 
 enum Task {
     Request(Loan),
-    Revoke(Loan),
+    GoOn(Loan),
     Wait,
     End,
 }
@@ -188,11 +103,16 @@ enum Task {
 impl Work {
     fn next(&mut self) -> Task {
         let held = self.patience == Patience::UntilAllAreAskedFor && !self.wishes.is_empty();
-        let due = self.due.iter().position(|(at, _)| *at <= Instant::now() && !held);
+        let ends = |loan: &Loan| matches!(loan.next(), Some((_, Deed::Revoke | Deed::Deny)));
+        let now = Instant::now();
+        let due = self.due.iter().position(|(at, loan)| *at <= now && !(held && ends(loan)));
         let task = match (due, self.wishes.pop_front()) {
             (Some(due), wish) => {
-                self.wishes.extend(wish);
-                Task::Revoke(self.due.swap_remove(due).1)
+                // Not behind those that were held up.
+                if let Some(wish) = wish {
+                    self.wishes.push_front(wish);
+                }
+                Task::GoOn(self.due.swap_remove(due).1)
             }
             (None, Some(wish)) => Task::Request(wish),
             (None, None) if self.due.is_empty() && self.under_way == 0 => return Task::End,
@@ -201,11 +121,20 @@ impl Work {
         self.under_way += 1;
         task
     }
+
+    /// A loan comes back, to be gone on with after that time, if at all.
+    fn take_back(&mut self, loan: Loan, after: Option<Duration>) {
+        self.under_way -= 1;
+        match after {
+            Some(after) => self.due.push((Instant::now() + after, loan)),
+            None => self.done.push(loan),
+        }
+    }
 }
 
 /// Lives through loans with so many requests under way at a time. `accepted` is told of each that has a session.
 pub(crate) fn live(
-    members: &[Member],
+    crew: &Crew,
     loans: Vec<Loan>,
     workers: usize,
     patience: Patience,
@@ -218,8 +147,8 @@ pub(crate) fn live(
             let task = work.lock().unwrap().next();
             match task {
                 Task::Request(mut loan) => {
-                    loan.request(&members[loan.member]);
-                    if std::mem::take(&mut loan.held_up) {
+                    let asked = loan.request(&crew.members[loan.member]);
+                    if asked == Err(NotDone::TooManySessions) {
                         // One of its caller's has to end first: others go on meanwhile.
                         thread::sleep(PAUSE / 4);
                         let mut work = work.lock().unwrap();
@@ -227,26 +156,16 @@ pub(crate) fn live(
                         work.wishes.push_back(loan);
                         continue;
                     }
-                    let mut work = work.lock().unwrap();
-                    work.under_way -= 1;
-                    match (loan.fate, &loan.session) {
-                        (Fate::IsRevoked(after), Some(_)) => {
-                            accepted(&loan);
-                            work.due.push((Instant::now() + Duration::from_millis(after), loan));
-                        }
-                        (_, session) => {
-                            if session.is_some() {
-                                accepted(&loan);
-                            }
-                            work.done.push(loan);
-                        }
+                    if asked.is_ok() {
+                        accepted(&loan);
                     }
+                    let next = loan.next().filter(|_| asked.is_ok());
+                    let after = next.map(|(after, _)| Duration::from_millis(after));
+                    work.lock().unwrap().take_back(loan, after);
                 }
-                Task::Revoke(mut loan) => {
-                    loan.revoke(&members[loan.member]);
-                    let mut work = work.lock().unwrap();
-                    work.under_way -= 1;
-                    work.done.push(loan);
+                Task::GoOn(mut loan) => {
+                    let after = loan.go_on(crew);
+                    work.lock().unwrap().take_back(loan, after);
                 }
                 // Between two looks, not instead of one.
                 Task::Wait => thread::sleep(Duration::from_millis(20)),

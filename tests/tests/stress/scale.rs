@@ -1,23 +1,6 @@
 //! A thousand sessions of fifty callers: all come to their right end, none is lost, and how long it takes.
 //!
-//! What an account would allow, next to what the report says (AWS's quotas, as documented in November 2026; `*`: can be raised):
-//!
-//! | quota | value | what follows |
-//! |---|---|---|
-//! | IAM: roles in an account | 1,000*, at most 5,000 | live `role` sessions and every other role of the account; peak of live principals below |
-//! | IAM: size of a role's inline policies | 10,240 characters | held by `sorry-policy` |
-//! | IAM: rate of writes | unpublished, cannot be raised | some 8 writes a session (2 to grant, the rest to end): the first thing to throttle, answered by retries |
-//! | STS: requests of an account and region | 600 a second | 1 a session, and 1 for each renewal |
-//! | API Gateway: requests of an account and region | 10,000 a second* | 2 and more a session |
-//! | Lambda: executions at once in a region | 1,000* | requests a second × seconds of each |
-//! | Step Functions: StartExecution, standard, in the large regions | 300 a second after 1,300 at once*; elsewhere 150 after 800 | 1 or 2 a session |
-//! | Step Functions: open executions | 1,000,000 | 1 a session that is open |
-//! | DynamoDB: on demand, of a table | 40,000 write units a second* | some 5 transactions a session |
-//! | EventBridge: PutEvents | 10,000 a second in the large regions*, elsewhere from 400 | 1 a change of state |
-//!
-//! Sources: IAM and STS quotas; API Gateway, Lambda, Step Functions, DynamoDB and EventBridge endpoints and quotas.
-//! So with a thousand roles and eight hours a session, an account with no other roles carries 125 new sessions an hour for ever, and
-//! a burst of a thousand.
+//! Its figures as they were measured, and what an account's quotas would allow: `docs/scale.md`.
 
 use std::{
     collections::BTreeMap,
@@ -31,8 +14,9 @@ use sorry_session::{Session, State};
 use sorry_tests::{LocalAws, eventually};
 
 use crate::{
-    crowd::{Fate, Loan, Patience, live, members, peak, percentile},
+    crowd::{Patience, crew, live, peak, percentile},
     judgement::{judge, rows, states, sweep},
+    loan::{Fate, Kind, Loan},
     report,
 };
 
@@ -51,14 +35,15 @@ mod limits {
 fn a_thousand_sessions_of_fifty_callers_all_end_as_they_should() {
     let began = Instant::now();
     let aws = LocalAws::start();
-    let members = members(&aws, aws.output("endpoint_url"), MEMBERS);
+    let crew = crew(&aws, aws.output("endpoint_url"), MEMBERS);
     sweep(&aws);
     let ready = Instant::now();
     let fate =
         |number: usize| if number.is_multiple_of(2) { Fate::Expires(10) } else { Fate::IsRevoked(3000) };
     // Each caller's loans one after the other, all callers beside each other.
-    let loans = (0..LOANS).map(|number| Loan::new(number % MEMBERS, fate(number / MEMBERS))).collect();
-    let loans = live(&members, loans, WORKERS, Patience::None, |_| {});
+    let loans =
+        (0..LOANS).map(|number| Loan::new(number % MEMBERS, Kind::Role, fate(number / MEMBERS))).collect();
+    let loans = live(&crew, loans, WORKERS, Patience::None, |_| {});
     let asked = ready.elapsed();
     let mut rows_now = Vec::new();
     eventually("all sessions are over", Duration::from_secs(120), || {
@@ -76,12 +61,12 @@ fn a_thousand_sessions_of_fifty_callers_all_end_as_they_should() {
         assert_eq!(row.state, wanted, "{loan:?}: {:?}", row.end);
         assert!(row.activated_at.is_some(), "{loan:?} never was ACTIVE");
     }
-    judge(&aws, &members, &[]);
+    judge(&aws, &crew, &[]);
     let swept = sweep(&aws);
     assert_eq!((&swept["found"], &swept["orphans"]), (&0.into(), &Value::Array(Vec::new())), "{swept}");
 
     let span = |row: &Session| (row.activated_at.unwrap(), row.ended_at.unwrap());
-    let per_caller = members.iter().map(|member| {
+    let per_caller = crew.members.iter().map(|member| {
         let own = rows.iter().filter(|row| row.person.as_str() == member.name);
         peak(own.map(|row| (row.requested_at, row.ended_at.unwrap())))
     });
