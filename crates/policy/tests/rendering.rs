@@ -282,7 +282,7 @@ proptest! {
     #[test]
     fn a_range_of_addresses_is_written_as_it_was_read_or_refused(text in prop_oneof![hostile(), range()]) {
         if let Ok(range) = text.parse::<AddressRange>() {
-            prop_assert_eq!(serde_json::to_value(&range).unwrap(), Value::from(text));
+            prop_assert_eq!(serde_json::to_value(range).unwrap(), Value::from(text));
         }
     }
 }
