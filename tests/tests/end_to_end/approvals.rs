@@ -180,7 +180,8 @@ fn an_approval_is_of_what_was_asked_for_and_of_nothing_that_came_later() {
     let asked = sue.sorry(&words).success().json();
     let end = asked["extension"]["extending_to"].as_str().unwrap().to_owned();
     // As after an answer that was lost: it was of the session.
-    ann.sorry(&["approve", &session]).success();
+    let once_more = ann.sorry(&["approve", &session]).success();
+    assert!(once_more.stderr.contains(&format!("--until {end}")), "{once_more:?}");
     let other = ann.sorry(&["approve", &session, "--until", "2026-01-01T00:00:00Z"]);
     is_refused(&other, 3, "NotAwaiting");
     assert!(other.stderr.contains(&format!("--until {end}")), "{other:?}");
