@@ -230,9 +230,25 @@ remove_user() {
   gone aws iam delete-user --user-name "$user"
 }
 
-deny_issued_by_now() {
-  printf '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"DateLessThan":{"aws:TokenIssueTime":"%s"}}}]}' \
-    "$(date -u +%Y-%m-%dT%H:%M:%SZ)"
+deny_issued_by() { # SECONDS since 1970
+  local moment
+  TZ=UTC printf -v moment '%(%Y-%m-%dT%H:%M:%SZ)T' "$1"
+  printf '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"DateLessThanEquals":{"aws:TokenIssueTime":"%s"}}}]}' \
+    "$moment"
+}
+
+# Of a role that stands ready, credentials are out that nobody counts: all that were given by now end. Who was lent the role before gets
+# no others: `sorry-issue` reads the moment in the policy's name. It stays there, and denies nothing that is lent later.
+end_what_was_given() { # ROLE
+  local role=$1 now item
+  local items=()
+  printf -v now '%(%s)T' -1
+  gone aws iam put-role-policy --role-name "$role" --policy-name "revoked-before-$now" --policy-document "$(deny_issued_by "$now")"
+  # What an earlier run has left says nothing more.
+  list items aws iam list-role-policies --role-name "$role" --query "PolicyNames[?starts_with(@, 'revoked-before-')]"
+  for item in "${items[@]}"; do
+    if [[ $item != "revoked-before-$now" ]]; then gone aws iam delete-role-policy --role-name "$role" --policy-name "$item"; fi
+  done
 }
 
 end_sessions() {
@@ -242,9 +258,8 @@ end_sessions() {
     gone aws iam put-user-policy --user-name "$user" --policy-name revoked --policy-document "$deny_all"
     say "revoked $user"
   done
-  # Of a role that stands ready, credentials are out that nobody counts: all that were given by now end.
   for role in "${standing[@]}"; do
-    gone aws iam put-role-policy --role-name "$role" --policy-name revoked-by-destroy --policy-document "$(deny_issued_by_now)"
+    end_what_was_given "$role"
     say "revoked what was given of $role"
   done
   list_session_roles
@@ -297,7 +312,8 @@ fi
 
 if $sessions_only; then
   prove_no_sessions
-  say "done: no session is left. The sweep brings the rows to their end. To lend again:"
+  say "done: no session is left. The sweep brings the rows to their end; that of a role that stands ready has its own, and gives nothing more"
+  say "until then. To lend again:"
   say "  for f in sorry-api sorry-issue sorry-provision; do aws lambda delete-function-concurrency --function-name \$f; done"
   exit 0
 fi

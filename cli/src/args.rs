@@ -88,11 +88,13 @@ The window begins with the last approval that the tier asks for.
 
 Examples:
   sorry list --awaiting-me
-  sorry approve 7k3m --comment 'ticket 4711, as agreed'")]
+  sorry approve 7k3m --comment 'ticket 4711, as agreed'
+  sorry approve 7k3m --until 2026-01-02T18:00:00Z")]
     Approve(Decide),
     /// Deny what somebody else asks for
     #[command(after_help = "\
 A denial beats every approval, also those given before, until the time to decide runs out.
+With --until it is of that later end alone, and the session goes on as it is.
 
 Examples:
   sorry deny 7k3m
@@ -463,6 +465,9 @@ pub(crate) struct Revoke {
 pub(crate) struct Decide {
     /// The session: its id, or the beginning of it
     pub(crate) session: String,
+    /// The later end that the session asks for, as it was shown: your word is on that, and on no other
+    #[arg(long, value_name = "END")]
+    pub(crate) until: Option<jiff::Timestamp>,
     /// Why, in 10 characters or more
     #[arg(long)]
     pub(crate) comment: Option<String>,

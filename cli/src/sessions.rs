@@ -245,7 +245,10 @@ pub(crate) fn extension(session: &SessionView) -> Option<String> {
     Some(match extension.status {
         ExtensionStatus::AwaitingApproval => {
             let until = extension.lapses_at.map(|at| format!(" until {}", shown(at))).unwrap_or_default();
-            format!("to {to}, waits for approval{until}")
+            format!(
+                "to {to}, waits for approval{until}; others give it with `sorry approve {} --until {}`",
+                session.session_id, extension.extending_to
+            )
         }
         ExtensionStatus::UnderWay => format!("to {to}, being written"),
         ExtensionStatus::Done => format!("to {to}, done"),

@@ -452,7 +452,8 @@ fn what_may_pass_is_sent_again_with_the_same_body_and_a_signature_of_its_own() {
 
 #[test]
 fn nobody_there_is_exit_5() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Not one that was free a moment ago: another test may have it by now.
+    let closed = "127.0.0.1:1";
     let ran = Desk::at(&format!("http://{closed}/v1")).run(&["whoami"]);
     assert_eq!(ran.exit, 5, "{ran}");
     assert!(ran.stderr.starts_with(&format!("error: cannot reach `http://{closed}/v1`: ")), "{ran}");

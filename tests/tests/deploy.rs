@@ -604,6 +604,59 @@ fn all_sessions_are_ended_first_and_that_nothing_is_left_is_shown() {
     }
 }
 
+/// What a role that stands ready has given ends with all sessions, and neither comes back nor keeps the next session from working.
+#[test]
+fn what_was_lent_of_a_role_that_stands_ends_and_is_not_had_again() {
+    let aws = LocalAws::start();
+    let _security = aws.subscribe_to_alerts();
+    let sue = aws.register("sue-mgr");
+    let emergency = || {
+        let asked = [
+            "request",
+            "--tier",
+            "break-glass",
+            "--for",
+            "15m",
+            "--reason",
+            "to be ended",
+            "--output",
+            "json",
+        ];
+        let view = sue.sorry(&asked).success().json();
+        (view["session_id"].as_str().unwrap().to_owned(), sue.profile(view["profile"].as_str().unwrap()))
+    };
+    let markers = || {
+        let listed = aws.call("iam.list_role_policies", json!({"RoleName": "sorry-standing-break-glass"}));
+        let names = listed["PolicyNames"].as_array().unwrap().clone();
+        names.iter().filter(|name| name.as_str().unwrap().starts_with("revoked-before-")).count()
+    };
+    let (programs, administrator) = (programs(&aws, Cli::Two), aws.administrator());
+    let (session, first) = emergency();
+    assert!(works(&aws, &first));
+    // As an earlier run has left it.
+    let deny = json!({"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"DateLessThanEquals": {"aws:TokenIssueTime": "2026-01-01T00:00:00Z"}}});
+    let deny = json!({"Version": "2012-10-17", "Statement": [deny]}).to_string();
+    let earlier = json!({"RoleName": "sorry-standing-break-glass", "PolicyName": "revoked-before-1767225600", "PolicyDocument": deny});
+    aws.call("iam.put_role_policy", earlier);
+    assert!(works(&aws, &first), "what was ended before is not in the way of what was lent later");
+
+    let output = programs.run("destroy.sh", &["--yes", "--sessions-only"], &at_once(&aws, &administrator));
+    assert!(output.status.success(), "{}\n{}", said(&output), programs.calls());
+    assert!(!works(&aws, &first), "ended, and goes on working");
+    assert_eq!(markers(), 1, "one mark says it all");
+    for function in ["sorry-api", "sorry-issue", "sorry-provision"] {
+        aws.call("lambda.delete_function_concurrency", json!({"FunctionName": function}));
+    }
+    let again = sue.sorry(&["renew", &session]);
+    assert!(again.code == 4 && again.stderr.contains("was ended by an administrator"), "{again:?}");
+    let (_, last) = emergency();
+    assert!(works(&aws, &last) && !works(&aws, &first));
+    let output = programs.run("destroy.sh", &["--yes"], &at_once(&aws, &administrator));
+    assert!(output.status.success(), "{}\n{}", said(&output), programs.calls());
+    assert!(!works(&aws, &last));
+    assert!(aws.roles("/sorry/").is_empty());
+}
+
 /// A call that says that it was done and was not: what is left is seen, and the stack that could still end it stays.
 #[test]
 fn what_is_left_is_seen_before_the_stack_is_deleted() {

@@ -262,7 +262,11 @@ fn an_extension_of_a_tier_with_approvals_waits_for_a_fresh_one() {
         let mut bench = Bench::new();
         let ann = bench.approver("ann");
         let decide = |bench: &Bench, id: &SessionId, word: &str| {
-            let body = serde_json::json!({"decision": word, "comment": "as agreed in ticket 4711"});
+            let mut body = serde_json::json!({"decision": word, "comment": "as agreed in ticket 4711"});
+            let row = bench.world.row(id).unwrap();
+            if let Some(extension) = row.extension {
+                body["extending_to"] = serde_json::json!(extension.extending_to);
+            }
             bench.service.send(&ann, "POST", "/sessions/{id}/decision", id.as_str(), &body).unwrap()
         };
         let asked = bench.service.request("admin", "request-1").unwrap();
@@ -307,6 +311,7 @@ fn an_extension_that_nobody_approves_lapses_and_the_session_ends_at_its_old_end(
     bench.run_until(moment(OLD_END));
     let row = bench.world.row(&id).unwrap();
     assert_eq!((row.state, row.expires_at), (State::Expired, moment(OLD_END)));
+    let body = serde_json::json!({"decision": "approve", "extending_to": moment(2 * OLD_END)});
     let late = bench.service.send(&ann, "POST", "/sessions/{id}/decision", id.as_str(), &body).unwrap();
     assert!(late.status == 409 || late.body["state"] == "EXPIRED", "{}", late.body);
     bench.settle();

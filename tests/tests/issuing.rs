@@ -14,7 +14,10 @@ mod harness;
 use harness::{Bench, LONGEST_WORKFLOW, SWEEP_EVERY, after, faults, sue};
 use serde_json::Value;
 use sorry_policy::SessionId;
-use sorry_session::{Identity, State, ports::Clock};
+use sorry_session::{
+    Identity, Principal, State,
+    ports::{Clock, Presence, PrincipalProvisioner},
+};
 use sorry_testkit::{Call, Fault, block_on, interleave, moment};
 
 /// A tier for each grant whose credentials the service hands out.
@@ -318,6 +321,31 @@ fn a_standing_role_that_is_full_of_revocations_gives_no_more() {
     bench.sweep();
     let fresh = bench.granted("break-glass", "request-fresh");
     assert_eq!(issue(&bench, &fresh), Some(200), "they are forgotten when they are dead");
+}
+
+/// `infrastructure/destroy.sh` has ended all that was given of the role: who was lent it before gets no more of it, and whoever asks
+/// afterwards does, however often that is done.
+#[test]
+fn what_an_administrator_ended_all_at_once_gives_no_more_and_what_is_asked_for_later_does() {
+    let mut bench = Bench::new();
+    let (used, unused) =
+        (bench.granted("break-glass", "request-1"), bench.granted("break-glass", "request-2"));
+    assert_eq!(issue(&bench, &used), Some(200));
+    let role = Principal::Role(bench.world.row(&used).unwrap().role_name);
+    for _ in 0..=sorry_policy::MOST_REVOKED_AT_ONCE {
+        bench.run_for(1);
+        let name = format!("revoked-before-{}", bench.world.now().as_second());
+        let document = sorry_policy::revoked_session_policy(&used);
+        let written = block_on(bench.world.put_inline_policy(&role, &name, &document)).unwrap();
+        assert_eq!(written, Presence::There);
+    }
+    bench.run_for(1);
+    let fresh = bench.granted("break-glass", "request-3");
+    for id in [&used, &unused] {
+        let refused = bench.service.issue(&sue(), id).unwrap();
+        assert_eq!((refused.status, refused.body["code"].as_str()), (409, Some("SessionNotActive")));
+    }
+    assert_eq!(issue(&bench, &fresh), Some(200), "these take no room");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `sorry approve`, `sorry deny` and `sorry review`: one's word on what others asked for.
 
 use serde::Serialize;
-use sorry_wire::{DecideSession, ReviewSession, SessionView, Vote};
+use sorry_wire::{DecideSession, ExtensionStatus, ReviewSession, SessionView, Vote};
 
 use crate::{
     api::Scope,
@@ -9,10 +9,11 @@ use crate::{
     args::{Decide, MfaCode, Review, Text, TextFormat},
     error::Result,
     sessions,
+    time::shown,
 };
 
 pub(crate) async fn decide(app: &App, decision: Vote, arguments: Decide) -> Result<u8> {
-    let body = DecideSession { decision, comment: arguments.comment };
+    let body = DecideSession { decision, extending_to: arguments.until, comment: arguments.comment };
     let session = say(app, &arguments.session, "decision", &body, &arguments.code).await?;
     print(app, &session, &arguments.output)?;
     let id = &session.session_id;
@@ -20,7 +21,25 @@ pub(crate) async fn decide(app: &App, decision: Vote, arguments: Decide) -> Resu
         let given = approval.votes.iter().filter(|vote| vote.decision == Vote::Approve).count();
         usize::try_from(approval.needed).unwrap_or_default().saturating_sub(given)
     });
+    let waits =
+        session.extension.as_ref().filter(|extension| extension.status == ExtensionStatus::AwaitingApproval);
+    if let Some(end) = arguments.until {
+        let end = shown(end);
+        app.ui.say(&match decision {
+            Vote::Approve if waits.is_some() => {
+                format!("approved an end of `{id}` at {end}: others must approve, too")
+            }
+            Vote::Approve => format!("approved an end of `{id}` at {end}"),
+            Vote::Deny => format!("denied a later end of `{id}`: it ends when it was to end"),
+        });
+        return Ok(0);
+    }
     app.ui.say(&match (decision, missing) {
+        // Said of the session, once more; what waits now is something else.
+        (Vote::Approve, _) if let Some(extension) = waits => {
+            let end = extension.extending_to;
+            format!("`{id}` itself is approved; the end at {end} that it asks for is not: `sorry approve {id} --until {end}`")
+        }
         (Vote::Approve, 0) => format!("approved `{id}`: its window begins now"),
         (Vote::Approve, missing) => format!("approved `{id}`: {missing} more must approve"),
         (Vote::Deny, _) => format!("denied `{id}`: nothing is, or stays, granted"),

@@ -185,6 +185,17 @@ pub fn revoked_policy_name(session: &SessionId) -> String {
     format!("{REVOKED_POLICY_NAME}-{session}")
 }
 
+/// Beginning of the name of the policy with which an administrator has ended all that was given of a standing role up to a moment, as
+/// `infrastructure/destroy.sh` does; the moment follows, in seconds since 1970. No session's id has a hyphen.
+const REVOKED_BEFORE: &str = "revoked-before-";
+
+/// The moment up to which all sessions of a standing role were ended, by the name of one of its policies; nothing if that is another
+/// kind of policy.
+pub fn revoked_before(policy_name: &str) -> Option<Timestamp> {
+    let seconds = policy_name.strip_prefix(REVOKED_BEFORE)?.parse().ok()?;
+    Timestamp::from_second(seconds).ok()
+}
+
 /// The policy that ends one session of a standing role, and touches none of the others: credentials carry the session as their source
 /// identity, which nobody can change. Short, for they share 10,240 characters until the credentials are dead.
 pub fn revoked_session_policy(session: &SessionId) -> String {
@@ -307,6 +318,16 @@ mod tests {
     fn a_standing_role_has_room_for_twice_the_revocations_that_stop_new_credentials() {
         let one = revoked_session_policy(&SessionId::from_random([255; 10])).len();
         assert!(one * 2 * MOST_REVOKED_AT_ONCE < INLINE_LIMIT - 500, "{one} characters each");
+    }
+
+    #[test]
+    fn the_moment_that_an_administrator_ended_all_at_stands_in_a_policys_name() {
+        let moment = "2026-01-02T03:04:05Z".parse().unwrap();
+        assert_eq!(revoked_before("revoked-before-1767323045"), Some(moment));
+        for other in ["access", "revoked", "revoked-before-", "revoked-before-soon", "before-1767323045"] {
+            assert_eq!(revoked_before(other), None, "{other}");
+        }
+        assert_eq!(revoked_before(&revoked_policy_name(&SessionId::from_random([2; 10]))), None);
     }
 
     #[test]

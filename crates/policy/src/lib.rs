@@ -16,8 +16,8 @@ mod tiers;
 pub use addresses::{AddressError, AddressRange};
 pub use documents::{
     ACCESS_POLICY_NAME, DocumentError, EXPIRY_POLICY_NAME, MOST_REVOKED_AT_ONCE, REVOKED_POLICY_NAME,
-    TrustTerms, access_policy, expiry_policy, managed_policy, revoked_policy, revoked_policy_name,
-    revoked_session_policy, session_policy, trust_policy,
+    TrustTerms, access_policy, expiry_policy, managed_policy, revoked_before, revoked_policy,
+    revoked_policy_name, revoked_session_policy, session_policy, trust_policy,
 };
 pub use lint::{ActionCatalogue, DocumentKind, Finding, lint};
 pub use names::{

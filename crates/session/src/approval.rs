@@ -4,6 +4,10 @@
 //! An approver is somebody else than the person who asked, however many callers either has. Each person decides once. A denial beats
 //! any number of approvals, also one that comes a moment later, as long as the time to decide has not run out: so of an approver and
 //! a denier at the same instant it does not matter who is first.
+//!
+//! An approval is of what was shown, and of nothing else. A session's policy digest, window and grant never change while it waits, so its
+//! id says it all; which extension it is, of the several that a session may have asked for one after the other, the new end says, and an
+//! approval has to name it.
 
 use std::collections::BTreeSet;
 
@@ -135,36 +139,48 @@ pub fn awaits(actor: &Actor, session: &Session, now: Timestamp) -> bool {
 }
 
 /// Whether the actor said the same before of an extension that is decided by now.
-fn is_repeat(session: &Session, vote: Vote, actor: &Actor) -> bool {
+fn is_repeat(session: &Session, vote: Vote, extending_to: Option<Timestamp>, actor: &Actor) -> bool {
     let decided = session.extension.as_ref().filter(|_| session.extension_awaiting().is_none());
+    let decided = decided.filter(|decided| extending_to.is_none_or(|end| end == decided.extending_to));
     let votes = decided.and_then(|extension| extension.approval.as_ref()).map(|approval| &approval.votes);
     let person = actor.entry.as_ref().map(|entry| &entry.person);
     votes.is_some_and(|votes| votes.iter().any(|cast| cast.vote == vote && Some(&cast.person) == person))
 }
 
-/// Casts a vote: on the session's extension if that waits, else on the session. A denial of an extension leaves the session as it is,
-/// and one that comes after the last approval does not undo it: who may end sessions can end this one.
+/// Casts a vote. With `extending_to` it is on the session's extension to that end; without, on the session itself. An approval that was
+/// given of the session, or of an extension that is settled by now, is thus never one of another extension. No is always heard: a denial
+/// that names no end is on the extension if one waits.
+///
+/// A denial of an extension leaves the session as it is, and one that comes after the last approval does not undo it: who may end
+/// sessions can end this one.
 ///
 /// # Errors
-/// A refusal: by a stranger to the approval, by the person who asked, after the time, or a second, other word.
+/// A refusal: by a stranger to the approval, by the person who asked, after the time, of an extension that is not the one that waits, or
+/// a second, other word.
 pub fn vote(
     session: &Session,
     vote: Vote,
+    extending_to: Option<Timestamp>,
     comment: Option<&str>,
     actor: &Actor,
     now: Timestamp,
 ) -> Result<Outcome, Refusal> {
     let id = &session.session_id;
-    if is_repeat(session, vote, actor) {
+    if is_repeat(session, vote, extending_to, actor) {
         return Ok(Outcome::Before);
     }
-    let Some(approval) = asked_of_others(session) else {
-        return Err(Refusal::new(
-            ErrorCode::NotAwaiting,
-            format!("session `{id}` waits for nobody's approval"),
-            "`sorry list --awaiting-me` shows what waits for you",
-        ));
+    let of_extension = match (extending_to, session.extension_awaiting()) {
+        (Some(end), waiting) => match waiting.filter(|waiting| waiting.extending_to == end) {
+            None => return Err(not_awaited(session, Some(end))),
+            waiting => waiting,
+        },
+        (None, waiting) => waiting.filter(|_| vote == Vote::Deny),
     };
+    let asked = match of_extension {
+        Some(extension) => extension.approval.as_ref(),
+        None => session.approval.as_ref(),
+    };
+    let Some(approval) = asked else { return Err(not_awaited(session, None)) };
     let entry = match &actor.entry {
         Some(entry) if !entry.roles.is_disjoint(&approval.approvers) => entry,
         _ => {
@@ -203,6 +219,9 @@ pub fn vote(
         at: now,
         comment: comment.map(cleaned_text).transpose()?,
     };
+    if of_extension.is_none() && session.extension_awaiting().is_some() {
+        return Err(not_awaited(session, None));
+    }
     if now >= approval.lapses_at {
         return Err(Refusal::new(
             ErrorCode::ApprovalLapsed,
@@ -212,17 +231,32 @@ pub fn vote(
     }
     let by = ChangedBy::actor(actor);
     let change = match vote {
-        _ if session.extension_awaiting().is_some() => session.extension_voted(cast, &by, now),
+        _ if of_extension.is_some() => session.extension_voted(cast, &by, now),
         Vote::Approve => session.approved_by(cast, &by, now),
         Vote::Deny => session.denied_by(cast, &by, now),
     };
-    change.map(|change| Outcome::Changed(Box::new(change))).map_err(|_| {
-        Refusal::new(
-            ErrorCode::NotAwaiting,
-            format!("session `{id}` is {}, and waits for nobody's approval", session.state),
-            "`sorry list --awaiting-me` shows what waits for you",
-        )
-    })
+    change.map(|change| Outcome::Changed(Box::new(change))).map_err(|_| not_awaited(session, None))
+}
+
+/// That a word is on something that does not wait for it. `end` is the extension that it is on; of what waits instead, if something does,
+/// the hint says how it is named.
+fn not_awaited(session: &Session, end: Option<Timestamp>) -> Refusal {
+    let id = &session.session_id;
+    let message = match end {
+        Some(end) => format!("session `{id}` does not wait for the approval of an end at {end}"),
+        None if session.extension_awaiting().is_some() => {
+            format!("session `{id}` waits for the approval of a later end, and which one has to be said")
+        }
+        None => format!("session `{id}` is {}, and waits for nobody's approval", session.state),
+    };
+    let hint = match session.extension_awaiting() {
+        Some(extension) => format!(
+            "what waits is an end at {0}; if that is what you mean: `sorry approve {id} --until {0}`",
+            extension.extending_to
+        ),
+        None => "`sorry list --awaiting-me` shows what waits for you".to_owned(),
+    };
+    Refusal::new(ErrorCode::NotAwaiting, message, hint)
 }
 
 /// Whether the entry that a session was asked by still allows it, or its extension: an approval can come long after the request.
@@ -361,7 +395,7 @@ mod tests {
     }
 
     fn cast(session: &Session, word: Vote, by: &Actor, second: i64) -> Result<Session, ErrorCode> {
-        match vote(session, word, None, by, at(second)) {
+        match vote(session, word, None, None, by, at(second)) {
             Ok(Outcome::Changed(change)) => Ok(change.session),
             Ok(Outcome::Before) => Ok(session.clone()),
             Err(refusal) => Err(refusal.code),

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sorry_policy::{ACCESS_POLICY_NAME, Grant, MOST_REVOKED_AT_ONCE};
+use sorry_policy::{ACCESS_POLICY_NAME, Grant, MOST_REVOKED_AT_ONCE, revoked_before};
 
 use crate::{
     ErrorCode, Refusal, Session, State, StepError,
@@ -113,7 +113,7 @@ pub async fn issue<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clo
         Grant::Role | Grant::User => None,
     };
     if let Some(plan) = &standing {
-        with_room(ports, plan).await?;
+        with_room(ports, plan, session).await?;
     }
     let until = now.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(session.expires_at);
     let Ok(change) = session.issuing(until, by, now) else { return Err(under_way(session).into()) };
@@ -209,15 +209,27 @@ fn waited(began: Timestamp, now: Timestamp) -> Duration {
     now.duration_since(began).unsigned_abs()
 }
 
-/// Every session that is given credentials must still find room for its revocation. IAM that does not answer is no reason to keep
-/// somebody out in an emergency: it then refuses the revocation's write as well, and the date ends what was given.
+/// Every session that is given credentials must still find room for its revocation, and must not be one of those that an administrator
+/// has ended all at once: what denies these goes by when credentials were made, and new ones would pass. IAM that does not answer is no
+/// reason to keep somebody out in an emergency: it then refuses the revocation's write as well, and the date ends what was given.
 async fn with_room<S, P: PrincipalProvisioner, E, C>(
     ports: &Ports<S, P, E, C>,
     plan: &StandingPlan,
+    session: &Session,
 ) -> Result<(), Refusal> {
     let role = Principal::Role(plan.name.clone());
     let policies = ports.principals.inline_policies(&role).await.unwrap_or_default();
-    let revoked = policies.iter().filter(|policy| *policy != ACCESS_POLICY_NAME).count();
+    let all_ended_at = policies.iter().filter_map(|policy| revoked_before(policy)).max();
+    if let Some(moment) = all_ended_at.filter(|moment| session.requested_at <= *moment) {
+        let id = &session.session_id;
+        return Err(Refusal::new(
+            ErrorCode::SessionNotActive,
+            format!("session `{id}` was ended by an administrator, with all others, at {moment}"),
+            format!("ask for another: `sorry request --tier {}`", session.tier),
+        ));
+    }
+    let of_a_session = |policy: &&String| *policy != ACCESS_POLICY_NAME && revoked_before(policy).is_none();
+    let revoked = policies.iter().filter(of_a_session).count();
     if revoked < MOST_REVOKED_AT_ONCE {
         return Ok(());
     }

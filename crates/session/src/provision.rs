@@ -453,6 +453,8 @@ pub(crate) fn superseded(session: &Session) -> StepError {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::lifecycle::tests::{at, requested};
 
@@ -522,15 +524,19 @@ mod tests {
         assert_eq!(equals["aws:SourceIdentity"], "sue@example.org");
     }
 
-    #[test]
-    fn no_word_of_a_reason_gets_into_what_iam_is_told() {
-        let tiers = TierTable::built_in().unwrap();
-        for reason in ["\"}], \"Action\": \"*\"", "${aws:username} and *", "arn:aws:iam::*:role/*"] {
-            let session = Session { reason: Some(reason.into()), ..requested() };
-            for grant in [Grant::Role, Grant::User] {
-                let with = plan_grant(&Session { grant, ..session.clone() }, &tiers, &place());
-                let without = plan_grant(&Session { grant, ..requested() }, &tiers, &place());
-                assert_eq!(with, without, "{reason}");
+    proptest! {
+        #[test]
+        fn no_word_of_a_reason_gets_into_what_iam_is_told(reason in prop_oneof![
+            ".*", Just("\"}], \"Action\": \"*\"".to_owned()), Just("${aws:username} and arn:aws:iam::*:role/*".to_owned()),
+        ]) {
+            let tiers = TierTable::built_in().unwrap();
+            for (tier, grant) in [("read-only", Grant::Role), ("read-only", Grant::User), ("break-glass", Grant::Standing)] {
+                let tier = tier.parse().unwrap();
+                let without = Session { policy_digest: tiers.digest(&tier).unwrap().clone(), tier, grant, ..requested() };
+                let with = Session { reason: Some(reason.clone()), ..without.clone() };
+                prop_assert_eq!(
+                    plan_grant(&with, &tiers, &place()).unwrap(), plan_grant(&without, &tiers, &place()).unwrap()
+                );
             }
         }
     }

@@ -14,6 +14,10 @@ use crate::Timestamp;
 pub struct DecideSession {
     /// Yes or no.
     pub decision: Vote,
+    /// The end that the session's extension asks for, as it was shown: then the word is on that extension, and on nothing else that the
+    /// session may ask for by now. Left out, an approval is of the session itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extending_to: Option<Timestamp>,
     /// Why, 10 to 500 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,

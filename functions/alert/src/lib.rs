@@ -135,6 +135,9 @@ fn happened(detail_type: &str, detail: &Value) -> (String, String) {
         (SESSION_EVENT, "PENDING_APPROVAL") => {
             "Somebody else must decide: sorry approve <session>, or sorry deny <session>; what waits for you: sorry list --awaiting-me\n"
         }
+        (SESSION_EVENT, "ACTIVE") if asks_for_a_later_end(detail) => {
+            "Somebody else must decide on its later end: sorry approve <session> --until <extending_to>, or sorry deny with the same\n"
+        }
         (SWEEP_HELD_EVENT, _) => {
             "What it holds: sorry admin sweep\nTo let that go once you have looked: sorry admin sweep --confirm\n"
         }
@@ -142,6 +145,15 @@ fn happened(detail_type: &str, detail: &Value) -> (String, String) {
     };
     let pretty = serde_json::to_string_pretty(detail).unwrap_or_default();
     (subject(&headline), format!("{headline}\n{hint}\n{pretty}\n"))
+}
+
+/// Whether what the event tells of is an extension that waits for others.
+fn asks_for_a_later_end(detail: &Value) -> bool {
+    detail.get("extension").is_some_and(|extension| {
+        extension.get("approval").is_some()
+            && extension.get("decided_at").is_none()
+            && extension.get("settled").is_none()
+    })
 }
 
 fn subject(text: &str) -> String {
@@ -174,5 +186,21 @@ mod tests {
             happened(SESSION_EVENT, &json!({"tier": "é\n".repeat(200), "state": "CLEAN_UP_FAILED"}));
         assert!(subject.len() <= LONGEST_SUBJECT && subject.is_ascii() && !subject.contains('\n'));
         assert!(message.contains("every sweep tries again"));
+    }
+
+    #[test]
+    fn approvers_are_told_how_to_name_a_later_end_while_it_waits() {
+        let told = |extension: serde_json::Value| {
+            let detail = json!({"tier": "admin", "state": "ACTIVE", "extension": extension});
+            happened(SESSION_EVENT, &detail).1.contains("--until")
+        };
+        let waits = json!({"extending_to": "2026-01-02T18:00:00Z", "approval": {"needed": 1}});
+        assert!(told(waits.clone()));
+        for settled in ["decided_at", "settled"] {
+            let mut over = waits.clone();
+            over[settled] = json!("2026-01-02T17:00:00Z");
+            assert!(!told(over), "{settled}");
+        }
+        assert!(!told(json!({"extending_to": "2026-01-02T18:00:00Z"})));
     }
 }

@@ -25,7 +25,8 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         }
         let session = self
             .change_session(id, actor, |session| {
-                approval::vote(session, said.decision, said.comment.as_deref(), actor, self.ports.clock.now())
+                let (word, comment) = (said.decision, said.comment.as_deref());
+                approval::vote(session, word, said.extending_to, comment, actor, self.ports.clock.now())
             })
             .await?;
         // The row is decided; said again, this is made up for by the same names.

@@ -413,7 +413,8 @@ fn pairs() -> Vec<Pair> {
         grant: Some(Grant::User),
         dry_run: true,
     };
-    let decide = DecideSession { decision: Vote::Approve, comment: full_vote().comment };
+    let decide =
+        DecideSession { decision: Vote::Approve, extending_to: Some(at()), comment: full_vote().comment };
     let review = ReviewSession { comment: closed_review().comment };
     let put = PutCaller {
         arn: caller().arn,

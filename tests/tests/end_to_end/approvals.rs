@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sorry_tests::{Finished, LocalAws, Person};
 
-use crate::{PATIENCE, reaches, request, row, state};
+use crate::{PATIENCE, namespace_call, reaches, request, row, state};
 
 /// Asks for a session that somebody else must approve, and does not wait.
 #[track_caller]
@@ -158,6 +158,51 @@ fn after_the_time_to_decide_nobody_can_and_the_request_lapses() {
     let session = pending(&sue);
     sue.sorry(&["revoke", &session]).success();
     assert_eq!(state(&sue, &session), "REVOKED");
+}
+
+/// A word is on what was shown: the session as it was asked for, or the one later end that is named.
+#[test]
+fn an_approval_is_of_what_was_asked_for_and_of_nothing_that_came_later() {
+    let aws = LocalAws::start();
+    let (sue, ann) = (aws.register("sue-mgr"), aws.register_approver("ann-mgr"));
+    let made = |session: &str| {
+        reaches(&sue, session, "ACTIVE");
+        let renewed = sue.sorry(&["renew", session, "--output", "json"]).success().json();
+        !namespace_call(&aws, &sue.profile(renewed["profile"].as_str().unwrap()), "sue").is_denied()
+    };
+    let session = pending(&sue);
+    ann.sorry(&["approve", &session]).success();
+    assert!(made(&session));
+    let waits = pending(&sue);
+    let digest = row(&aws, &waits)["policy_digest"].clone();
+
+    let words = ["extend", &session, "--for", "10m", "--no-wait", "--output", "json"];
+    let asked = sue.sorry(&words).success().json();
+    let end = asked["extension"]["extending_to"].as_str().unwrap().to_owned();
+    // As after an answer that was lost: it was of the session.
+    let once_more = ann.sorry(&["approve", &session]).success();
+    assert!(once_more.stderr.contains(&format!("--until {end}")), "{once_more:?}");
+    let other = ann.sorry(&["approve", &session, "--until", "2026-01-01T00:00:00Z"]);
+    is_refused(&other, 3, "NotAwaiting");
+    assert!(other.stderr.contains(&format!("--until {end}")), "{other:?}");
+    let view = || sue.sorry(&["status", &session, "--output", "json"]).success().json();
+    assert_eq!(view()["extension"]["status"], "awaiting-approval");
+
+    let folder = crate::tiers::folder_with_a_tier_without_topics("admin");
+    let path = folder.path().to_str().unwrap();
+    aws.administrator_person().sorry(&["admin", "tiers", "publish", path, "--yes"]).success();
+    ann.sorry(&["approve", &session, "--until", &end]).success();
+    sorry_tests::eventually("the later end", PATIENCE, || {
+        (view()["expires_at"] == end.as_str()).then_some(())
+    });
+    ann.sorry(&["approve", &waits]).success();
+    assert!(made(&waits), "what was asked for before is what it was");
+    assert_eq!(row(&aws, &waits)["policy_digest"], digest);
+    // And what is asked for now is what it is now.
+    let later = pending(&sue);
+    ann.sorry(&["approve", &later]).success();
+    assert!(!made(&later));
+    assert_ne!(row(&aws, &later)["policy_digest"], digest);
 }
 
 #[test]

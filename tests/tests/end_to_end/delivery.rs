@@ -23,13 +23,13 @@ use crate::desk::Desk;
 const INSIDE: &str = "SORRY_DELIVERY_INSIDE";
 
 /// A person whose bootstrap key lies in a vault, and nowhere else.
-struct AtDesk<'a> {
+pub(crate) struct AtDesk<'a> {
     person: &'a Person,
-    desk: Desk,
+    pub(crate) desk: Desk,
 }
 
 impl<'a> AtDesk<'a> {
-    fn new(person: &'a Person) -> Self {
+    pub(crate) fn new(person: &'a Person) -> Self {
         let keys = person.keys();
         let desk = Desk::with(|contents| {
             let bootstrap = contents.bootstrap.as_mut().unwrap();
@@ -40,7 +40,7 @@ impl<'a> AtDesk<'a> {
     }
 
     /// `sorry` of somebody who has no AWS key but in the vault.
-    fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = self.person.command(words);
         self.around(&mut command);
         command
@@ -55,12 +55,7 @@ impl<'a> AtDesk<'a> {
 
     #[track_caller]
     fn sorry(&self, words: &[&str]) -> Finished {
-        let done = self.command(words).output().unwrap();
-        Finished {
-            code: done.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(done.stdout).unwrap(),
-            stderr: String::from_utf8(done.stderr).unwrap(),
-        }
+        finished(self.command(words))
     }
 
     #[track_caller]
@@ -113,6 +108,17 @@ impl<'a> AtDesk<'a> {
             cached.credentials.expires_at = crate::desk::in_seconds(expires_in);
             cached.session_ends_at = crate::desk::in_seconds(ends_in);
         });
+    }
+}
+
+/// Runs a command to its end.
+#[track_caller]
+pub(crate) fn finished(mut command: Command) -> Finished {
+    let done = command.output().unwrap();
+    Finished {
+        code: done.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(done.stdout).unwrap(),
+        stderr: String::from_utf8(done.stderr).unwrap(),
     }
 }
 

@@ -31,6 +31,7 @@ mod refusals;
 mod secrets;
 mod stores;
 mod sweep;
+mod thirty_six_hours;
 mod tiers;
 mod user;
 mod vault;

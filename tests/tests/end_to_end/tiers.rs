@@ -10,11 +10,16 @@ use crate::{namespace_call, request, row};
 
 /// The tiers of the project, with another policy for developers: one that makes no topics.
 pub(crate) fn folder_without_topics() -> TempDir {
+    folder_with_a_tier_without_topics("developer")
+}
+
+/// The tiers of the project, with another policy for one of them: one that makes no topics.
+pub(crate) fn folder_with_a_tier_without_topics(tier: &str) -> TempDir {
     let folder = TempDir::with_prefix("sorry-tiers-").expect("a folder can be made");
     for name in ["tiers.toml", "read-only.json", "developer.json", "admin.json", "break-glass.json"] {
         fs::copy(project().join("policy_templates").join(name), folder.path().join(name)).unwrap();
     }
-    let path = folder.path().join("developer.json");
+    let path = folder.path().join(format!("{tier}.json"));
     let mut policy: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
     let deny = json!({"Sid": "NoTopics", "Effect": "Deny", "Action": "sns:CreateTopic", "Resource": "*"});
     policy["Statement"].as_array_mut().unwrap().push(deny);

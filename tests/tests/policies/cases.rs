@@ -78,6 +78,8 @@ pub(crate) struct ResourceCase {
     pub(crate) who: String,
     pub(crate) of: String,
     pub(crate) index: Option<String>,
+    /// What in IAM, for `of = "iam"`.
+    pub(crate) resource: Option<String>,
     pub(crate) action: String,
     #[serde(default)]
     pub(crate) context: Map<String, Value>,
@@ -118,7 +120,7 @@ pub(crate) fn cases(file: &str) -> Vec<Case> {
     read(file, "case")
 }
 
-/// The cases of tables and key.
+/// The cases of tables, bucket and key.
 pub(crate) fn resource_cases() -> Vec<ResourceCase> {
     read("resources.toml", "case")
 }

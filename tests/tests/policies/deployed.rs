@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use sorry_tests::{LocalAws, Person, eventually, tiers_with_addresses};
 
-use crate::{PATIENCE, TIERS, simulator::Documents};
+use crate::{PATIENCE, TIERS, revoked, simulator::Documents, users, users::UserSession};
 
 /// The administrator of a local AWS has no device; everything else asks for one, but for the people behind a role.
 const WITH_MFA: [&str; 2] = [
@@ -51,10 +51,13 @@ impl Caller {
 }
 
 /// The deployment, its callers, one session of each tier, and their documents: `access:TIER`, `trust:TIER`, `boundary:TIER`,
-/// `caller`, `gateway`, `table:NAME`, `key:data`, `function:NAME`.
+/// `revoked:TIER`, the same but for the trust and with `expiry:user` for the session of a user, `caller`, `gateway`, `table:NAME`,
+/// `key:data`, `bucket:audit`, `function:NAME`.
 pub(crate) struct Deployed {
     pub(crate) documents: Documents,
     pub(crate) sessions: BTreeMap<String, Session>,
+    /// A session of read-only with a user.
+    pub(crate) user: UserSession,
     pub(crate) owner: Caller,
     pub(crate) other: Caller,
     pub(crate) account: String,
@@ -79,14 +82,17 @@ impl Deployed {
                 (tier.to_owned(), session(&aws, &sue, tier, &id, &caller(&aws, &sue), &mut documents))
             })
             .collect();
+        let user = users::read_back(&aws, &sue, &mut documents);
         sessions.extend(others(&aws, &sue, &mut documents));
         documents.insert("caller".to_owned(), managed(&aws, aws.output("CallerPolicyArn")));
         let api = aws.call("apigateway.get_rest_api", json!({"restApiId": aws.output("ApiId")}));
         documents.insert("gateway".to_owned(), with_its_id(&json_text(&api["policy"]), aws.output("ApiId")));
         stores(&aws, &mut documents);
+        revoked::read_back(&aws, &sue, &sessions, &user, &mut documents);
         Self {
             documents,
             sessions,
+            user,
             owner: caller(&aws, &sue),
             other: caller(&aws, &bob),
             account: aws.output("account_id").to_owned(),
@@ -156,7 +162,7 @@ fn others(aws: &LocalAws, sue: &Person, documents: &mut Documents) -> Vec<(Strin
     found
 }
 
-/// The policies of tables and key, and what the functions' roles allow.
+/// The policies of tables, key and bucket, and what the functions' roles allow.
 fn stores(aws: &LocalAws, documents: &mut Documents) {
     let account = aws.output("account_id");
     for table in ["audit", "registry", "sessions"] {
@@ -166,7 +172,10 @@ fn stores(aws: &LocalAws, documents: &mut Documents) {
     }
     let key = json!({"KeyId": aws.output("DataKeyArn"), "PolicyName": "default"});
     documents.insert("key:data".to_owned(), json_text(&aws.call("kms.get_key_policy", key)["Policy"]));
-    for function in ["alert", "api", "clean-up", "provision", "sweep"] {
+    let bucket = json!({"Bucket": aws.output("AuditBucket")});
+    documents
+        .insert("bucket:audit".to_owned(), json_text(&aws.call("s3.get_bucket_policy", bucket)["Policy"]));
+    for function in ["alert", "api", "clean-up", "issue", "provision", "sweep"] {
         let name = format!("sorry-function-{function}");
         let policy = aws.call("iam.get_role_policy", json!({"RoleName": name, "PolicyName": "calls"}));
         documents.insert(format!("function:{function}"), policy["PolicyDocument"].clone());
@@ -195,20 +204,34 @@ fn approved(person: &Person, approver: &Person, tier: &str) -> String {
 }
 
 fn ask_for(person: &Person, tier: &str) -> String {
-    let arguments = [
-        "request",
-        "--tier",
-        tier,
-        "--for",
-        "15m",
-        "--no-wait",
-        "--reason",
-        "the policies are read back",
-        "--output",
-        "json",
-    ];
-    let view = person.sorry(&arguments).success().json();
+    ask_with(person, &["--tier", tier])
+}
+
+/// Asks for a session of a quarter of an hour, and gives its id.
+pub(crate) fn ask_with(person: &Person, flags: &[&str]) -> String {
+    let words = ["request", "--for", "15m", "--no-wait", "--reason", "the policies are read back"];
+    let view = person.sorry(&[&words[..], &["--output", "json"], flags].concat()).success().json();
     view["session_id"].as_str().expect("an id").to_owned()
+}
+
+/// The row of a session, when it is ACTIVE.
+pub(crate) fn row_when_active(aws: &LocalAws, person: &Person, id: &str) -> Value {
+    eventually("the session is active", PATIENCE, || {
+        let view = person.sorry(&["status", id, "--output", "json"]).success().json();
+        (view["state"] == "ACTIVE").then_some(())
+    });
+    aws.session_rows().into_iter().find(|row| row["session_id"]["S"] == id).expect("a row")
+}
+
+/// A text in an answer.
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
+}
+
+/// Tags as IAM lists them.
+pub(crate) fn tags(listed: &Value) -> BTreeMap<String, String> {
+    let listed = listed.as_array().expect("tags").iter();
+    listed.map(|tag| (text(&tag["Key"]), text(&tag["Value"]))).collect()
 }
 
 fn session(
@@ -219,12 +242,7 @@ fn session(
     owner: &Caller,
     documents: &mut Documents,
 ) -> Session {
-    eventually("the session is active", PATIENCE, || {
-        let view = person.sorry(&["status", id, "--output", "json"]).success().json();
-        (view["state"] == "ACTIVE").then_some(())
-    });
-    let text = |value: &Value| value.as_str().expect("a text").to_owned();
-    let row = aws.session_rows().into_iter().find(|row| row["session_id"]["S"] == id).expect("a row");
+    let row = row_when_active(aws, person, id);
     let role_name = text(&row["role_name"]["S"]);
     let role = aws.call("iam.get_role", json!({"RoleName": role_name}))["Role"].clone();
     let access = aws.call("iam.get_role_policy", json!({"RoleName": role_name, "PolicyName": "access"}));
@@ -256,8 +274,6 @@ fn session(
             tags: tags.map(str::to_owned).into_iter().zip(values.map(str::to_owned)).collect(),
         };
     }
-    let tags = role["Tags"].as_array().expect("tags").iter();
-    let tags: BTreeMap<_, _> = tags.map(|tag| (text(&tag["Key"]), text(&tag["Value"]))).collect();
     Session {
         role_arn: text(&role["Arn"]),
         role_id: text(&role["RoleId"]),
@@ -269,7 +285,7 @@ fn session(
         external_id: text(&equals["sts:ExternalId"]),
         owner: owner.clone(),
         name: text(&equals["sts:RoleSessionName"]),
-        tags,
+        tags: tags(&role["Tags"]),
     }
 }
 
@@ -310,7 +326,7 @@ fn caller(aws: &LocalAws, person: &Person) -> Caller {
 }
 
 /// The default version of a managed policy.
-fn managed(aws: &LocalAws, arn: &str) -> Value {
+pub(crate) fn managed(aws: &LocalAws, arn: &str) -> Value {
     let policy = aws.call("iam.get_policy", json!({"PolicyArn": arn}));
     let version = aws.call(
         "iam.get_policy_version",

@@ -13,8 +13,10 @@ mod cases;
 mod deployed;
 mod questions;
 mod resources;
+mod revoked;
 mod simulated;
 mod simulator;
+mod users;
 mod vended;
 
 use std::time::Duration;

@@ -11,11 +11,12 @@ use crate::{
 /// Name of the document that allows everything: what a session could give to what it makes.
 pub(crate) const EVERYTHING: &str = "everything";
 
-/// Moments before and at the end of a session.
+/// Moments before and at the end of a session, and before it when it is revoked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moment {
     During,
     AtTheEnd,
+    Revoked,
 }
 
 /// With whose permissions a case is asked.
@@ -29,7 +30,7 @@ pub(crate) enum With {
 
 /// The questions about what is deployed.
 pub(crate) struct Questions<'a> {
-    deployed: &'a Deployed,
+    pub(crate) deployed: &'a Deployed,
     /// All documents that the questions name.
     pub(crate) documents: Documents,
 }
@@ -82,7 +83,7 @@ impl<'a> Questions<'a> {
         let variables = self.deployed.variables(tier);
         let account = &self.deployed.account;
         let at = match moment {
-            Moment::During => before(&session.expires_at),
+            Moment::During | Moment::Revoked => before(&session.expires_at),
             Moment::AtTheEnd => session.expires_at.clone(),
         };
         let mut asked = context(json!({
@@ -114,22 +115,28 @@ impl<'a> Questions<'a> {
         for (key, value) in &step.context {
             asked.insert(key.clone(), filled(value, &variables));
         }
-        let identity =
-            if with == With::Tier && asker.is_none() { format!("access:{tier}") } else { EVERYTHING.into() };
+        let mut identity = vec![if with == With::Tier && asker.is_none() {
+            format!("access:{tier}")
+        } else {
+            EVERYTHING.into()
+        }];
+        if moment == Moment::Revoked {
+            identity.push(format!("revoked:{tier}"));
+        }
         Question {
             principal: format!("arn:aws:sts::{account}:assumed-role/{role_name}/sue-mgr"),
             action: step.action.clone(),
             resource: text(&step.resource, &variables),
             account: account.clone(),
             context: asked,
-            identity: vec![identity],
+            identity,
             boundary: Some(format!("boundary:{tier}")),
             resource_policy: step.action.starts_with("kms:").then(|| "key".to_owned()),
         }
     }
 
     /// A resource policy that allows the question's action to the session by name.
-    fn granted(&mut self, question: &Question) -> String {
+    pub(crate) fn granted(&mut self, question: &Question) -> String {
         let name = format!("granted:{}:{}", question.action, question.principal);
         let mut statement =
             json!({"Effect": "Allow", "Principal": {"AWS": question.principal}, "Action": question.action});

@@ -1,4 +1,4 @@
-//! The policies of the tables and of the key, with what IAM allows to whoever asks: `policy_templates/cases/resources.toml`.
+//! The policies of the tables, of the bucket and of the key, with what IAM allows to whoever asks: `policy_templates/cases/resources.toml`.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::{
 const POWER: &str = "power-user";
 
 /// Documents that belong to the stores, by the beginning of their names.
-const STORES: [&str; 2] = ["table:", "key:"];
+const STORES: [&str; 3] = ["bucket:", "table:", "key:"];
 
 struct Asked {
     name: String,
@@ -69,7 +69,7 @@ fn every_statement_is_needed(documents: &Documents, asked: &[Asked], before: &[b
             statements += 1;
         }
     }
-    assert!(statements >= 8, "the stores' policies have {statements} statements");
+    assert!(statements >= 12, "the stores' policies have {statements} statements");
     assert!(unneeded.is_empty(), "no case notices: {unneeded:#?}");
 }
 
@@ -113,27 +113,35 @@ fn questions(case: &ResourceCase, deployed: &Deployed) -> Vec<Asked> {
     if !principal_arn.is_empty() {
         asked.insert("aws:PrincipalArn".into(), principal_arn.into());
     }
-    let is_key = case.of == "key";
-    if is_key {
+    if case.of == "key" {
         asked.insert("kms:CallerAccount".into(), account.clone().into());
     }
     for (key, value) in &case.context {
         asked.insert(key.clone(), filled(value, &[("account", account.as_str())]));
     }
-    let table = format!("arn:aws:dynamodb:us-east-1:{account}:table/sorry-{}", case.of);
+    let (resource, resource_policy) = match (case.of.as_str(), &case.index, &case.resource) {
+        ("key", None, None) => (deployed.data_key.clone(), Some("key:data".to_owned())),
+        ("digests", None, None) => (
+            format!("arn:aws:s3:::{}/digests/2026/01/01/00.json", deployed.audit_bucket),
+            Some("bucket:audit".to_owned()),
+        ),
+        ("iam", None, Some(resource)) => (iam(resource.clone()), None),
+        (table, index, None) => {
+            let index = index.as_ref().map_or(String::new(), |index| format!("/index/{index}"));
+            let arn = format!("arn:aws:dynamodb:us-east-1:{account}:table/sorry-{table}{index}");
+            (arn, Some(format!("table:{table}")))
+        }
+        _ => panic!("{}: of what?", case.name),
+    };
     let question = Question {
         principal,
         action: case.action.clone(),
-        resource: match &case.index {
-            _ if is_key => deployed.data_key.clone(),
-            Some(index) => format!("{table}/index/{index}"),
-            None => table,
-        },
+        resource,
         account: account.clone(),
         context: asked,
         identity,
         boundary,
-        resource_policy: Some(if is_key { "key:data".to_owned() } else { format!("table:{}", case.of) }),
+        resource_policy,
     };
     let alone = Question { identity: everything, boundary: None, ..question.clone() };
     let mut all = vec![Asked { name: case.name.clone(), expect: case.expect, question }];

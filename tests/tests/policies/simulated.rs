@@ -83,9 +83,13 @@ fn every_case_holds(deployed: &Deployed) {
             // Invariant 2: AWS itself ends every permission, at the second.
             if case.expect == Expect::Allow {
                 add(With::Tier, Moment::AtTheEnd, format!("{tier}: {}, at the end", case.name), Expect::Deny);
+                // Invariant 5.
+                add(With::Tier, Moment::Revoked, format!("{tier}: {}, revoked", case.name), Expect::Deny);
             }
         }
     }
+    asked.extend(of_user(&mut questions));
+    asked.extend(of_another_session_of_a_standing_role(&mut questions));
     for case in cases("trust.toml") {
         for tier in &case.tiers {
             let question = questions.of_trust(&case, tier);
@@ -100,6 +104,45 @@ fn every_case_holds(deployed: &Deployed) {
     }
     let wrong = wrong(&questions.documents, &asked);
     assert!(wrong.is_empty(), "{} of {} answers are wrong:\n{}", wrong.len(), asked.len(), wrong.join("\n"));
+}
+
+/// The cases of read-only and of `users.toml`, asked by a user's credentials; and that its date and its revocation are what ends them.
+fn of_user(questions: &mut Questions<'_>) -> Vec<Asked> {
+    let of_tier = of_tiers().into_iter().filter(|case| case.tiers.iter().any(|tier| tier == "read-only"));
+    let mut asked = Vec::new();
+    for case in of_tier.chain(cases("users.toml")) {
+        assert!(case.asker.is_none(), "{}: only asked as the user", case.name);
+        let mut add = |with, moment, how: &str, expect, without: Option<&str>| {
+            let mut question = questions.of_user(&case, with, moment);
+            question.identity.retain(|document| Some(document.as_str()) != without);
+            let name = format!("user: {}{how}", case.name);
+            asked.push(Asked { name, expect, own_keys: own_keys(&case), question });
+        };
+        add(With::Tier, Moment::During, "", case.expect, None);
+        if case.is_for_the_boundary() {
+            add(With::BoundaryAlone, Moment::During, ", by the boundary alone", Expect::Deny, None);
+        }
+        if case.expect == Expect::Allow {
+            add(With::Tier, Moment::AtTheEnd, ", at the end", Expect::Deny, None);
+            add(With::Tier, Moment::AtTheEnd, ", without its date", Expect::Allow, Some("expiry:user"));
+            add(With::Tier, Moment::Revoked, ", revoked", Expect::Deny, None);
+        }
+    }
+    asked
+}
+
+/// What ends one session of a role that stands ends no other.
+fn of_another_session_of_a_standing_role(questions: &mut Questions<'_>) -> Vec<Asked> {
+    let allowed = of_tiers()
+        .into_iter()
+        .filter(|case| case.expect == Expect::Allow && case.tiers.iter().any(|tier| tier == "break-glass"));
+    let of_other = allowed.map(|case| {
+        let mut question = questions.of_session(&case, "break-glass", With::Tier, Moment::Revoked);
+        question.context.insert("aws:SourceIdentity".into(), "0000000000000000".into());
+        let name = format!("break-glass: {}, another's session revoked", case.name);
+        Asked { name, expect: Expect::Allow, own_keys: own_keys(&case), question }
+    });
+    of_other.collect()
 }
 
 fn no_published_way_up_is_open_that_is_not_listed(deployed: &Deployed) {
@@ -233,6 +276,9 @@ fn what_is_deployed_fits(deployed: &Deployed) {
         assert!(size(&format!("trust:{tier}")) <= TRUST_LIMIT, "{tier}");
     }
     assert!(size("caller") <= MANAGED_LIMIT);
+    assert!(size("access:user") <= MANAGED_LIMIT);
+    // What every denial of read-only's boundary is needed for, it is needed for here.
+    assert_eq!(deployed.documents["boundary:user"], deployed.documents["boundary:read-only"]);
     let every = |document: &Value| document["Statement"].as_array().unwrap().clone();
     for tier in TIERS {
         let statements = every(&deployed.documents[&format!("boundary:{tier}")]);

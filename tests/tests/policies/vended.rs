@@ -61,10 +61,40 @@ fn invariants_2_and_8_the_local_aws_judges_alike_with_vended_credentials_until_t
     assert!(tried.len() > 100, "{} calls", tried.len());
     assert!(wrong.is_empty(), "of {} calls:\n{}", tried.len(), wrong.join("\n"));
 
-    for (tier, keys, of_tier) in &short {
-        eventually(&format!("{tier}: the end"), PATIENCE, || (!lets(&aws, keys, &of_tier[0])).then_some(()));
+    // Another key of hers: as many sessions as she may have, she has.
+    let job = aws.register_with("sue-job", &["--namespace", "sue", "--person", "sue"]);
+    let with_user = |window: &str| {
+        let words =
+            ["request", "--tier", "read-only", "--grant", "user", "--for", window, "--profile", "job"];
+        job.sorry(&words).success();
+        job.profile("job")
+    };
+    let (ending, keys) = (with_user("20s"), with_user("15m"));
+    let of_user = of_user(&tried);
+    assert!(lets(&aws, &ending, &of_user[0]), "user: {}", of_user[0].name);
+    let wrong = of_user.iter().filter(|case| lets(&aws, &keys, case) != (case.expect == Expect::Allow));
+    let wrong: Vec<_> = wrong.map(|case| &case.name).collect();
+    assert!(wrong.is_empty(), "user: the other way: {wrong:?}");
+    let of_user = of_user.into_iter().filter(|case| case.expect == Expect::Allow).collect();
+
+    for (tier, keys, of_tier) in short.into_iter().chain([("user", ending, of_user)]) {
+        eventually(&format!("{tier}: the end"), PATIENCE, || (!lets(&aws, &keys, &of_tier[0])).then_some(()));
         let still: Vec<_> =
-            of_tier.iter().filter(|case| lets(&aws, keys, case)).map(|case| &case.name).collect();
+            of_tier.iter().filter(|case| lets(&aws, &keys, case)).map(|case| &case.name).collect();
         assert!(still.is_empty(), "{tier}: after the end: {still:?}");
     }
+}
+
+/// The cases of read-only for what GetSessionToken made of a user's key: those that such credentials can call at all, what is allowed
+/// first. Source: STS API Reference, GetSessionToken: nothing of IAM.
+fn of_user(tried: &[(String, Case)]) -> Vec<Case> {
+    let mut found: Vec<_> = tried
+        .iter()
+        .filter(|(tier, case)| tier == "read-only" && case.local.is_none())
+        .map(|(_, case)| case.clone())
+        .filter(|case| case.expect == Expect::Deny || !case.action.starts_with("iam:"))
+        .collect();
+    found.sort_by_key(|case| case.expect == Expect::Deny);
+    assert!(found.len() > 20, "{} calls", found.len());
+    found
 }

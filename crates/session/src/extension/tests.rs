@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use sorry_policy::TierSet;
+use sorry_policy::{Approvals, TierSet};
 
 use super::*;
 use crate::{
@@ -208,8 +208,20 @@ fn awaiting() -> Session {
     }
 }
 
+/// A word on the extension that the session has asked for last.
 fn voted(session: &Session, word: Vote, by: &Actor, second: i64) -> Result<Session, ErrorCode> {
-    match vote(session, word, None, by, at(second)) {
+    let end = session.extension.as_ref().map(|extension| extension.extending_to);
+    said(session, word, end, by, second)
+}
+
+fn said(
+    session: &Session,
+    word: Vote,
+    end: Option<Timestamp>,
+    by: &Actor,
+    second: i64,
+) -> Result<Session, ErrorCode> {
+    match vote(session, word, end, None, by, at(second)) {
         Ok(Outcome::Changed(change)) => Ok(change.session),
         Ok(Outcome::Before) => Ok(session.clone()),
         Err(refusal) => Err(refusal.code),
@@ -233,6 +245,42 @@ fn a_fresh_approval_is_asked_for_where_the_tier_asks_for_one() {
     assert_eq!(voted(&approved, Vote::Approve, &ann, 201).unwrap(), approved);
     let bob = actor("bob", CallerRole::Approver);
     assert_eq!(voted(&approved, Vote::Approve, &bob, 201).unwrap_err(), ErrorCode::NotAwaiting);
+}
+
+#[test]
+fn an_approval_is_of_the_end_that_it_names_and_of_no_other() {
+    let ann = actor("ann", CallerRole::Approver);
+    let session = awaiting();
+    let end = session.extension_awaiting().unwrap().extending_to;
+    // One of the session itself, of an earlier extension, or of anything else that was asked for before.
+    let others = [None, Some(at(3_600)), Some(end + jiff::SignedDuration::from_secs(1))];
+    for other in others {
+        assert_eq!(
+            said(&session, Vote::Approve, other, &ann, 200).unwrap_err(),
+            ErrorCode::NotAwaiting,
+            "{other:?}"
+        );
+    }
+    // Who approved the session says so once more, as after an answer that was lost: it stays said, of the session.
+    let approvals = Approvals { count: 1, approvers: [CallerRole::Approver].into(), within_minutes: 10 };
+    let mut approval = Approval::asked(&approvals, at(0));
+    let of_ann = ann.entry.as_ref().unwrap().person.clone();
+    approval.votes.push(CastVote {
+        vote: Vote::Approve,
+        person: of_ann,
+        by: ann.identity.clone(),
+        at: at(1),
+        comment: None,
+    });
+    let approved = Session { approval: Some(approval), ..session.clone() };
+    assert_eq!(said(&approved, Vote::Approve, None, &ann, 200).unwrap(), approved);
+    // No is heard however it is said; but who names an end denies that one alone, and not the session.
+    let denied = said(&session, Vote::Deny, None, &ann, 200).unwrap();
+    assert_eq!(denied, said(&session, Vote::Deny, Some(end), &ann, 200).unwrap());
+    let bob = actor("bob", CallerRole::Approver);
+    let late = Session { approval: approved.approval, ..denied };
+    assert_eq!(said(&late, Vote::Deny, Some(end), &bob, 201).unwrap_err(), ErrorCode::NotAwaiting);
+    assert_eq!(said(&late, Vote::Deny, None, &bob, 201).unwrap().state, State::Revoking);
 }
 
 #[test]
