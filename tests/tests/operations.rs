@@ -23,7 +23,7 @@ use std::{
 use harness::{Bench, LONGEST_WORKFLOW, administrator, edited_tiers, faults, sue};
 use serde_json::{Value, json};
 use sorry_api::Response;
-use sorry_policy::{SessionId, Tier, TierName, TierTable};
+use sorry_policy::{SessionId, Tier, TierName, TierSet, TierTable};
 use sorry_session::{Identity, Session, State, ports::Clock};
 use sorry_testkit::Role;
 
@@ -186,6 +186,15 @@ fn other() -> Identity {
     }
 }
 
+/// The built-in tiers, but that `read-only` needs an approval, too: so there is one with a user to decide on.
+fn approving_tiers() -> TierSet {
+    let mut set = TierSet::built_in();
+    let approvals = "approvals = { count = 1, approvers = [\"approver\"], within_minutes = 240 }\n";
+    set.tiers = set.tiers.replacen("maximum_hours = 36\n", &format!("maximum_hours = 36\n{approvals}"), 1);
+    assert!(set.tiers.contains(approvals));
+    set
+}
+
 fn decide(bench: &Bench, decision: &str) -> Option<Response> {
     let word = json!({ "decision": decision });
     bench.service.send(&other(), "POST", "/sessions/{id}/decision", id(bench).as_str(), &word)
@@ -212,6 +221,10 @@ impl Scenario {
     /// The world before the operation; nothing if it cannot be about that tier.
     fn prepared(&self, tier: &str) -> Bench {
         let mut bench = Bench::new();
+        if self.operation.ends_with("/decision") {
+            let published = bench.world.aside(|_| bench.service.publish(&approving_tiers()));
+            assert_eq!(published.map(|answer| answer.status), Some(200));
+        }
         assert_eq!(bench.approver("ann").unique_id, other().unique_id);
         match self.before {
             Before::Nothing => {}
@@ -319,7 +332,11 @@ fn every_operation_unwinds_whatever_fails() {
     // Whoever has a grant of its own asks, approves, extends, is given credentials and ends.
     for (what, tiers) in [
         ("request", &["read-only", "read-only+user", "break-glass"][..]),
+        ("approve", &["admin", "read-only+user"]),
+        ("deny", &["admin", "read-only+user"]),
         ("revoke", &["read-only", "read-only+user", "break-glass"]),
+        ("remove", &["read-only", "read-only+user", "break-glass"]),
+        ("suspend", &["read-only", "read-only+user", "break-glass"]),
         ("extend", &["read-only", "read-only+user"]),
         ("issue", &["read-only+user", "break-glass"]),
     ] {
