@@ -179,6 +179,32 @@ fn nobody_else_gets_credentials_and_nobody_without_mfa() {
 }
 
 #[test]
+fn a_refusal_of_credentials_leaves_a_record_once_a_minute() {
+    let (mut bench, id) = granted(TIERS[0]);
+    bench.service.revoke(&id).unwrap();
+    bench.run_for(LONGEST_WORKFLOW);
+    let records = |bench: &Bench| bench.world.audit(&format!("refusals#{}", sue().unique_id));
+    for _ in 0..3 {
+        assert_eq!(issue(&bench, &id), Some(409));
+    }
+    let [record] = records(&bench).try_into().expect("one record");
+    assert_eq!(record.what, "refused.SessionNotActive");
+    assert_eq!(record.details["operation"], "POST /sessions/{id}/credentials");
+    assert_eq!(record.details["path"], format!("/sessions/{id}/credentials"));
+    bench.run_for(60);
+    assert_eq!(issue(&bench, &id), Some(409));
+    assert_eq!(records(&bench)[1].details["unrecorded_before"], 2);
+    // Whoever the registry does not know leaves none, and what AWS is not ready for is no refusal.
+    let stranger = Identity { unique_id: "AIDASTRANGER".into(), ..sue() };
+    assert_eq!(bench.service.issue(&stranger, &id).unwrap().status, 404);
+    assert!(bench.world.audit("refusals#AIDASTRANGER").is_empty());
+    let (bench, id) = granted(TIERS[0]);
+    bench.world.set_key_lag(600);
+    assert_eq!(issue(&bench, &id), Some(503));
+    assert!(records(&bench).is_empty());
+}
+
+#[test]
 fn a_role_is_assumed_and_what_is_over_gives_nothing() {
     let (bench, id) = granted("developer");
     assert_eq!(bench.service.issue(&sue(), &id).unwrap().body["code"], "InvalidInput");

@@ -1,8 +1,9 @@
-//! What the functions behind the gateway share: a request as the gateway verified it, who is asking, and answers.
+//! What the functions behind the gateway share: a request as the gateway verified it, who is asking, answers, and the record of a refusal.
 //!
 //! [`http`] is the only part that knows Lambda's types. Not for: decisions, and what any one path means.
 
 pub mod http;
+mod refusals;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -15,6 +16,8 @@ use sorry_session::{
     ports::{PortError, Registry},
 };
 use sorry_wire::ErrorBody;
+
+pub use refusals::note_refusal;
 
 /// A request, as the gateway passed it on.
 #[derive(Clone, Debug)]

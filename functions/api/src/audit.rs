@@ -1,14 +1,11 @@
-//! The audit, for those who may read it; and the record that a refusal leaves.
+//! The audit, for those who may read it.
 
 use jiff::{Timestamp, ToSpan};
 use sorry_policy::SessionId;
 use sorry_session::{
-    Actor, ErrorCode, Refusal, StepError,
-    audit::{
-        AuditScope,
-        refusal::{Attempt, note, tally_key},
-    },
-    ports::{Alerts, Clock, Committed, EventBus, Registry, SessionStore, Workflow},
+    Actor, ErrorCode, Refusal,
+    audit::AuditScope,
+    ports::{Alerts, Clock, EventBus, Registry, SessionStore, Workflow},
 };
 use sorry_wire::{AuditList, DigestList, DigestView};
 
@@ -16,8 +13,6 @@ use crate::{Api, ApiError, Request, Response, ok, sessions::unusable};
 
 /// How far back a list goes that names no beginning, in hours.
 const HOURS_SHOWN: i64 = 24;
-/// How often a tally of refusals is read again that somebody else has written to.
-const TALLY_TRIES: usize = 3;
 
 impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock> Api<S, R, W, A, E, C> {
     pub(crate) async fn list_audit(&self, request: &Request, actor: &Actor) -> Result<Response, ApiError> {
@@ -66,39 +61,6 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             overwritten: digest.overwritten,
         };
         ok(200, &DigestList { digests: page.digests.into_iter().map(view).collect(), cursor: page.cursor })
-    }
-
-    /// Leaves a record of a refusal, or counts it. The refusal stands whatever becomes of that.
-    pub(crate) async fn note_refusal(&self, request: &Request, actor: &Actor, refusal: &Refusal) {
-        if actor.entry.is_none() {
-            return;
-        }
-        let operation = format!("{} {}", request.method, request.resource);
-        let attempt = Attempt { operation: &operation, path: &request.path, request_id: &request.request_id };
-        for _ in 0..TALLY_TRIES {
-            match self.try_to_note(actor, refusal, attempt).await {
-                Ok(Committed::Yes) => return,
-                Ok(Committed::Superseded) => {}
-                Err(error) => {
-                    tracing::error!(%error, caller = actor.identity.unique_id, "a refusal was not recorded");
-                    return;
-                }
-            }
-        }
-        tracing::warn!(caller = actor.identity.unique_id, "a refusal was not counted: too many at once");
-    }
-
-    async fn try_to_note(
-        &self,
-        actor: &Actor,
-        refusal: &Refusal,
-        attempt: Attempt<'_>,
-    ) -> Result<Committed, StepError> {
-        let before = self.registry.refusal_tally(&tally_key(actor, refusal)).await?;
-        match note(actor, refusal, attempt, before.as_ref(), &self.ports.clock) {
-            Some(note) => Ok(self.registry.record_refusal(&note, before.as_ref()).await?),
-            None => Ok(Committed::Yes),
-        }
     }
 }
 

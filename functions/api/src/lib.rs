@@ -15,7 +15,7 @@ mod tiers;
 mod view;
 
 pub use sorry_gateway::{ApiError, Request, Response};
-use sorry_gateway::{Named, actor, body, check_path, ok, parameter, refused};
+use sorry_gateway::{Named, actor, body, check_path, note_refusal, ok, parameter, refused};
 use sorry_session::{
     Actor, ErrorCode, NamedPrincipals, Refusal, StepError,
     decision::Rules,
@@ -64,7 +64,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         let actor = actor(request, &self.place.account, &self.registry, named).await?;
         let answer = self.of_actor(request, &actor).await;
         if let Err(ApiError::Refusal(refusal)) = &answer {
-            self.note_refusal(request, &actor, refusal).await;
+            note_refusal(&self.registry, &self.ports.clock, request, &actor, refusal).await;
         }
         answer
     }

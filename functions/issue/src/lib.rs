@@ -1,7 +1,9 @@
 //! `POST /sessions/{id}/credentials`: credentials of sessions whose principal the caller cannot assume. The only function through
 //! whose memory secrets go. The step itself is [`sorry_session::issue`]; here is who may have them.
 
-use sorry_gateway::{ApiError, Named, Request, Response, actor, check_path, ok, parameter, refused};
+use sorry_gateway::{
+    ApiError, Named, Request, Response, actor, check_path, note_refusal, ok, parameter, refused,
+};
 use sorry_session::{
     Actor, ErrorCode, NamedPrincipals, Refusal, Session,
     caller::Operation,
@@ -48,11 +50,23 @@ where
         let nobody = NamedPrincipals::default();
         let named = Named { administrators: &nobody, identity_provider_roles: &nobody };
         let actor = actor(request, &self.place.account, &self.registry, named).await?;
+        let answer = self.of_actor(request, &actor).await;
+        // That AWS, or another one who issues, is not ready is no rule that refused; and by then there is little time left.
+        if let Err(ApiError::Refusal(refusal)) = &answer
+            && !refusal.code.may_pass()
+            && refusal.code != ErrorCode::IssueUnderWay
+        {
+            note_refusal(&self.registry, &self.ports.clock, request, &actor, refusal).await;
+        }
+        answer
+    }
+
+    async fn of_actor(&self, request: &Request, actor: &Actor) -> Result<Response, ApiError> {
         if let Some(entry) = actor.entry.as_ref().filter(|entry| entry.suspended.is_some()) {
             return Err(suspended(entry).into());
         }
         match (request.method.as_str(), request.resource.as_str()) {
-            ("POST", "/sessions/{id}/credentials") => self.issue(request, &actor).await,
+            ("POST", "/sessions/{id}/credentials") => self.issue(request, actor).await,
             (method, resource) => Err(Refusal::new(
                 ErrorCode::NotFound,
                 format!("there is no `{method} {resource}`"),

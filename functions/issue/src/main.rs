@@ -14,19 +14,20 @@ use tracing::Instrument;
 async fn main() -> Result<(), Error> {
     function::start_logging();
     let sdk = settings::sdk().await;
+    let audit = settings::required(settings::AUDIT_TABLE)?;
     let issuer = Issuer {
         ports: Ports {
             store: DynamoSessions::new(
                 &sdk,
                 settings::required(settings::SESSIONS_TABLE)?,
-                settings::required(settings::AUDIT_TABLE)?,
+                audit.clone(),
                 None,
             ),
             principals: IamPrincipals::new(&sdk),
             events: EventBridgeBus::new(&sdk, settings::required(settings::EVENT_BUS)?),
             clock: SystemClock,
         },
-        registry: DynamoRegistry::reader(&sdk, settings::required(settings::REGISTRY_TABLE)?),
+        registry: DynamoRegistry::new(&sdk, settings::required(settings::REGISTRY_TABLE)?, audit),
         tokens: StsTokens::new(&sdk),
         place: settings::place()?,
     };
