@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use serde_json::{Value, json};
-use sorry_tests::{LocalAws, Person, eventually};
+use sorry_tests::{Gateway, LocalAws, Person, eventually};
 
 use crate::{PATIENCE, reaches, request, row};
 
@@ -198,6 +198,11 @@ fn everything_once(aws: &LocalAws) {
     // An alert before the grant and one at the end; a burdened role; lists; a caller who is removed while a session lives.
     let (session, _) = request(&sue, "break-glass", "15m");
     sue.sorry(&["revoke", &session]).success();
+    // Credentials of what is over are refused, and that is written down.
+    let gateway = Gateway::new(aws.output("endpoint"), sue.keys());
+    let (status, _) =
+        gateway.send("POST", &format!("/sessions/{session}/credentials"), &Value::Null).unwrap();
+    assert_eq!(status, 409);
     users_once(aws, &sue);
     let (session, _) = request(&sue, "read-only", "15m");
     sue.sorry(&["list"]).success();
