@@ -545,11 +545,26 @@ fn the_console_is_opened_without_the_link_being_seen() {
     assert!(page.starts_with(desk.state()) && !page.exists(), "the page stays behind: {}", page.display());
     assert!(seen.contains("http-equiv=\"refresh\"") && seen.contains("&amp;SigninToken="), "{seen}");
 
-    let server = federation(json!({"error": CANARY}), 400);
-    let refused =
-        run(sorry(&desk, &["console", "sue-file", "--print"])
-            .env("SORRY_SIGN_IN_ENDPOINT", endpoint(&server)));
-    insta::assert_snapshot!("console_refused", refused);
+    // AWS refuses; then it is asked whose the credentials are, to say why.
+    for (whose, snapshot) in [
+        ("assumed-role/sorry-sue-developer-x/sue", "console_refused"),
+        ("user/sorry/session/sue/sorry-sue-read-only-x", "console_refused_of_a_user"),
+    ] {
+        let identity = format!(
+            "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
+             <Arn>arn:aws:sts::123456789012:{whose}</Arn><UserId>AIDAX</UserId><Account>123456789012</Account>\
+             </GetCallerIdentityResult></GetCallerIdentityResponse>"
+        );
+        let server = Server::start(vec![
+            answer("GET /federation?*", 400, json!({"error": CANARY})),
+            answer("POST /", 200, identity),
+        ]);
+        let refused = run(sorry(&desk, &["console", "sue-file", "--print"])
+            .env("SORRY_SIGN_IN_ENDPOINT", endpoint(&server))
+            .env("AWS_ENDPOINT_URL_STS", format!("http://{}", server.address)));
+        assert!(server.asked()[1].body.contains("GetCallerIdentity"));
+        insta::assert_snapshot!(snapshot, refused);
+    }
     insta::assert_snapshot!("console_neither", run(&mut sorry(&desk, &["console", "sue-file"])));
     let away = run(sorry(&desk, &["console", "sue-file", "--print"])
         .env("SORRY_SIGN_IN_ENDPOINT", "http://127.0.0.1:1/federation"));

@@ -1,5 +1,5 @@
-//! Credentials that the service hands out: every call of making them fails in every way, a revocation comes between any two of them,
-//! and two ask at once. Afterwards no access key is left, nothing works that should not, and no secret was written down.
+//! Credentials that the service hands out: a revocation comes between any two calls of making them, and two ask at once. Afterwards no
+//! access key is left, nothing works that should not, and no secret was written down. `unwind` lets every one of those calls fail.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,7 +11,7 @@
 
 mod harness;
 
-use harness::{Bench, LONGEST_WORKFLOW, SWEEP_EVERY, after, faults, sue};
+use harness::{Bench, LONGEST_WORKFLOW, SWEEP_EVERY, after, sue};
 use serde_json::Value;
 use sorry_policy::SessionId;
 use sorry_session::{
@@ -75,57 +75,6 @@ fn credentials_work_until_the_end_and_no_key_stays() {
             "{tier}: nothing was written, nothing is pruned"
         );
     }
-}
-
-#[test]
-fn invariant_4_issuing_unwinds_whatever_fails() {
-    let mut count = 0;
-    for tier in TIERS {
-        let (first, calls) = calls_of_issuing(tier);
-        assert!(calls.len() > first + 4, "{tier}: few calls");
-        for (number, call) in calls.iter().enumerate().skip(first) {
-            for (fault, late) in faults() {
-                for lasting in [false, true] {
-                    let label = format!(
-                        "{tier}, call {number} `{} {}`: {fault:?} (late by {late} s), lasting: {lasting}",
-                        call.port, call.about
-                    );
-                    one_fault(tier, number, fault, late, lasting, &label);
-                    count += 1;
-                }
-            }
-        }
-    }
-    println!("issuing: {count} cases");
-}
-
-fn one_fault(tier: &str, number: usize, fault: Fault, late: i64, lasting: bool, label: &str) {
-    let (mut bench, id) = granted(tier);
-    bench.world.land_after(late);
-    if lasting {
-        bench.world.fail_from_call(number, fault);
-    } else {
-        bench.world.fail_call(number, fault);
-    }
-    let answer = bench.service.issue(&sue(), &id);
-    if let Some(answer) = &answer {
-        assert!(answer.status == 200 || answer.body["code"].is_string(), "{label}: {}", answer.body);
-    }
-    bench.world.clear_faults();
-    // Whatever died is over by then, and nobody has to wait for a sweep.
-    bench.run_for(41);
-    assert_eq!(issue(&bench, &id), Some(200), "{label}: the next one is served");
-    bench.settle();
-    bench.assert_settled(&label);
-    assert_eq!(bench.session().unwrap().state, State::Active, "{label}");
-    bench.service.revoke(&id).unwrap();
-    bench.run_for(LONGEST_WORKFLOW);
-    assert!(!bench.world.access(&id, bench.world.now()), "{label}: works after the revocation");
-    bench.run_until(after(moment(3600), 3 * SWEEP_EVERY));
-    bench.settle();
-    bench.assert_settled(&label);
-    let row = bench.session().unwrap();
-    assert_eq!((row.state, row.prune_at), (State::Revoked, None), "{label}");
 }
 
 #[test]
@@ -234,6 +183,32 @@ fn nobody_else_gets_credentials_and_nobody_without_mfa() {
     let [record] = recorded.as_slice() else { panic!("{recorded:?}") };
     assert_eq!((record.what.as_str(), &record.details["rule"]), ("refused.NotAllowed", &"NotAllowed".into()));
     assert_eq!(bench.service.issue_with_key("ASIAEXAMPLE", &id).unwrap().status, 200);
+}
+
+#[test]
+fn a_refusal_of_credentials_leaves_a_record_once_a_minute() {
+    let (mut bench, id) = granted(TIERS[0]);
+    bench.service.revoke(&id).unwrap();
+    bench.run_for(LONGEST_WORKFLOW);
+    let records = |bench: &Bench| bench.world.audit(&format!("refusals#{}", sue().unique_id));
+    for _ in 0..3 {
+        assert_eq!(issue(&bench, &id), Some(409));
+    }
+    let [record] = records(&bench).try_into().expect("one record");
+    assert_eq!(record.what, "refused.SessionNotActive");
+    assert_eq!(record.details["operation"], "POST /sessions/{id}/credentials");
+    assert_eq!(record.details["path"], format!("/sessions/{id}/credentials"));
+    bench.run_for(60);
+    assert_eq!(issue(&bench, &id), Some(409));
+    assert_eq!(records(&bench)[1].details["unrecorded_before"], 2);
+    // Whoever the registry does not know leaves none, and what AWS is not ready for is no refusal.
+    let stranger = Identity { unique_id: "AIDASTRANGER".into(), ..sue() };
+    assert_eq!(bench.service.issue(&stranger, &id).unwrap().status, 404);
+    assert!(bench.world.audit("refusals#AIDASTRANGER").is_empty());
+    let (bench, id) = granted(TIERS[0]);
+    bench.world.set_key_lag(600);
+    assert_eq!(issue(&bench, &id), Some(503));
+    assert!(records(&bench).is_empty());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! again, and then is. The calls are recorded, the tiers are those that are built in, and the table is held to the API document: a new
 //! call, a new tier with its grant, and a new operation are covered, or missed, without anyone remembering.
 //!
-//! `unwind.rs` looks closer at granting, ending and extending: faults that last, exact ends, interleavings.
+//! `unwind` looks closer at granting, ending and extending: faults that last, exact ends, interleavings.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,8 +23,8 @@ use std::{
 use harness::{Bench, LONGEST_WORKFLOW, administrator, edited_tiers, faults, sue};
 use serde_json::{Value, json};
 use sorry_api::Response;
-use sorry_policy::{SessionId, TierTable};
-use sorry_session::{Identity, Session, State};
+use sorry_policy::{SessionId, Tier, TierName, TierSet, TierTable};
+use sorry_session::{Identity, Session, State, ports::Clock};
 use sorry_testkit::Role;
 
 /// What there is before an operation.
@@ -38,6 +38,8 @@ enum Before {
     Granted,
     /// A session that is over, of which credentials were given where the service gives them.
     Over,
+    /// A caller who is suspended.
+    Suspended,
     /// More roles than could be an accident that no session owns: the sweep holds.
     Held,
 }
@@ -56,7 +58,7 @@ struct Scenario {
 /// A tier for what is about none.
 const ANY_TIER: &str = "developer";
 
-const SCENARIOS: [Scenario; 11] = [
+const SCENARIOS: [Scenario; 13] = [
     Scenario {
         operation: "POST /tiers/{tier}/sessions",
         what: "request",
@@ -101,8 +103,19 @@ const SCENARIOS: [Scenario; 11] = [
         what: "extend",
         before: Before::Granted,
         send: |bench, _| bench.service.extend(&id(bench), 1800),
-        // What comes of one is looked at in `unwind.rs`.
+        // What comes of one is looked at in `unwind`.
         done: |bench| session(bench).state == State::Active,
+    },
+    Scenario {
+        operation: "POST /sessions/{id}/credentials",
+        what: "issue",
+        before: Before::Granted,
+        send: |bench, _| bench.service.issue(&sue(), &id(bench)),
+        done: |bench| {
+            let session = session(bench);
+            let handed_out = session.issue.as_ref().is_some_and(|issue| issue.count > 0);
+            handed_out && bench.world.access(&session.session_id, bench.world.now())
+        },
     },
     Scenario {
         operation: "PUT /admin/callers/{id}",
@@ -132,6 +145,13 @@ const SCENARIOS: [Scenario; 11] = [
         done: |bench| is_suspended(bench) && session(bench).state == State::Revoked,
     },
     Scenario {
+        operation: "DELETE /admin/callers/{id}/suspension",
+        what: "take back",
+        before: Before::Suspended,
+        send: |bench, _| administer(bench, "DELETE", "/admin/callers/{id}/suspension"),
+        done: |bench| !is_suspended(bench),
+    },
+    Scenario {
         operation: "PUT /admin/tiers",
         what: "publish",
         before: Before::Nothing,
@@ -145,12 +165,6 @@ const SCENARIOS: [Scenario; 11] = [
         send: |bench, _| bench.service.confirm_sweep(),
         done: |bench| bench.world.session_role_names().is_empty(),
     },
-];
-
-/// Operations whose one call is looked at elsewhere.
-const ELSEWHERE: [(&str, &str); 2] = [
-    ("DELETE /admin/callers/{id}/suspension", "tests/tests/limits.rs"),
-    ("POST /sessions/{id}/credentials", "tests/tests/issuing.rs"),
 ];
 
 const BOB: &str = "AIDA0000000000000BOB";
@@ -170,6 +184,15 @@ fn other() -> Identity {
         arn: "arn:aws:iam::123456789012:user/sorry/caller/ann-mgr".into(),
         ..sue()
     }
+}
+
+/// The built-in tiers, but that `read-only` needs an approval, too: so there is one with a user to decide on.
+fn approving_tiers() -> TierSet {
+    let mut set = TierSet::built_in();
+    let approvals = "approvals = { count = 1, approvers = [\"approver\"], within_minutes = 240 }\n";
+    set.tiers = set.tiers.replacen("maximum_hours = 36\n", &format!("maximum_hours = 36\n{approvals}"), 1);
+    assert!(set.tiers.contains(approvals));
+    set
 }
 
 fn decide(bench: &Bench, decision: &str) -> Option<Response> {
@@ -198,6 +221,10 @@ impl Scenario {
     /// The world before the operation; nothing if it cannot be about that tier.
     fn prepared(&self, tier: &str) -> Bench {
         let mut bench = Bench::new();
+        if self.operation.ends_with("/decision") {
+            let published = bench.world.aside(|_| bench.service.publish(&approving_tiers()));
+            assert_eq!(published.map(|answer| answer.status), Some(200));
+        }
         assert_eq!(bench.approver("ann").unique_id, other().unique_id);
         match self.before {
             Before::Nothing => {}
@@ -215,6 +242,10 @@ impl Scenario {
                 bench.service.revoke(&id);
                 bench.run_for(400);
             }
+            Before::Suspended => {
+                administer(&bench, "PUT", "/admin/callers/{id}/suspension").unwrap();
+                assert!(is_suspended(&bench));
+            }
             Before::Held => {
                 for number in 0..6 {
                     let name = format!("sorry-sue-developer-stray{number}");
@@ -226,11 +257,12 @@ impl Scenario {
         bench
     }
 
-    /// The tiers that it is tried with: all that it can be about.
+    /// The tiers that it is tried with, each with every grant that it offers: all that it can be about.
     fn tiers(&self) -> Vec<String> {
         let about_tiers = self.operation.contains("{tier}")
             || self.operation.starts_with("POST /sessions")
-            || self.operation.starts_with("DELETE /sessions");
+            || self.operation.starts_with("DELETE /sessions")
+            || self.before == Before::Granted;
         if !about_tiers {
             return vec![ANY_TIER.to_owned()];
         }
@@ -239,13 +271,19 @@ impl Scenario {
             let bench = self.prepared(tier);
             (self.send)(&bench, tier).is_some_and(|answer| answer.status < 300)
         };
-        table.iter().map(|(name, _)| name.to_string()).filter(accepts).collect()
+        let named = |(name, tier): (&TierName, &Tier)| -> Vec<String> {
+            let other =
+                |grant| if grant == tier.grant { name.to_string() } else { format!("{name}+{grant}") };
+            tier.grants().map(other).collect()
+        };
+        table.iter().flat_map(named).filter(accepts).collect()
     }
 
     /// Every call × every fault; how many those were.
     fn unwinds(&self, tier: &str) -> usize {
+        let prepared = self.prepared(tier);
         let (first, calls) = {
-            let mut bench = self.prepared(tier);
+            let mut bench = prepared.fork();
             let first = bench.world.calls().len();
             assert!((self.send)(&bench, tier).is_some_and(|answer| answer.status < 300));
             bench.run_for(0);
@@ -259,7 +297,7 @@ impl Scenario {
                     self.what, call.port, call.about
                 );
                 let case = || {
-                    let mut bench = self.prepared(tier);
+                    let mut bench = prepared.fork();
                     bench.world.land_after(late);
                     bench.world.fail_call(number, fault);
                     let accepted = (self.send)(&bench, tier).is_some_and(|answer| answer.status < 300);
@@ -298,6 +336,21 @@ fn every_operation_unwinds_whatever_fails() {
             counts.insert(format!("{} {tier}", scenario.what), scenario.unwinds(&tier));
         }
     }
+    // Whoever has a grant of its own asks, approves, extends, is given credentials and ends.
+    for (what, tiers) in [
+        ("request", &["read-only", "read-only+user", "break-glass"][..]),
+        ("approve", &["admin", "read-only+user"]),
+        ("deny", &["admin", "read-only+user"]),
+        ("revoke", &["read-only", "read-only+user", "break-glass"]),
+        ("remove", &["read-only", "read-only+user", "break-glass"]),
+        ("suspend", &["read-only", "read-only+user", "break-glass"]),
+        ("extend", &["read-only", "read-only+user"]),
+        ("issue", &["read-only+user", "break-glass"]),
+    ] {
+        for tier in tiers {
+            assert!(counts.contains_key(&format!("{what} {tier}")), "{what} {tier}: {:?}", counts.keys());
+        }
+    }
     let sum: usize = counts.values().sum();
     println!("operations: {sum} cases: {counts:?}");
 }
@@ -317,8 +370,6 @@ fn every_operation_that_changes_something_is_in_the_table() {
             }
         }
     }
-    let table =
-        SCENARIOS.iter().map(|scenario| scenario.operation).chain(ELSEWHERE.map(|(operation, _)| operation));
-    let table: BTreeSet<String> = table.map(str::to_owned).collect();
+    let table: BTreeSet<String> = SCENARIOS.iter().map(|scenario| scenario.operation.to_owned()).collect();
     assert_eq!(operations, table, "left: what the API document has; right: what is tried here");
 }

@@ -1,5 +1,7 @@
 //! The system's clock. `main.rs` of a function gives it to a step; an adapter asks it only how old something of AWS is.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use sorry_session::ports::Clock;
 
@@ -25,5 +27,23 @@ impl Clock for SystemClock {
 
     fn sequence(&self) -> u64 {
         u64::try_from(system_now().as_microsecond()).unwrap_or_default()
+    }
+
+    async fn pause(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pause_lasts() {
+        let (begun, pause) = (Instant::now(), Duration::from_millis(30));
+        SystemClock.pause(pause).await;
+        assert!(begun.elapsed() >= pause);
     }
 }

@@ -24,7 +24,7 @@ pub const SERVICE: &str = "Service";
 /// All metrics there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metric {
-    /// Requests to the API that were answered.
+    /// Requests to the API that were answered, those for credentials among them.
     Requests,
     /// Of those, refused, by the rule that refused: an [`ErrorCode`].
     Refusals,
@@ -58,6 +58,8 @@ pub enum Metric {
     SweepHolds,
     /// What did not succeed in it.
     SweepFailed,
+    /// How often AWS asked it to slow down.
+    SweepThrottled,
     /// Sessions that are CLEAN_UP_FAILED.
     CleanUpFailed,
     /// Clean-ups that were given up.
@@ -66,7 +68,7 @@ pub enum Metric {
 
 impl Metric {
     /// All of them, for the tests that hold them to the template.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Requests,
         Self::Refusals,
         Self::Failures,
@@ -84,6 +86,7 @@ impl Metric {
         Self::SweepHeld,
         Self::SweepHolds,
         Self::SweepFailed,
+        Self::SweepThrottled,
         Self::CleanUpFailed,
         Self::CleanUpFailures,
     ];
@@ -108,6 +111,7 @@ impl Metric {
             Self::SweepHeld => "SweepHeld",
             Self::SweepHolds => "SweepHolds",
             Self::SweepFailed => "SweepFailed",
+            Self::SweepThrottled => "SweepThrottled",
             Self::CleanUpFailed => "CleanUpFailed",
             Self::CleanUpFailures => "CleanUpFailures",
         }
@@ -178,6 +182,7 @@ pub fn swept(report: &SweepReport, seen: &Seen, milliseconds: f64, role_quota: u
         Reading::new(Metric::SweepHeld, count(report.held.len())),
         Reading::new(Metric::SweepHolds, count(usize::from(report.held_because.is_some()))),
         Reading::new(Metric::SweepFailed, count(report.failed.len())),
+        Reading::new(Metric::SweepThrottled, count(report.throttled)),
         Reading::new(Metric::CleanUpFailed, count(seen.clean_up_failed.len())),
         Reading::new(Metric::CleanUpFailures, count(report.given_up)),
         Reading::new(Metric::SessionPrincipals, count(seen.principals)),

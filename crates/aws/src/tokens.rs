@@ -2,8 +2,6 @@
 //!
 //! Nothing in here is logged: what AWS answers holds secrets.
 
-use std::time::Duration;
-
 use aws_config::SdkConfig;
 use aws_sdk_iam::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_sts::{
@@ -102,9 +100,5 @@ impl TokenIssuer for StsTokens {
             Ok(answer) => lent("AssumeRole", answer.credentials),
             Err(error) => Err(port_error("AssumeRole", &error)),
         }
-    }
-
-    async fn pause(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What the functions behind the gateway share: a request as the gateway verified it, who is asking, and answers.
+//! What the functions behind the gateway share: a request as the gateway verified it, who is asking, answers, and the record of a refusal.
 //!
 //! [`http`] is the only part that knows Lambda's types. Not for: decisions, and what any one path means.
 
@@ -17,7 +17,7 @@ use sorry_session::{
 };
 use sorry_wire::ErrorBody;
 
-pub use crate::refusals::note_refusal;
+pub use refusals::note_refusal;
 
 /// A request, as the gateway passed it on.
 #[derive(Clone, Debug)]

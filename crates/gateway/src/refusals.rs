@@ -6,20 +6,19 @@ use sorry_session::{
     ports::{AuditLog, Clock, Committed},
 };
 
-use crate::{ApiError, Request};
+use crate::Request;
 
 /// How often a tally of refusals is read again that somebody else has written to.
 const TALLY_TRIES: usize = 3;
 
-/// Leaves a record of an answer that refuses a registered caller something, or counts it. The answer stands whatever becomes of that.
-pub async fn note_refusal<T>(
-    answer: &Result<T, ApiError>,
+/// Leaves a record of a refusal of a registered caller, or counts it. The refusal stands whatever becomes of that.
+pub async fn note_refusal(
     log: &impl AuditLog,
     clock: &impl Clock,
     request: &Request,
     actor: &Actor,
+    refusal: &Refusal,
 ) {
-    let Err(ApiError::Refusal(refusal)) = answer else { return };
     if actor.entry.is_none() {
         return;
     }

@@ -201,7 +201,7 @@ async fn token<S, P, E, C: Clock>(
             .retry_after(RETRY_AFTER)
             .into());
         }
-        tokens.pause(PAUSE).await;
+        ports.clock.pause(PAUSE).await;
     }
 }
 

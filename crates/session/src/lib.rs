@@ -1,8 +1,8 @@
 //! The life of a session: who may have one, what becomes of it, and how it ends. No AWS in here: what the service touches in the
 //! world stands behind the traits in [`ports`], the time and random numbers are arguments.
 //!
-//! Decisions ([`decision`], [`approval`], [`extension`], [`limits`], [`lifecycle`], [`expiry`], [`provision::plan_grant`], [`preview`])
-//! are pure. Steps ([`provision`], [`issue`], [`extend`], [`clean_up`], [`sweep`], [`outbox`]) act on them and make no choice of their own.
+//! Decisions ([`decision`], [`approval`], [`extension`], [`limits`], [`lifecycle`], [`expiry`], [`provision::plan_grant`], [`preview`],
+//! [`back_off`]) are pure. Steps ([`provision`], [`issue`], [`extend`], [`clean_up`], [`sweep`], [`outbox`]) act on them and make no choice of their own.
 //!
 //! ```text
 //!  REQUESTED ──▶ PROVISIONING ──▶ ACTIVE ──▶ EXPIRING ──▶ EXPIRED
@@ -20,6 +20,7 @@
 
 pub mod approval;
 pub mod audit;
+pub mod back_off;
 pub mod caller;
 pub mod clean_up;
 pub mod decision;

@@ -431,8 +431,6 @@ pub trait TokenIssuer {
     async fn session_token(&self, key: &AccessKey, seconds: i32) -> Result<Tokens, PortError>;
     /// Credentials of a standing role, for so many seconds.
     async fn assume_standing(&self, plan: &StandingPlan, seconds: i32) -> Result<LentCredentials, PortError>;
-    /// Waits, for another part of AWS to hear of what was made.
-    async fn pause(&self, duration: Duration);
 }
 
 /// The workflows that wait for the end of sessions.
@@ -468,6 +466,9 @@ pub trait Clock {
     fn sequence(&self) -> u64 {
         u64::try_from(self.now().as_microsecond()).unwrap_or_default()
     }
+
+    /// Waits: for another part of AWS to hear of what was made, or because AWS asked to slow down.
+    async fn pause(&self, duration: Duration);
 }
 
 /// The ports of a step, by name.

@@ -5,6 +5,9 @@
 //! alerts) when a table was lost, or when there are more orphans than could be an accident, until an administrator confirms; see
 //! [`crate::hold`]. A confirmation lets go what was held, by name, and nothing that is found later. Holding is safe: what it would
 //! delete is ended by its own date.
+//!
+//! It works within a budget of time and of items, and slows down when AWS asks it to ([`crate::back_off`]): what it leaves, the next one
+//! finds.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +22,7 @@ use sorry_policy::{SessionId, TierName};
 use crate::{
     ErrorCode, Failure, Principal, Session, State, StepError,
     audit::digest::DigestsWritten,
+    back_off::{BackOff, Pace},
     clean_up::{self, CleanUp, clean_up, remove},
     events::{ChangedBy, OutboxEntry, SWEEP_HELD_EVENT, sweep_audit},
     extend::not_extended,
@@ -26,13 +30,17 @@ use crate::{
     lifecycle::EndCause,
     outbox,
     ports::{
-        Clock, Committed, EventBus, LiveSessions, Ports, Presence, PrincipalProvisioner, Registry,
+        Clock, Committed, EventBus, LiveSessions, PortError, Ports, Presence, PrincipalProvisioner, Registry,
         SessionStore,
     },
 };
 
 /// How long one sweep works before it leaves the rest to the next. The function's own time-out lies above.
 const BUDGET: Duration = Duration::from_secs(180);
+/// How many sessions and principals one sweep takes up. Each is some ten calls, and twenty more for a user with all that one can have.
+const MOST_ITEMS: usize = 5_000;
+/// How often a list is asked for while AWS asks to slow down.
+const LISTINGS: usize = 3;
 /// Principals that the event about a hold names: it becomes an e-mail. Source of its own limit, 256 KB: EventBridge quotas.
 const MOST_TOLD: usize = 100;
 
@@ -65,7 +73,10 @@ pub struct SweepReport {
     /// Clean-ups that were given up now.
     #[serde(default)]
     pub given_up: usize,
-    /// Whether the time was not enough for everything.
+    /// How often AWS asked to slow down, beside what the SDK tried again by itself.
+    #[serde(default)]
+    pub throttled: usize,
+    /// Whether time, items or AWS's patience were not enough for everything.
     pub unfinished: bool,
 }
 
@@ -132,11 +143,13 @@ pub async fn sweep_measured<S: SessionStore, P: PrincipalProvisioner, E: EventBu
         ports,
         by: ChangedBy::service("sweep"),
         started_at: ports.clock.now(),
+        items: 0,
+        back_off: BackOff::default(),
         report: SweepReport::default(),
     };
     // Principals before rows: each is made after its row, so one that is listed here has a row that is found below.
-    let principals = ports.principals.session_principals().await;
-    let sessions = ports.store.unfinished().await?;
+    let principals = run.listed(async || ports.principals.session_principals().await).await;
+    let sessions = run.listed(async || ports.store.unfinished().await).await?;
     run.due(&sessions).await;
     run.without_caller(&sessions, registry).await;
     let principals = principals?;
@@ -151,18 +164,64 @@ struct Sweep<'a, S, P, E, C> {
     ports: &'a Ports<S, P, E, C>,
     by: ChangedBy,
     started_at: Timestamp,
+    items: usize,
+    back_off: BackOff,
     report: SweepReport,
 }
 
 impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, S, P, E, C> {
-    fn out_of_time(&mut self) -> bool {
-        let over = self.ports.clock.now().duration_since(self.started_at).unsigned_abs() >= BUDGET;
-        self.report.unfinished |= over;
-        over
+    /// Whether one item more may be taken up, after a pause where AWS asked for one.
+    async fn goes_on(&mut self) -> bool {
+        let left = self.left();
+        let goes_on = self.items < MOST_ITEMS
+            && !left.is_zero()
+            && match self.back_off.next(left) {
+                Pace::Go => true,
+                Pace::Pause(pause) => {
+                    self.ports.clock.pause(pause).await;
+                    !self.left().is_zero()
+                }
+                Pace::Stop => false,
+            };
+        self.items = self.items.saturating_add(1);
+        self.report.unfinished |= !goes_on;
+        goes_on
+    }
+
+    fn left(&self) -> Duration {
+        BUDGET.saturating_sub(self.ports.clock.now().duration_since(self.started_at).unsigned_abs())
     }
 
     fn note(&mut self, about: &dyn std::fmt::Display, error: &StepError) {
         self.report.failed.push(format!("{about}: {}: {error}", error.code));
+        if error.code == ErrorCode::Throttled {
+            self.throttled();
+        }
+    }
+
+    fn throttled(&mut self) {
+        self.report.throttled = self.report.throttled.saturating_add(1);
+        self.back_off.throttled();
+    }
+
+    /// Asks for a list, and again while AWS asks to slow down.
+    async fn listed<T>(&mut self, ask: impl AsyncFn() -> Result<T, PortError>) -> Result<T, PortError> {
+        for _ in 1..LISTINGS {
+            match ask().await {
+                Err(PortError::Throttled(text)) => {
+                    self.throttled();
+                    if !self.goes_on().await {
+                        return Err(PortError::Throttled(text));
+                    }
+                }
+                answer => return answer,
+            }
+        }
+        let answer = ask().await;
+        if matches!(answer, Err(PortError::Throttled(_))) {
+            self.throttled();
+        }
+        answer
     }
 
     /// Ends what is past its end or stuck, and publishes what stayed unpublished, most overdue first.
@@ -174,19 +233,20 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
             .collect();
         due.sort_by_key(|(at, _)| *at);
         for (_, session) in due {
-            if self.out_of_time() {
+            if !self.goes_on().await {
                 return;
             }
             self.report.found += 1;
-            if let Err(error) = self.settle(&session.session_id).await {
-                self.note(&session.session_id, &error);
+            match self.settle(&session.session_id).await {
+                Ok(()) => self.back_off.succeeded(),
+                Err(error) => self.note(&session.session_id, &error),
             }
         }
     }
 
     /// Brings one session to where it should be; reads it again, for the list may be old.
     async fn settle(&mut self, id: &SessionId) -> Result<(), StepError> {
-        let Some(session) = self.ports.store.load(id).await? else { return Ok(()) };
+        let Some(mut session) = self.ports.store.load(id).await? else { return Ok(()) };
         let now = self.ports.clock.now();
         if session.prune_at.is_some_and(|at| at <= now) {
             clean_up::prune(self.ports, &session, &self.by).await?;
@@ -194,6 +254,15 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
             return Ok(());
         }
         let past_its_end = session.state == State::Active && session.due_end_at() <= now;
+        if !past_its_end && has_doubtful_keys(&session, now) {
+            clean_up::settle_keys(self.ports, &session, &self.by).await?;
+            self.report.repaired += 1;
+            // An extension can be due beside it.
+            match self.ports.store.load(id).await? {
+                Some(settled) => session = settled,
+                None => return Ok(()),
+            }
+        }
         let stuck = session.state != State::Active
             && !session.state.is_over()
             && Session { outbox: Vec::new(), ..session.clone() }.due_at().is_some_and(|at| at <= now);
@@ -210,9 +279,6 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
                     return Err(error);
                 }
             }
-        } else if session.state == State::Active && has_doubtful_keys(&session, now) {
-            clean_up::settle_keys(self.ports, &session, &self.by).await?;
-            self.report.repaired += 1;
         } else if session.extension_due_at().is_some_and(|at| at <= now) {
             let failure = match session.extension_under_way() {
                 Some(_) => Failure::new(ErrorCode::Unavailable, "the extension's workflow did not go on"),
@@ -232,10 +298,13 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
         let mut known = BTreeMap::new();
         let live = sessions.iter().filter(|session| !session.state.is_over() && !session.state.is_ending());
         for session in live {
-            if self.out_of_time() {
+            let caller = session.registration();
+            if known.get(caller) == Some(&true) {
+                continue;
+            }
+            if !self.goes_on().await {
                 return;
             }
-            let caller = session.registration();
             let registered = match known.get(caller) {
                 Some(registered) => *registered,
                 None => match is_registered(registry, caller).await {
@@ -248,7 +317,10 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
             };
             if !registered {
                 match self.end_without_caller(session).await {
-                    Ok(()) => self.report.repaired += 1,
+                    Ok(()) => {
+                        self.report.repaired += 1;
+                        self.back_off.succeeded();
+                    }
                     Err(error) => self.note(&session.session_id, &error),
                 }
             }
@@ -270,11 +342,14 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
             missing.map(|principal| (session, principal))
         });
         for (session, principal) in lost {
-            if self.out_of_time() {
+            if !self.goes_on().await {
                 return;
             }
             match self.end_without_principal(session, &principal).await {
-                Ok(ended) => self.report.repaired += usize::from(ended),
+                Ok(ended) => {
+                    self.report.repaired += usize::from(ended);
+                    self.back_off.succeeded();
+                }
                 Err(error) => self.note(&session.session_id, &error),
             }
         }
@@ -316,7 +391,7 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
                     if counted.sessions.is_empty() {
                         continue;
                     }
-                    if self.out_of_time() {
+                    if !self.goes_on().await {
                         return;
                     }
                     if let Err(error) = self.forget_over(counted, registry).await {
@@ -366,9 +441,10 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
         // Policies come last: IAM deletes none that is still attached to a user.
         unowned
             .sort_by_key(|principal| (!trust.lets_go(principal), matches!(principal, Principal::Policy(_))));
-        let (mut orphans, mut left, removed_before) = (Vec::new(), false, self.report.orphans.len());
+        let (mut orphans, mut left, mut unseen) = (Vec::new(), false, 0_usize);
+        let removed_before = self.report.orphans.len();
         for role in unowned {
-            if self.out_of_time() {
+            if !self.goes_on().await {
                 if trust.is_whole() && !are_many(orphans.len(), listed) {
                     // Half a look decides nothing, and what was confirmed stays so.
                     return Ok(());
@@ -379,14 +455,22 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
             }
             let confirmed = trust.lets_go(&role);
             match self.is_orphan(&role).await {
-                Ok(false) => {}
                 Ok(true) if confirmed => left |= !self.remove(role).await,
-                Ok(true) => orphans.push(role),
+                Ok(is_orphan) => {
+                    self.back_off.succeeded();
+                    orphans.extend(is_orphan.then_some(role));
+                }
                 Err(error) => {
                     left |= confirmed;
+                    unseen += 1;
                     self.note(&role, &error);
                 }
             }
+        }
+        if trust.is_whole() && !are_many(orphans.len(), listed) && are_many(orphans.len() + unseen, listed) {
+            // Those that AWS did not show could make it too many: a few at a time they would all go, and nobody would be asked.
+            self.report.unfinished = true;
+            return Ok(());
         }
         // A share of those that are there still: what was confirmed must not make room for what was not.
         let listed = listed.saturating_sub(self.report.orphans.len() - removed_before);
@@ -401,7 +485,7 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
             return Ok(());
         }
         for role in orphans {
-            if self.out_of_time() {
+            if !self.goes_on().await {
                 return Ok(());
             }
             self.remove(role).await;
@@ -412,14 +496,16 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
     /// Removes a principal that nobody owns. Answers whether it is gone.
     async fn remove(&mut self, role: Principal) -> bool {
         match remove(self.ports, &role, None).await {
-            Ok(Presence::There) => self.report.orphans.push(role),
-            Ok(Presence::Gone) => {}
+            Ok(presence) => {
+                self.back_off.succeeded();
+                self.report.orphans.extend((presence == Presence::There).then_some(role));
+                true
+            }
             Err(error) => {
                 self.note(&role, &error);
-                return false;
+                false
             }
         }
-        true
     }
 
     /// The list of sessions is not consistent: ask the principal whose it is, and that row consistently.
@@ -509,7 +595,8 @@ fn told(principal: &Principal) -> String {
 
 /// Whether an access key may be left, and nobody is at it.
 fn has_doubtful_keys(session: &Session, now: Timestamp) -> bool {
-    session.issue.as_ref().is_some_and(|issue| issue.unsure_until.is_some_and(|until| until <= now))
+    let unsure = session.issue.as_ref().and_then(|issue| issue.unsure_until);
+    session.state == State::Active && unsure.is_some_and(|until| until <= now)
 }
 
 /// Whether the registry knows a caller, and does not suspend it. A registry that has forgotten the sweep itself was lost, and says nothing of callers.

@@ -18,7 +18,7 @@ use crate::{World, world::Inner};
 const PAGE: usize = 3;
 
 /// What lies beside the records themselves.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct AuditExtras {
     /// Of subjects that are no sessions.
     heads: BTreeMap<String, ChainHead>,

@@ -66,7 +66,7 @@ pub struct Call {
 }
 
 /// The faults that are set.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Faults {
     /// For the call of that number.
     pub(crate) once: Vec<(usize, Fault)>,

@@ -73,6 +73,19 @@ impl<F: Functions> Simulation<F> {
         }
     }
 
+    /// The same executions in another world, which is a fork of this one's. Nobody watches them.
+    #[must_use]
+    pub fn fork(&self, world: &World, functions: F) -> Self {
+        Self {
+            world: world.clone(),
+            machine: self.machine.clone(),
+            functions,
+            executions: self.executions.clone(),
+            visited: self.visited.clone(),
+            watcher: None,
+        }
+    }
+
     /// What the functions are.
     pub fn functions(&self) -> &F {
         &self.functions

@@ -1,7 +1,5 @@
 //! Credentials that the service makes: what STS handed out, and whether it can still do anything.
 
-use std::time::Duration;
-
 use jiff::{Timestamp, ToSpan};
 use secrecy::{ExposeSecret, SecretString};
 use sorry_policy::{RoleName, SessionId};
@@ -59,6 +57,7 @@ impl Inner {
         if self.keys_of_users.values().filter(|(owner, _)| owner == user).count() >= 2 {
             return Err(PortError::Refused("CreateAccessKey: LimitExceeded".to_owned()));
         }
+        self.secrets_made = true;
         let id = self.new_id("AKIA");
         let known_from = self.now.checked_add(self.key_lag_seconds.seconds()).unwrap();
         self.keys_of_users.insert(id.clone(), (user.to_owned(), known_from));
@@ -69,6 +68,7 @@ impl Inner {
         if !(900..=129_600).contains(&seconds) {
             return Err(PortError::Refused("ValidationError: DurationSeconds".to_owned()));
         }
+        self.secrets_made = true;
         let access_key_id = self.new_id("ASIA");
         Ok(LentCredentials {
             secret_access_key: SecretString::from(format!("secret-of-{access_key_id}")),
@@ -129,12 +129,6 @@ impl TokenIssuer for World {
         })
         .await
     }
-
-    async fn pause(&self, duration: Duration) {
-        if self.death().is_none() {
-            self.advance(i64::try_from(duration.as_secs()).unwrap());
-        }
-    }
 }
 
 /// What a test sets of STS.
@@ -142,6 +136,11 @@ impl World {
     /// How long STS takes to know a new access key.
     pub fn set_key_lag(&self, seconds: i64) {
         self.inner().key_lag_seconds = seconds;
+    }
+
+    /// Whether a key or credentials were ever made, so that there could be a secret in what is written.
+    pub fn secrets_were_made(&self) -> bool {
+        self.inner().secrets_made
     }
 
     /// Everything that is stored or told, as text: rows in all their versions, audit records, events, alerts, inputs of workflows.

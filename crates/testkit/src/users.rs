@@ -167,6 +167,15 @@ impl World {
         inner.keys_of_users.retain(|_, (owner, _)| owner != name);
     }
 
+    /// Detaches a policy from everybody and deletes it, as a person with other rights would.
+    pub fn remove_policy(&self, arn: &str) {
+        let mut inner = self.inner();
+        for user in inner.users.values_mut() {
+            user.attached.remove(arn);
+        }
+        inner.policies.remove(arn);
+    }
+
     /// Gives a user all that IAM wants gone before it deletes one, as a person with other rights would.
     pub fn burden_user(&self, name: &str) {
         let all: BTreeSet<_> =

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use jiff::{Timestamp, ToSpan};
@@ -46,6 +47,17 @@ pub struct World(Arc<Mutex<Inner>>);
 type Hook = Box<dyn FnOnce(&World) + Send>;
 type LateWrite = Box<dyn FnOnce(&mut Inner) + Send>;
 
+/// What nobody can copy, so that a world is copied only while there is none of it.
+struct Uncopied<T>(Vec<T>);
+
+impl<T> Clone for Uncopied<T> {
+    fn clone(&self) -> Self {
+        assert!(self.0.is_empty(), "something is still to happen in the world that is copied");
+        Self(Vec::new())
+    }
+}
+
+#[derive(Clone)]
 pub(crate) struct Inner {
     pub(crate) now: Timestamp,
     /// Every version of every row, the last one being the row.
@@ -74,6 +86,8 @@ pub(crate) struct Inner {
     pub(crate) keys_of_users: BTreeMap<String, (String, Timestamp)>,
     pub(crate) policies: BTreeMap<String, Policy>,
     pub(crate) standing_tokens: Vec<StandingToken>,
+    /// Whether there ever was a secret.
+    pub(crate) secrets_made: bool,
     pub(crate) key_lag_seconds: i64,
     pub(crate) principals_made: u64,
     pub(crate) iam_lag_seconds: i64,
@@ -85,15 +99,16 @@ pub(crate) struct Inner {
     pub(crate) alerts: Vec<(String, String)>,
     calls: Vec<Call>,
     faults: Faults,
-    hooks: Vec<(usize, Hook)>,
+    hooks: Uncopied<(usize, Hook)>,
     /// Above 0, what calls is a hook: it is neither counted nor failed.
     hook_depth: usize,
     /// What killed the function that runs.
     death: Option<Fault>,
-    late: Vec<(Timestamp, LateWrite)>,
+    late: Uncopied<(Timestamp, LateWrite)>,
     land_after_seconds: Option<i64>,
     taking_turns: bool,
     pub(crate) violations: Vec<String>,
+    pauses: Vec<Duration>,
 }
 
 impl Default for World {
@@ -128,6 +143,7 @@ impl World {
             keys_of_users: BTreeMap::new(),
             policies: BTreeMap::new(),
             standing_tokens: Vec::new(),
+            secrets_made: false,
             key_lag_seconds: 0,
             principals_made: 0,
             iam_lag_seconds: 0,
@@ -139,18 +155,28 @@ impl World {
             alerts: Vec::new(),
             calls: Vec::new(),
             faults: Faults::default(),
-            hooks: Vec::new(),
+            hooks: Uncopied(Vec::new()),
             hook_depth: 0,
             death: None,
-            late: Vec::new(),
+            late: Uncopied(Vec::new()),
             land_after_seconds: None,
             taking_turns: false,
             violations: Vec::new(),
+            pauses: Vec::new(),
         })))
     }
 
     pub(crate) fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap()
+    }
+
+    /// Another world that is the same so far: what happens in one does not happen in the other.
+    ///
+    /// # Panics
+    /// When something was set to happen later: a hook, or a late write.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.inner().clone())))
     }
 
     /// The ports of a step.
@@ -195,7 +221,7 @@ impl World {
                         let lands_at = after.map_or(Timestamp::MAX, |seconds| {
                             inner.now.checked_add(seconds.seconds()).unwrap()
                         });
-                        inner.late.push((lands_at, Box::new(move |inner| drop(effect(inner)))));
+                        inner.late.0.push((lands_at, Box::new(move |inner| drop(effect(inner)))));
                     }
                     Fault::Refused | Fault::Throttled | Fault::TimedOutNotApplied | Fault::CrashBefore => {}
                 }
@@ -214,7 +240,7 @@ impl World {
                 return;
             }
             let number = inner.calls.len();
-            let due = inner.hooks.extract_if(.., |(at, _)| *at == number);
+            let due = inner.hooks.0.extract_if(.., |(at, _)| *at == number);
             due.map(|(_, hook)| hook).collect()
         };
         for hook in hooks {
@@ -239,6 +265,11 @@ impl World {
     /// The calls so far, but for those of hooks.
     pub fn calls(&self) -> Vec<Call> {
         self.inner().calls.clone()
+    }
+
+    /// How long somebody waited, each time.
+    pub fn pauses(&self) -> Vec<Duration> {
+        self.inner().pauses.clone()
     }
 
     /// Sets a fault for the call of that number, counted from 0 over the whole life of this world.
@@ -268,7 +299,7 @@ impl World {
 
     /// Does something just before the call of that number, such as what somebody else does at the same time.
     pub fn before_call(&self, number: usize, action: impl FnOnce(&Self) + Send + 'static) {
-        self.inner().hooks.push((number, Box::new(action)));
+        self.inner().hooks.0.push((number, Box::new(action)));
     }
 
     /// Starts a new function where one may have died.
@@ -289,7 +320,7 @@ impl World {
     /// Lets all late writes happen now, in the order of their calls. Answers how many.
     pub fn land_late_writes(&self) -> usize {
         let mut inner = self.inner();
-        let late = std::mem::take(&mut inner.late);
+        let late = std::mem::take(&mut inner.late.0);
         let count = late.len();
         for (_, write) in late {
             write(&mut inner);
@@ -300,7 +331,7 @@ impl World {
 
     /// Whether something is still to happen late.
     pub fn has_late_writes(&self) -> bool {
-        !self.inner().late.is_empty()
+        !self.inner().late.0.is_empty()
     }
 
     /// Sets the clock. Late writes whose moment is passed happen at their moment.
@@ -310,11 +341,11 @@ impl World {
     pub fn set_clock(&self, now: Timestamp) {
         let mut inner = self.inner();
         assert!(now >= inner.now, "time does not go back");
-        while let Some(index) = (0..inner.late.len())
-            .filter(|index| inner.late[*index].0 <= now)
-            .min_by_key(|index| inner.late[*index].0)
+        while let Some(index) = (0..inner.late.0.len())
+            .filter(|index| inner.late.0[*index].0 <= now)
+            .min_by_key(|index| inner.late.0[*index].0)
         {
-            let (at, write) = inner.late.remove(index);
+            let (at, write) = inner.late.0.remove(index);
             inner.now = inner.now.max(at);
             write(&mut inner);
             inner.judge();
@@ -356,6 +387,13 @@ impl Clock for World {
         let inner = self.inner();
         // Grows with every audit record, as a clock with microseconds would.
         inner.now.as_microsecond().unsigned_abs() + inner.audit.len() as u64
+    }
+
+    async fn pause(&self, duration: Duration) {
+        if self.death().is_none() {
+            self.inner().pauses.push(duration);
+            self.advance(i64::try_from(duration.as_secs()).unwrap());
+        }
     }
 }
 

@@ -63,7 +63,9 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         };
         let actor = actor(request, &self.place.account, &self.registry, named).await?;
         let answer = self.of_actor(request, &actor).await;
-        note_refusal(&answer, &self.registry, &self.ports.clock, request, &actor).await;
+        if let Err(ApiError::Refusal(refusal)) = &answer {
+            note_refusal(&self.registry, &self.ports.clock, request, &actor, refusal).await;
+        }
         answer
     }
 

@@ -51,7 +51,13 @@ where
         let named = Named { administrators: &nobody, identity_provider_roles: &nobody };
         let actor = actor(request, &self.place.account, &self.registry, named).await?;
         let answer = self.of_actor(request, &actor).await;
-        note_refusal(&answer, &self.registry, &self.ports.clock, request, &actor).await;
+        // That AWS, or another one who issues, is not ready is no rule that refused; and by then there is little time left.
+        if let Err(ApiError::Refusal(refusal)) = &answer
+            && !refusal.code.may_pass()
+            && refusal.code != ErrorCode::IssueUnderWay
+        {
+            note_refusal(&self.registry, &self.ports.clock, request, &actor, refusal).await;
+        }
         answer
     }
 

@@ -2,7 +2,8 @@
 
 use lambda_http::{Error, Request, service_fn};
 use sorry_aws::{
-    DynamoRegistry, DynamoSessions, EventBridgeBus, IamPrincipals, StsTokens, SystemClock, function, settings,
+    DynamoRegistry, DynamoSessions, EventBridgeBus, IamPrincipals, StsTokens, SystemClock, function, metrics,
+    settings,
 };
 use sorry_gateway::http;
 use sorry_issue::Issuer;
@@ -41,6 +42,9 @@ async fn main() -> Result<(), Error> {
                 Ok(request) => Box::pin(issuer.answer(&request)).await,
                 Err(refusal) => http::unreadable(refusal, &http::request_id(&event)),
             };
+            // Its code alone: an answer that is a success holds secrets.
+            let code = response.body.get("code").and_then(|code| code.as_str());
+            metrics::emit(&metrics::answered(response.status, code));
             http::response(&response).map_err(Error::from)
         }
         .instrument(span)

@@ -1,8 +1,8 @@
 //! The grant `user`: one set of credentials for a day and a half, and nothing left of it.
 
 use jiff::Timestamp;
-use serde_json::json;
-use sorry_tests::{Keys, LocalAws, Person, eventually};
+use serde_json::{Value, json};
+use sorry_tests::{Gateway, Keys, LocalAws, Person, eventually};
 
 use crate::{PATIENCE, row};
 
@@ -56,6 +56,16 @@ fn one_credential_lasts_for_36_hours_and_ends_with_the_session() {
     let said = sue.sorry(&["revoke", &session]).success();
     assert!(said.stderr.contains("credentials were refused"), "{said:?}");
     assert!(aws.judge.call(&keys, "s3.list_buckets", json!({})).is_denied());
+    // What is over gives no others, and that somebody asked stands in the audit.
+    let gateway = Gateway::new(aws.output("endpoint"), sue.keys());
+    let path = format!("/sessions/{session}/credentials");
+    let (status, refused) = gateway.send("POST", &path, &Value::Null).expect("an answer");
+    assert_eq!((status, &refused["code"]), (409, &json!("SessionNotActive")), "{refused}");
+    let audit = aws.items("sorry-audit");
+    let records: Vec<_> =
+        audit.iter().filter(|item| item["what"]["S"] == "refused.SessionNotActive").collect();
+    assert_eq!(records.len(), 1, "{records:?}");
+    assert!(records[0].to_string().contains(&path), "{records:?}");
     aws.judge.call(&other_keys, "s3.list_buckets", json!({})).allowed();
     assert_eq!((users(&aws).len(), policies(&aws)), (1, 1));
     sue.sorry(&["revoke", &other]).success();

@@ -343,6 +343,14 @@ impl Bench {
         bench
     }
 
+    /// The same world once more: what happens in one does not happen in the other. Much cheaper than to make it again.
+    pub(crate) fn fork(&self) -> Self {
+        let world = self.world.fork();
+        let service = Service::new(&world);
+        let workflows = self.workflows.fork(&world, service.clone());
+        Self { world, service, workflows }
+    }
+
     /// The same, whose tiers were published.
     pub(crate) fn published() -> Self {
         let bench = Self::new();
@@ -523,11 +531,11 @@ impl Bench {
                 assert!(due, "{label}: `{policy}` stays on `{}`", role.name);
             }
         }
-        let written = world.everything_written();
-        assert!(
-            !written.contains("secret-of-") && !written.contains("token-of-"),
-            "{label}: a secret was written"
-        );
+        if world.secrets_were_made() {
+            let written = world.everything_written();
+            let told = ["secret-of-", "token-of-"].iter().any(|secret| written.contains(secret));
+            assert!(!told, "{label}: a secret was written");
+        }
     }
 
     fn assert_failure_is_told(&self, row: &Session, label: &dyn std::fmt::Display) {

@@ -108,6 +108,8 @@ mod tests {
         fn now(&self) -> Timestamp {
             at(self.0)
         }
+
+        async fn pause(&self, _: std::time::Duration) {}
     }
 
     const ATTEMPT: Attempt<'_> = Attempt {
