@@ -1,5 +1,5 @@
-//! AWS asks the sweep to slow down: it pauses, longer each time, within its budget, and stops when that does not help. What it leaves,
-//! the next one does. (The clean-up of the workflow waits by the state machine's `Retry`, which `unwind` runs.)
+//! The sweep's budgets, and AWS asking it to slow down: it pauses, longer each time, within its time, and stops when that does not
+//! help. What it leaves, the next one does. (The clean-up of the workflow waits by the state machine's `Retry`, which `unwind` runs.)
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -128,6 +128,16 @@ fn pauses_are_within_the_budget() {
         };
         assert_eq!(pauses(&bench), expected, "{spent} s");
     }
+}
+
+#[test]
+fn a_sweep_takes_up_so_many_and_leaves_the_rest() {
+    let bench = Bench::new();
+    plant_orphans(&bench.world, 2_001);
+    let begun = bench.world.calls().len();
+    let report = bench.sweep();
+    let asked = bench.world.calls().iter().skip(begun).filter(|call| call.port == "role").count();
+    assert_eq!((asked, report.held.len(), report.unfinished), (2_000, 2_000, true));
 }
 
 /// More orphans than can be an accident are held, also when AWS does not show them all.

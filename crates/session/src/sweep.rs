@@ -38,7 +38,7 @@ use crate::{
 /// How long one sweep works before it leaves the rest to the next. The function's own time-out lies above.
 const BUDGET: Duration = Duration::from_secs(180);
 /// How many sessions and principals one sweep takes up. Each is some ten calls, and twenty more for a user with all that one can have.
-const MOST_ITEMS: usize = 5_000;
+const MOST_ITEMS: usize = 2_000;
 /// How often a list is asked for while AWS asks to slow down.
 const LISTINGS: usize = 3;
 /// Principals that the event about a hold names: it becomes an e-mail. Source of its own limit, 256 KB: EventBridge quotas.
