@@ -170,6 +170,8 @@ pub(crate) fn transitions(state: &Reference) -> BoxedStrategy<Event> {
     let may_be_longer = |loan: &Loan| is_live(loan) && loan.grant != Grant::Standing;
     let is_approved = |loan: &Loan| is_live(loan) && loan.tier == APPROVED;
     let is_used = |loan: &Loan| loan.tier == STANDING && loan.issued.contains(&true);
+    let is_live_and_used = |loan: &Loan| is_used(loan) && is_live(loan);
+    let may_be_reviewed = |loan: &Loan| is_used(loan) && !is_live(loan);
     // What few loans come to is done to those that do.
     let often =
         |fits: &dyn Fn(&Loan) -> bool, times: u32| if state.loans.iter().any(fits) { times } else { 1 };
@@ -206,10 +208,10 @@ pub(crate) fn transitions(state: &Reference) -> BoxedStrategy<Event> {
             .prop_map(|(loan, _)| Event::ExtendOnceMore { loan }),
         often(&Loan::is_asked_of_others, 14) => (word, owned(&Loan::is_asked_of_others), 0..3_u8)
             .prop_map(|(by, (loan, _), draw)| Event::Decide { by, loan, approve: draw > 0 }),
-        often(&is_used, 4) => (anybody(), owned(&is_used))
+        often(&may_be_reviewed, 4) => (anybody(), owned(&may_be_reviewed))
             .prop_map(|(by, (loan, _))| Event::Review { by, loan }),
         4 => (anybody(), loan()).prop_map(|(by, loan)| Event::Revoke { by, loan }),
-        often(&is_used, 2) => owned(&is_used).prop_map(|(loan, by)| Event::Revoke { by, loan }),
+        often(&is_live_and_used, 2) => owned(&is_live_and_used).prop_map(|(loan, by)| Event::Revoke { by, loan }),
         1 => caller().prop_map(Event::Remove),
         lifted => shut_out().prop_map(Event::Register),
         2 => caller().prop_map(Event::Suspend),

@@ -127,7 +127,7 @@ fn is_approved_by_others(loan: &Loan, row: &Session) {
     }
 }
 
-/// A review is open from the first credentials on, until somebody else closes it, and then closed for ever.
+/// A review is open from the first credentials on, until somebody else closes it when the session is over, and then closed for ever.
 fn is_reviewed_by_others(loan: &Loan, row: &Session) {
     let id = &row.session_id;
     assert!(loan.issued.contains(&row.issue.is_some()), "{id}: {:?}", row.issue);
@@ -135,6 +135,7 @@ fn is_reviewed_by_others(loan: &Loan, row: &Session) {
     let closed = row.review.as_ref().and_then(|review| review.closed.as_ref());
     let by = closed.map(|closed| {
         assert_ne!(closed.person, row.person, "{id} was reviewed by its owner");
+        assert!(row.state.is_over(), "{id} was reviewed while it is {}", row.state);
         Who::CALLERS.into_iter().find(|who| who.person() == closed.person.as_str()).unwrap()
     });
     assert!(loan.reviewed.contains(&by), "{id}: reviewed by {by:?}, which may be {:?}", loan.reviewed);

@@ -132,12 +132,13 @@ impl Reference {
         })
     }
 
-    /// Whether somebody closes a loan's review, or did so before.
+    /// Whether somebody closes a loan's review, once the session is over, or did so before.
     pub(crate) fn may_review(&self, by: Who, loan: &Loan) -> May {
         all([
             self.is_known(by),
             surely(loan.tier == STANDING && by.is_approver() && by.person() != loan.by.person()),
             loan.issued.clone(),
+            of(&loan.may_be, |stands| matches!(stands, Over(_))),
             of(&loan.reviewed, |closed| closed.is_none_or(|closed| closed == by)),
         ])
     }

@@ -117,7 +117,12 @@ impl System {
     fn decide(&self, state: &Reference, by: Who, loan: usize, approve: bool) {
         let fence = || self.session(loan).map(|row| row.fence);
         let before = fence();
-        let word = json!({"decision": if approve { "approve" } else { "deny" }});
+        let mut word = json!({"decision": if approve { "approve" } else { "deny" }});
+        // Who says something of an extension names its end.
+        let row = self.session(loan);
+        if let Some(extension) = row.as_ref().and_then(Session::extension_awaiting) {
+            word["extending_to"] = json!(extension.extending_to);
+        }
         self.send(state, by, loan, ("POST", "/sessions/{id}/decision"), &word);
         let heard = approve && fence() != before;
         let owner = state.loans[loan].by;

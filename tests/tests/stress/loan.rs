@@ -108,6 +108,8 @@ pub(crate) struct Loan {
     pub(crate) session: Option<String>,
     /// What is still to be done about it, each so many milliseconds after the one before.
     deeds: VecDeque<(u64, Deed)>,
+    /// The end that its extension asks for, once the service has taken that.
+    extending_to: Value,
     /// What the service said that the session is when it accepted the revocation.
     pub(crate) revoked: Option<State>,
     /// Those that the service has accepted.
@@ -138,7 +140,7 @@ impl NotDone {
         match code.as_str()? {
             "TooManySessions" => Some(Self::TooManySessions),
             "NotExtendable" | "ExtensionPending" => Some(Self::NotYet),
-            "WindowOver" => Some(Self::Never),
+            "WindowOver" | "NotAwaiting" => Some(Self::Never),
             // What the storm made of it.
             _ => None,
         }
@@ -166,6 +168,7 @@ impl Loan {
             request_id: format!("request-{number:05}"),
             session: None,
             deeds: deeds.into(),
+            extending_to: Value::Null,
             revoked: None,
             done: Vec::new(),
             took: Vec::new(),
@@ -230,7 +233,14 @@ impl Loan {
         let decision = format!("{path}/decision");
         let until = *self.patient_until.get_or_insert_with(|| Instant::now() + PATIENCE);
         let answer = match deed {
-            Deed::Approve => self.send(&crew.approver, "POST", &decision, &json!({"decision": "approve"})),
+            Deed::Approve => {
+                // Of the session itself, or of the extension to that end.
+                let mut word = json!({"decision": "approve"});
+                if !self.extending_to.is_null() {
+                    word["extending_to"] = self.extending_to.clone();
+                }
+                self.send(&crew.approver, "POST", &decision, &word)
+            }
             Deed::Deny => self.send(&crew.approver, "POST", &decision, &json!({"decision": "deny"})),
             Deed::Extend => {
                 let more = json!({"client_request_id": format!("{}-more", self.request_id), "duration_seconds": HOUR});
@@ -242,8 +252,12 @@ impl Loan {
             Err(NotDone::NotYet) if Instant::now() < until => return Some(NEXT_TURN),
             Err(_) => self.deeds.clear(),
             Ok(view) => {
-                if deed == Deed::Revoke {
-                    self.revoked = Some(serde_json::from_value(view["state"].clone()).unwrap());
+                match deed {
+                    Deed::Revoke => {
+                        self.revoked = Some(serde_json::from_value(view["state"].clone()).unwrap());
+                    }
+                    Deed::Extend => self.extending_to = view["extension"]["extending_to"].clone(),
+                    Deed::Approve | Deed::Deny => {}
                 }
                 self.done.push(deed);
                 self.deeds.pop_front();
