@@ -78,6 +78,10 @@ fn sorry(stage: &Stage<'_>, words: &[&str]) {
     stage.sue.sorry(words).success();
 }
 
+fn expires(stage: &Stage<'_>, session: &str) {
+    eventually("it has expired", PATIENCE, || (stage.state(session) == "EXPIRED").then_some(()));
+}
+
 /// Everything whose calls are counted. What is added to the service is added here.
 pub const DEEDS: &[Deed] = &[
     Deed { name: GRANT, before: nothing, act: |stage, _| drop(stage.granted()) },
@@ -131,16 +135,39 @@ pub const DEEDS: &[Deed] = &[
         act: |stage, session| sorry(stage, &["extend", session, "--for", "15m"]),
     },
     Deed {
+        name: "extend of a user, until the credentials are in a profile",
+        before: |stage| stage.request("read-only", "15m", &["--grant", "user"]).0,
+        act: |stage, session| sorry(stage, &["extend", session, "--for", "15m"]),
+    },
+    Deed {
         name: "revoke",
         before: |stage| stage.granted(),
         act: |stage, session| sorry(stage, &["revoke", session]),
     },
     Deed {
+        name: "revoke of a user",
+        before: |stage| stage.request("read-only", "15m", &["--grant", "user"]).0,
+        act: |stage, session| sorry(stage, &["revoke", session]),
+    },
+    Deed {
+        name: "revoke of a standing role's session",
+        before: |stage| stage.request("break-glass", "15m", &[]).0,
+        act: |stage, session| sorry(stage, &["revoke", session]),
+    },
+    Deed {
         name: "end of the window",
         before: |stage| stage.request("developer", "15s", &[]).0,
-        act: |stage, session| {
-            eventually("it has expired", PATIENCE, || (stage.state(session) == "EXPIRED").then_some(()));
-        },
+        act: expires,
+    },
+    Deed {
+        name: "end of the window of a user",
+        before: |stage| stage.request("read-only", "15s", &["--grant", "user"]).0,
+        act: expires,
+    },
+    Deed {
+        name: "end of the window of a standing role's session",
+        before: |stage| stage.request("break-glass", "15s", &[]).0,
+        act: expires,
     },
     Deed { name: "sweep, nothing to do", before: nothing, act: |stage, _| drop(stage.aws.sweep()) },
 ];
