@@ -194,14 +194,13 @@ fn of_two_administrators_at_once_none_undoes_what_the_other_did() {
         let answers = interleave(&bench.world, steps, seed);
         let left = bench.world.entry(ID);
         match (other, answers.as_slice()) {
-            ("DELETE", [200 | 404 | 409, 200]) => assert_eq!(left, None, "seed {seed}: {answers:?}"),
+            ("DELETE", [200 | 404, 200]) => assert_eq!(left, None, "seed {seed}: {answers:?}"),
             ("PUT", [200, 200 | 409]) => {
                 assert!(left.unwrap().suspended.is_some(), "seed {seed}: {answers:?}");
             }
-            ("PUT", [409, 200]) => assert!(left.unwrap().suspended.is_none(), "seed {seed}"),
             _ => panic!("{other}, seed {seed}: {answers:?}"),
         }
-        lost += answers.iter().filter(|status| **status == 409).count();
+        lost += answers.iter().filter(|status| **status != 200).count();
     }
     assert!(lost > 10, "the two hardly met: {lost}");
 }

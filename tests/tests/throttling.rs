@@ -105,7 +105,7 @@ fn a_list_is_asked_for_again_and_not_for_ever() {
     let asked = bench.world.calls().into_iter().skip(begun).filter(|call| call.port == "session_principals");
     assert_eq!(asked.count(), 3);
     assert_eq!(in_state(&bench, State::Expired), 2, "what is due needs no list");
-    assert_eq!(pauses(&bench), [2, 4, 8], "and waits its turn");
+    assert_eq!(pauses(&bench), [2, 4, 2], "and waits its turn");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `sorry approve`, `sorry deny` and `sorry review`: one's word on what others asked for.
 
 use serde::Serialize;
-use sorry_wire::{DecideSession, ExtensionStatus, ReviewSession, SessionView, Vote};
+use sorry_wire::{DecideSession, ExtensionStatus, ReviewSession, SessionView, State, Vote};
 
 use crate::{
     api::Scope,
@@ -42,6 +42,10 @@ pub(crate) async fn decide(app: &App, decision: Vote, arguments: Decide) -> Resu
         }
         (Vote::Approve, 0) => format!("approved `{id}`: its window begins now"),
         (Vote::Approve, missing) => format!("approved `{id}`: {missing} more must approve"),
+        // It was said of an extension, now or before.
+        (Vote::Deny, _) if session.state == State::Active => {
+            format!("denied a later end of `{id}`: the session itself goes on until {}", shown(session.expires_at))
+        }
         (Vote::Deny, _) => format!("denied `{id}`: nothing is, or stays, granted"),
     });
     Ok(0)

@@ -211,14 +211,29 @@ fn waited(began: Timestamp, now: Timestamp) -> Duration {
 
 /// Every session that is given credentials must still find room for its revocation, and must not be one of those that an administrator
 /// has ended all at once: what denies these goes by when credentials were made, and new ones would pass. IAM that does not answer is no
-/// reason to keep somebody out in an emergency: it then refuses the revocation's write as well, and the date ends what was given.
+/// reason to keep somebody out in an emergency, who has just been let in and was given nothing yet: the date ends what is given. Whoever
+/// was given credentials before has some, or asks for another session.
 async fn with_room<S, P: PrincipalProvisioner, E, C>(
     ports: &Ports<S, P, E, C>,
     plan: &StandingPlan,
     session: &Session,
 ) -> Result<(), Refusal> {
     let role = Principal::Role(plan.name.clone());
-    let policies = ports.principals.inline_policies(&role).await.unwrap_or_default();
+    let policies = match ports.principals.inline_policies(&role).await {
+        Ok(policies) => policies,
+        Err(_) if session.issue.as_ref().is_none_or(|issue| issue.count == 0) => return Ok(()),
+        Err(error) => {
+            return Err(Refusal::new(
+                ErrorCode::Unavailable,
+                format!("IAM does not say whether session `{}` was ended: {error}", session.session_id),
+                format!(
+                    "try again in some seconds, or ask for another: `sorry request --tier {}`",
+                    session.tier
+                ),
+            )
+            .retry_after(RETRY_AFTER));
+        }
+    };
     let all_ended_at = policies.iter().filter_map(|policy| revoked_before(policy)).max();
     if let Some(moment) = all_ended_at.filter(|moment| session.requested_at <= *moment) {
         let id = &session.session_id;

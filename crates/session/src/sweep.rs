@@ -150,6 +150,11 @@ pub async fn sweep_measured<S: SessionStore, P: PrincipalProvisioner, E: EventBu
     // Principals before rows: each is made after its row, so one that is listed here has a row that is found below.
     let principals = run.listed(async || ports.principals.session_principals().await).await;
     let sessions = run.listed(async || ports.store.unfinished().await).await?;
+    // What is due has the whole patience, whatever the lists have taken of it.
+    run.back_off = BackOff::default();
+    if matches!(principals, Err(PortError::Throttled(_))) {
+        run.back_off.throttled();
+    }
     run.due(&sessions).await;
     run.without_caller(&sessions, registry).await;
     let principals = principals?;
@@ -446,7 +451,8 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
         for role in unowned {
             if !self.goes_on().await {
                 if trust.is_whole() && !are_many(orphans.len(), listed) {
-                    // Half a look decides nothing, and what was confirmed stays so.
+                    // Half a look decides nothing, and what was confirmed or held stays so.
+                    self.report.held_because = memory.hold.map(|hold| hold.because);
                     return Ok(());
                 }
                 // What is held may be said before all of it was seen.
@@ -470,6 +476,7 @@ impl<S: SessionStore, P: PrincipalProvisioner, E: EventBus, C: Clock> Sweep<'_, 
         if trust.is_whole() && !are_many(orphans.len(), listed) && are_many(orphans.len() + unseen, listed) {
             // Those that AWS did not show could make it too many: a few at a time they would all go, and nobody would be asked.
             self.report.unfinished = true;
+            self.report.held_because = memory.hold.map(|hold| hold.because);
             return Ok(());
         }
         // A share of those that are there still: what was confirmed must not make room for what was not.

@@ -37,7 +37,8 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
         ok(200, &view::caller(&entry))
     }
 
-    /// Writes an entry in the place of the one that was read, so that of two administrators at once none undoes what the other did.
+    /// Writes an entry in the place of the one that was read: no registration undoes a suspension that it has not seen, and nothing brings
+    /// back what was removed. A removal takes away whatever entry there is.
     pub(crate) async fn write_caller(
         &self,
         entry: &CallerEntry,

@@ -10,6 +10,9 @@ use sorry_wire::CallerSuspended;
 
 use crate::{Api, ApiError, Request, Response, callers::administrators_only, ok, view};
 
+/// How often a suspension is tried that others got in the way of.
+const SUSPENSION_TRIES: usize = 5;
+
 /// A suspended caller may learn that it is one. What the deployment gives to an administrator does not depend on the registry.
 pub(crate) fn check(request: &Request, actor: &Actor) -> Result<(), Refusal> {
     let Some(entry) = actor.entry.as_ref().filter(|entry| entry.suspended.is_some()) else { return Ok(()) };
@@ -21,13 +24,25 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
     /// The entry goes first, so that nothing new can be asked for while what there is is being ended. Asked again, it ends what is left.
     pub(crate) async fn suspend_caller(&self, id: &str, actor: &Actor) -> Result<Response, ApiError> {
         administrators_only(actor)?;
-        let before = self.registered_caller(id).await?;
-        let mut entry = before.clone();
-        if entry.suspended.is_none() {
-            let now = self.ports.clock.now();
-            entry.suspended = Some(Suspension { at: now, by: actor.identity.arn.clone() });
-            self.write_caller(&entry, Some(&before), "caller.suspended", actor).await?;
-        }
+        let mut tries = 0;
+        let entry = loop {
+            let before = self.registered_caller(id).await?;
+            if before.suspended.is_some() {
+                break before;
+            }
+            let suspension = Suspension { at: self.ports.clock.now(), by: actor.identity.arn.clone() };
+            let entry = CallerEntry { suspended: Some(suspension), ..before.clone() };
+            tries += 1;
+            match self.write_caller(&entry, Some(&before), "caller.suspended", actor).await {
+                // Whoever registers the caller anew at this moment does not keep it from being suspended.
+                Err(ApiError::Refusal(refusal))
+                    if refusal.code == ErrorCode::Conflict && tries < SUSPENSION_TRIES => {}
+                written => {
+                    written?;
+                    break entry;
+                }
+            }
+        };
         let ended = self.end_sessions_of(id, actor).await?;
         ok(200, &CallerSuspended { caller: view::caller(&entry), ended })
     }

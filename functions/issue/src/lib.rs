@@ -54,7 +54,7 @@ where
         // That AWS, or another one who issues, is not ready is no rule that refused; and by then there is little time left.
         if let Err(ApiError::Refusal(refusal)) = &answer
             && !refusal.code.may_pass()
-            && refusal.code != ErrorCode::IssueUnderWay
+            && ![ErrorCode::IssueUnderWay, ErrorCode::Superseded].contains(&refusal.code)
         {
             note_refusal(&self.registry, &self.ports.clock, request, &actor, refusal).await;
         }
