@@ -119,7 +119,7 @@ fn read<T: DeserializeOwned>(file: &str, member: &str) -> Vec<T> {
 /// The cases of a file. Those of sessions are for both judges: each is a call, or says why it is none.
 pub(crate) fn cases(file: &str) -> Vec<Case> {
     let found: Vec<Case> = read(file, "case");
-    let of_sessions = ["allow.toml", "deny.toml"].contains(&file);
+    let of_sessions = ["allow.toml", "deny.toml", "users.toml"].contains(&file);
     for case in &found {
         let said = u8::from(case.call.is_some()) + u8::from(case.not_local.is_some());
         assert_eq!(said, u8::from(of_sessions), "{file}: {}: `call` or `not_local`", case.name);

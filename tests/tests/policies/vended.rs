@@ -15,14 +15,16 @@ use crate::{
 
 /// Name of the role that stands for one that a session of admin made.
 const MADE: &str = "made";
-/// Status of the gateway's refusals.
+/// Status of refusals.
 const FORBIDDEN: u64 = 403;
 
-/// Credentials to try, and the role that they are of.
+/// Credentials to try, and the role that they are of. For a user's, a role of its owner takes that place.
 struct Held {
     keys: Keys,
     role: String,
     role_name: String,
+    /// Name of the user and ARN of its policy, for a user's.
+    user: Option<(String, String)>,
 }
 
 /// The local AWS with what the calls of cases name.
@@ -95,6 +97,9 @@ impl<'a> Judged<'a> {
             ("other_role_name", self.other.role_name.as_str()),
             ("other_user", self.other_user.as_str()),
         ];
+        let of_user =
+            held.user.iter().flat_map(|(name, policy)| [("user_name", &**name), ("user_policy", policy)]);
+        let variables: Vec<_> = variables.into_iter().chain(of_user).collect();
         let keys = match case.asker {
             Some(Asker::Made) => &self.made,
             Some(Asker::Tagged) => &self.tagged,
@@ -103,7 +108,9 @@ impl<'a> Judged<'a> {
         let parameters = filled(&Value::Object(case.parameters.clone()), &variables);
         let call = case.call.as_deref().expect("a call");
         if call.contains(' ') {
-            return aws.judge.request(Some(keys), call, &parameters.to_string()).0 != FORBIDDEN;
+            // What the service itself refuses has a code.
+            let (status, answer) = aws.judge.request(Some(keys), call, &parameters.to_string());
+            return status != FORBIDDEN || answer.get("code").is_some();
         }
         !aws.judge.call(keys, call, parameters).is_denied()
     }
@@ -138,7 +145,17 @@ fn held(aws: &LocalAws, keys: Keys) -> Held {
     let (_, session) = arn.split_once(":assumed-role/").expect("a session of a role");
     let role_name = session.split('/').next().expect("a name").to_owned();
     let role = aws.call("iam.get_role", json!({"RoleName": role_name}))["Role"]["Arn"].clone();
-    Held { keys, role: role.as_str().expect("an ARN").to_owned(), role_name }
+    Held { keys, role: role.as_str().expect("an ARN").to_owned(), role_name, user: None }
+}
+
+/// Credentials of a user's session.
+fn held_of_user(aws: &LocalAws, keys: Keys, of_owner: &Held) -> Held {
+    let caller = aws.judge.call(&keys, "sts.get_caller_identity", json!({})).allowed();
+    let (_, name) = caller["Arn"].as_str().and_then(|arn| arn.rsplit_once('/')).expect("a user's ARN");
+    let attached = aws.call("iam.list_attached_user_policies", json!({"UserName": name}));
+    let policy = attached["AttachedPolicies"][0]["PolicyArn"].as_str().expect("a policy");
+    let user = Some((name.to_owned(), policy.to_owned()));
+    Held { keys, role: of_owner.role.clone(), role_name: of_owner.role_name.clone(), user }
 }
 
 #[test]
@@ -188,9 +205,7 @@ fn invariants_2_and_8_the_local_aws_judges_alike_with_vended_credentials_until_t
         let words =
             ["request", "--tier", "read-only", "--grant", "user", "--for", window, "--profile", "job"];
         job.sorry(&words).success();
-        // A user's session has no role of its own; a role of its owner takes the place in what is asked.
-        let role = &keys["read-only"];
-        Held { keys: job.profile("job"), role: role.role.clone(), role_name: role.role_name.clone() }
+        held_of_user(&aws, job.profile("job"), &keys["read-only"])
     };
     let (ending, keys) = (with_user("20s"), with_user("15m"));
     let of_user = of_user(&tried);
@@ -201,20 +216,23 @@ fn invariants_2_and_8_the_local_aws_judges_alike_with_vended_credentials_until_t
     let of_user = of_user.into_iter().filter(|case| case.expect == Expect::Allow).collect();
 
     for (tier, keys, of_tier) in short.into_iter().chain([("user", ending, of_user)]) {
-        eventually(&format!("{tier}: the end"), PATIENCE, || (!judged.lets(&keys, &of_tier[0])).then_some(()));
+        eventually(&format!("{tier}: the end"), PATIENCE, || {
+            (!judged.lets(&keys, &of_tier[0])).then_some(())
+        });
         let still: Vec<_> =
             of_tier.iter().filter(|case| judged.lets(&keys, case)).map(|case| &case.name).collect();
         assert!(still.is_empty(), "{tier}: after the end: {still:?}");
     }
 }
 
-/// The cases of read-only for what GetSessionToken made of a user's key: those that such credentials can call at all, what is allowed
+/// The cases of read-only, and of a user's session, for what GetSessionToken made of a user's key: those that such credentials can call at all, what is allowed
 /// first. Source: STS API Reference, GetSessionToken: nothing of IAM.
 fn of_user(tried: &[(String, Case)]) -> Vec<Case> {
     let mut found: Vec<_> = tried
         .iter()
         .filter(|(tier, case)| tier == "read-only" && case.local.is_none())
         .map(|(_, case)| case.clone())
+        .chain(cases("users.toml").into_iter().filter(|case| case.call.is_some()))
         .filter(|case| case.expect == Expect::Deny || !case.action.starts_with("iam:"))
         .collect();
     found.sort_by_key(|case| case.expect == Expect::Deny);
