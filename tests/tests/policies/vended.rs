@@ -194,7 +194,7 @@ fn invariants_2_and_8_the_local_aws_judges_alike_with_vended_credentials_until_t
     }
     let alike = different.iter().filter(|(_, different)| !**different);
     wrong.extend(alike.map(|(name, _)| format!("{name}: as expected everywhere, and listed as different")));
-    assert!(tried.len() > 100, "{} calls", tried.len());
+    assert!(tried.len() > 300, "{} calls", tried.len());
     let misunderstood = judged.misunderstood(&tried, &keys);
     wrong.extend(misunderstood.iter().map(|name| format!("{name}: the local AWS decided on another action")));
     assert!(wrong.is_empty(), "of {} calls:\n{}", tried.len(), wrong.join("\n"));
