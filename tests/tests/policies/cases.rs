@@ -66,6 +66,7 @@ pub(crate) struct Case {
     #[serde(default)]
     pub(crate) parameters: Map<String, Value>,
     pub(crate) local: Option<String>,
+    pub(crate) not_local: Option<String>,
 }
 
 /// One `[[case]]` of `resources.toml`.
@@ -115,9 +116,16 @@ fn read<T: DeserializeOwned>(file: &str, member: &str) -> Vec<T> {
     found
 }
 
-/// The cases of a file.
+/// The cases of a file. Those of sessions are for both judges: each is a call, or says why it is none.
 pub(crate) fn cases(file: &str) -> Vec<Case> {
-    read(file, "case")
+    let found: Vec<Case> = read(file, "case");
+    let of_sessions = ["allow.toml", "deny.toml", "users.toml"].contains(&file);
+    for case in &found {
+        let said = u8::from(case.call.is_some()) + u8::from(case.not_local.is_some());
+        assert_eq!(said, u8::from(of_sessions), "{file}: {}: `call` or `not_local`", case.name);
+        assert!(case.call.is_some() || (case.parameters.is_empty() && case.local.is_none()), "{}", case.name);
+    }
+    found
 }
 
 /// The cases of tables, bucket and key.
