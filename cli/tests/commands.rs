@@ -509,6 +509,28 @@ fn sts_credentials() -> Answer {
     )
 }
 
+/// What IAM lists of its user's MFA devices.
+fn mfa_devices(serials: &[&str]) -> Answer {
+    let device = |serial: &&str| {
+        format!(
+            "<member><UserName>sue-mgr</UserName><SerialNumber>{serial}</SerialNumber>\
+             <EnableDate>2026-11-21T04:00:00Z</EnableDate></member>"
+        )
+    };
+    let devices: String = serials.iter().map(device).collect();
+    let list = format!("<IsTruncated>false</IsTruncated><MFADevices>{devices}</MFADevices>");
+    answer("POST /", 200, xml("ListMFADevices", &list))
+}
+
+/// A session of a tier that asks for MFA, whose role is old enough for a code.
+fn usable_with_mfa() -> Value {
+    let mut session = usable();
+    session["mfa"] = json!(true);
+    session["activated_at"] =
+        json!((jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1)).to_string());
+    session
+}
+
 /// The local AWS knows a new role at once; AWS needs up to half a minute.
 #[test]
 fn a_role_that_aws_does_not_know_yet_is_waited_for_and_success_is_said_after_the_profile_is_written() {
@@ -961,8 +983,7 @@ fn an_interrupted_wait_says_that_the_session_goes_on() {
 
 #[test]
 fn no_session_is_asked_for_that_its_owner_could_not_use() {
-    let devices = "<IsTruncated>false</IsTruncated><MFADevices></MFADevices>";
-    let server = Server::start(vec![tiers(true), answer("POST /", 200, xml("ListMFADevices", devices))]);
+    let server = Server::start(vec![tiers(true), mfa_devices(&[])]);
     let without_device = Desk::facing(&server).run(&EIGHT_HOURS);
     assert!(server.asked()[1].body.contains("ListMFADevices"));
     assert_eq!(without_device.exit, 3, "{without_device}");
@@ -985,6 +1006,52 @@ fn no_session_is_asked_for_that_its_owner_could_not_use() {
     let of_user = desk.run(&[&EIGHT_HOURS[..], &["--no-wait"]].concat());
     server.asked();
     assert_eq!(of_user.exit, 0, "{of_user}");
+}
+
+#[test]
+fn a_security_key_makes_no_code_that_sts_could_check() {
+    let key = "arn:aws:iam::123456789012:u2f/user/sue-mgr/desk-EXAMPLEEXAMPLE";
+    let server = Server::start(vec![tiers(true), mfa_devices(&[key])]);
+    let alone = Desk::facing(&server).run(&EIGHT_HOURS);
+    assert!(server.asked()[1].body.contains("Action=ListMFADevices"), "and no session is asked for");
+    assert_eq!(alone.exit, 3, "{alone}");
+    assert!(alone.stderr.contains("your user has no device that makes one"), "{alone}");
+    let hint = "hint: yours is a security key, which STS cannot ask; your administrator enrols an app (TOTP) beside it";
+    assert!(alone.stderr.contains(hint), "{alone}");
+
+    let app = "arn:aws:iam::123456789012:mfa/sue";
+    let server = Server::start(vec![
+        answer(&get(), 200, usable_with_mfa()),
+        mfa_devices(&[key, app]),
+        sts_credentials(),
+    ]);
+    let beside_an_app = Desk::facing(&server).run(&["renew", ID, "--mfa-code", "123456"]);
+    assert_eq!(beside_an_app.exit, 0, "{beside_an_app}");
+    let assumed = &server.asked()[2].body;
+    let serial = "SerialNumber=arn%3Aaws%3Aiam%3A%3A123456789012%3Amfa%2Fsue";
+    assert!(assumed.split('&').any(|found| found == serial), "{assumed}");
+}
+
+/// For those whose user may not list its devices, or has several.
+#[test]
+fn a_device_that_is_configured_is_used_and_iam_is_not_asked() {
+    let server = Server::start(vec![answer(&get(), 200, usable_with_mfa()), sts_credentials()]);
+    let desk = Desk::facing(&server);
+    fs::create_dir_all(desk.home.path().join(".config/sorry")).unwrap();
+    let settings = "mfa_serial = \"arn:aws:iam::123456789012:mfa/another\"\n";
+    fs::write(desk.home.path().join(".config/sorry/config.toml"), settings).unwrap();
+    let ran = desk.run(&["renew", ID, "--mfa-code", "123456"]);
+    assert_eq!(ran.exit, 0, "{ran}");
+    let asked = server.asked();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    let assumed = &asked[1].body;
+    for argument in [
+        "Action=AssumeRole",
+        "SerialNumber=arn%3Aaws%3Aiam%3A%3A123456789012%3Amfa%2Fanother",
+        "TokenCode=123456",
+    ] {
+        assert!(assumed.split('&').any(|found| found == argument), "no {argument} in {assumed}");
+    }
 }
 
 #[test]
@@ -1194,12 +1261,9 @@ fn a_code_is_spent_only_when_the_role_is_ten_seconds_old() {
     // As of seven seconds ago, so that three are left.
     let began = std::time::Instant::now();
     new["activated_at"] = json!((jiff::Timestamp::now() - jiff::SignedDuration::from_secs(7)).to_string());
-    let devices = "<IsTruncated>false</IsTruncated><MFADevices><member><UserName>sue-mgr</UserName>\
-                   <SerialNumber>arn:aws:iam::123456789012:mfa/sue</SerialNumber><EnableDate>2026-11-21T04:00:00Z</EnableDate>\
-                   </member></MFADevices>";
     let server = Server::start(vec![
         answer(&get(), 200, new),
-        answer("POST /", 200, xml("ListMFADevices", devices)),
+        mfa_devices(&["arn:aws:iam::123456789012:mfa/sue"]),
         sts_credentials(),
     ]);
     let desk = Desk::facing(&server);

@@ -349,6 +349,56 @@ fn callers_may_call_all_but_administration() {
     }
 }
 
+/// Written out, so that nothing is added by the way: a bootstrap key asks, uses its namespace's sessions, finds its own device, and
+/// changes its own keys with MFA. It touches no device: `sorry admin callers add` enrols it, and a stolen key could take it away.
+#[test]
+fn a_bootstrap_key_may_do_what_the_design_says_and_nothing_else() {
+    let caller = Template::deployed().resource("CallerPolicy");
+    let document = &caller["PolicyDocument"];
+    let ask = &document["Statement"][0]["Resource"];
+    // Audit for those who oversee; the function refuses all others.
+    let asked = [
+        "GET/tiers",
+        "GET/tiers/*",
+        "POST/tiers/*",
+        "GET/sessions",
+        "GET/sessions/*",
+        "POST/sessions/*",
+        "DELETE/sessions/*",
+        "POST/sessions/*/extension",
+        "GET/whoami",
+        "GET/audit",
+        "GET/audit/digests",
+    ];
+    assert_eq!(below_the_stage(ask, "${Api}"), asked);
+    let principal = "arn:${AWS::Partition}:iam::${AWS::AccountId}";
+    let of_account = |resource: &str| json!({"Fn::Sub": format!("{principal}:{resource}")});
+    let itself = of_account("user/sorry/caller/${!aws:username}");
+    let with_mfa = json!({"Bool": {"aws:MultiFactorAuthPresent": "true"}});
+    let expected = json!({"Version": "2012-10-17", "Statement": [
+        {"Sid": "Ask", "Effect": "Allow", "Action": "execute-api:Invoke", "Resource": ask},
+        {
+            "Sid": "UseSessionsOfTheNamespace",
+            "Effect": "Allow",
+            "Action": ["sts:AssumeRole", "sts:SetSourceIdentity"],
+            "Resource": of_account("role/sorry/session/${!aws:PrincipalTag/sorry:namespace}/*"),
+        },
+        {"Sid": "FindOwnMfaDevice", "Effect": "Allow", "Action": "iam:ListMFADevices", "Resource": itself},
+        {
+            "Sid": "RotateOwnKey",
+            "Effect": "Allow",
+            "Action": ["iam:CreateAccessKey", "iam:DeleteAccessKey", "iam:ListAccessKeys", "iam:UpdateAccessKey"],
+            "Resource": itself,
+            "Condition": {"Fn::If": ["MfaIsRequired", with_mfa, {"Ref": "AWS::NoValue"}]},
+        },
+    ]});
+    assert_eq!(document, &expected, "left: `CallerPolicy`; right: what a bootstrap key may do");
+    assert!(
+        ["Groups", "Roles", "Users"].iter().all(|who| caller.get(who).is_none()),
+        "only `sorry admin callers add` gives it to somebody"
+    );
+}
+
 /// Everything that the document describes, asked of the real handlers over the world in memory.
 struct Tour {
     bench: Bench,

