@@ -16,7 +16,7 @@ use serde_json::Value;
 use sorry_api::Response;
 use sorry_policy::{SessionId, TierName};
 use sorry_session::{State, ports::Clock};
-use sorry_testkit::{block_on, interleave, moment};
+use sorry_testkit::{Fault, block_on, interleave, moment};
 
 fn developer() -> TierName {
     "developer".parse().unwrap()
@@ -40,14 +40,17 @@ fn a_caller_has_as_many_live_sessions_of_a_tier_as_it_may_and_a_place_is_free_wh
         (0..3).map(|number| bench.granted("developer", &format!("request-{number}"))).collect();
     let fourth = request(&bench, 3);
     assert_eq!(fourth.status, 429);
-    assert!(refused(&fourth, "TooManySessions")["message"].as_str().unwrap().contains("3 sessions"));
+    let body = refused(&fourth, "TooManySessions");
+    assert!(body["message"].as_str().unwrap().contains("3 sessions"));
+    // The first of them ends in an hour, and its workflow is given its time.
+    assert_eq!(body["retry_after_seconds"], 3630, "{body}");
     // Sent again, a request that was granted is no further one; another tier has places of its own.
     assert_eq!(request(&bench, 2).status, 202);
     bench.granted("read-only", "request-other");
 
     // Ending is decided at once, and the place is free when nothing is left.
     bench.service.revoke(&ids[0]).unwrap();
-    refused(&request(&bench, 3), "TooManySessions");
+    assert_eq!(refused(&request(&bench, 3), "TooManySessions")["retry_after_seconds"], 30);
     bench.run_for(0);
     assert_eq!(bench.world.row(&ids[0]).unwrap().state, State::Revoked);
     assert_eq!(request(&bench, 3).status, 202);
@@ -56,6 +59,25 @@ fn a_caller_has_as_many_live_sessions_of_a_tier_as_it_may_and_a_place_is_free_wh
     bench.settle();
     assert!(bench.world.counted_live(&sue().unique_id, &developer()).is_empty());
     bench.assert_settled(&"limits");
+}
+
+#[test]
+fn who_has_too_many_sessions_and_asks_again_when_the_answer_says_is_granted() {
+    let mut bench = Bench::new();
+    for number in 0..3 {
+        bench.granted("developer", &format!("request-{number}"));
+        bench.run_for(60);
+    }
+    let seconds = refused(&request(&bench, 3), "TooManySessions")["retry_after_seconds"].as_i64().unwrap();
+    assert_eq!(seconds, 3600 - 180 + 30, "the first that ends, and not the last");
+    bench.run_for(seconds);
+    assert_eq!(request(&bench, 3).status, 202);
+    assert_eq!(refused(&request(&bench, 4), "TooManySessions")["retry_after_seconds"], 30 + 30);
+    // The list of sessions may fail, or lag: refused all the same, and it is not said when.
+    bench.world.fail_port("list", Fault::Refused);
+    let untold = request(&bench, 4);
+    assert_eq!(untold.status, 429);
+    assert!(refused(&untold, "TooManySessions").get("retry_after_seconds").is_none());
 }
 
 #[test]

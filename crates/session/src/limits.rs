@@ -14,7 +14,10 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use sorry_policy::TierName;
 
-use crate::{ErrorCode, Refusal};
+use crate::{
+    ErrorCode, Refusal, Session, State,
+    expiry::{WORKFLOW_MARGIN, after},
+};
 
 const MINUTE: i64 = 60;
 
@@ -76,14 +79,34 @@ impl RequestCount {
     }
 }
 
-/// The answer to who has as many sessions of a tier as it may have.
-pub fn too_many_sessions(tier: &TierName, most: u32) -> Refusal {
+/// The answer to who has as many sessions of a tier as it may have; it says from when on there is a place ([`place_free_at`]), where
+/// that is known.
+pub fn too_many_sessions(tier: &TierName, most: u32, free_at: Option<Timestamp>, now: Timestamp) -> Refusal {
     let sessions = if most == 1 { "one session".to_owned() } else { format!("{most} sessions") };
-    Refusal::new(
-        ErrorCode::TooManySessions,
-        format!("you have {sessions} of tier `{tier}` that are not over, as many as you may"),
-        "end one that you need no more (`sorry list --status live`, `sorry revoke`), or extend one (`sorry extend`)",
-    )
+    let refusal = |hint: String| {
+        let message = format!("you have {sessions} of tier `{tier}` that are not over, as many as you may");
+        Refusal::new(ErrorCode::TooManySessions, message, hint)
+    };
+    let hint = "end one that you need no more (`sorry list --status live`, `sorry revoke`), or extend one (`sorry extend`)";
+    let Some(free_at) = free_at else { return refusal(hint.to_owned()) };
+    let left = free_at.as_second().saturating_sub(now.as_second()).max(1).unsigned_abs();
+    refusal(format!("{hint}; or ask again at {free_at}, when the first of them is over")).retry_after(left)
+}
+
+/// When the first of the sessions that keep `asked` from being made gives its place back, to the second, if nobody ends one before; with
+/// the time that its workflow is left to remove what was made for it. Nothing where none of `sessions` keeps it, or nobody knows
+/// when: what could not be cleaned up stays until somebody has seen to it.
+pub fn place_free_at(sessions: &[Session], asked: &Session, now: Timestamp) -> Option<Timestamp> {
+    let same =
+        |session: &&Session| session.registration() == asked.registration() && session.tier == asked.tier;
+    let ends = sessions.iter().filter(same).filter_map(|session| match session.state {
+        State::PendingApproval => session.approval.as_ref().map(|approval| approval.lapses_at),
+        State::Requested | State::Provisioning | State::Active => Some(session.due_end_at()),
+        State::Revoking | State::Expiring | State::Failing => Some(now),
+        State::CleanUpFailed | State::Revoked | State::Expired | State::Denied | State::Failed => None,
+    });
+    let free_at = after(ends.min()?.max(now), WORKFLOW_MARGIN);
+    Timestamp::from_second(free_at.as_second()).ok()
 }
 
 /// How long the next count of the sweep may take, in seconds.
@@ -106,7 +129,7 @@ pub fn at_capacity(counted: u64, limits: &Limits) -> Option<Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::tests::at;
+    use crate::lifecycle::tests::{at, requested};
 
     #[test]
     fn a_request_is_counted_in_its_minute_and_told_when_the_next_begins() {
@@ -130,6 +153,38 @@ mod tests {
         let name = |id: &str, second| RequestCount::new("AIDAEXAMPLE", id, at(second)).name;
         assert_eq!(name("request-1", 0), name("request-1", 59));
         assert_ne!(name("request-1", 0), name("request-2", 0));
+    }
+
+    #[test]
+    fn the_first_place_is_free_when_the_first_of_the_same_callers_sessions_of_the_tier_is_over() {
+        let of = |state, expires_at| Session { state, expires_at: at(expires_at), ..requested() };
+        let free = |sessions: &[Session]| place_free_at(sessions, &requested(), at(100));
+        let active = of(State::Active, 900);
+        assert_eq!(
+            free(&[of(State::Active, 3600), active.clone(), of(State::Requested, 1800)]),
+            Some(at(930))
+        );
+        assert_eq!(free(&[active.clone(), of(State::Revoking, 3600)]), Some(at(130)), "it is being ended");
+        assert_eq!(free(&[of(State::Active, 50)]), Some(at(130)), "never in the past");
+        // What is over holds no place; of what failed nobody knows; another tier and another caller have places of their own.
+        let other_tier = Session { tier: "admin".parse().unwrap(), ..active.clone() };
+        let other_caller = Session { registered_as: Some("AROAOTHER".into()), ..active };
+        let none = [of(State::Revoked, 900), of(State::CleanUpFailed, 900), other_tier, other_caller];
+        assert_eq!(free(&none), None);
+    }
+
+    #[test]
+    fn who_has_too_many_sessions_is_told_when_to_ask_again_where_that_is_known() {
+        let tier = "developer".parse().unwrap();
+        let told = too_many_sessions(&tier, 3, Some(at(930)), at(100));
+        assert_eq!((told.code, told.retry_after_seconds), (ErrorCode::TooManySessions, Some(830)));
+        assert!(told.hint.contains(&format!("ask again at {}", at(930))), "{}", told.hint);
+        let untold = too_many_sessions(&tier, 3, None, at(100));
+        assert!(
+            untold.retry_after_seconds.is_none() && !untold.hint.contains("ask again"),
+            "{}",
+            untold.hint
+        );
     }
 
     #[test]

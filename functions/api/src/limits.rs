@@ -1,10 +1,10 @@
 //! Keeping to the limits; what they are says [`sorry_session::limits`].
 
 use sorry_session::{
-    Actor, Refusal,
+    Actor, Refusal, Session,
     decision::registered,
-    limits::{RequestCount, at_capacity},
-    ports::{Alerts, Clock, EventBus, Registry, SessionStore, Workflow},
+    limits::{RequestCount, at_capacity, place_free_at, too_many_sessions},
+    ports::{Alerts, Clock, EventBus, Registry, SessionScope, SessionStore, Workflow},
 };
 
 use crate::{Api, ApiError};
@@ -21,6 +21,21 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
             return Ok(());
         }
         Err(count.too_many(most, now).into())
+    }
+
+    /// The answer to who asked for a session and has the `most` of its tier that it may have.
+    pub(crate) async fn too_many_sessions(&self, asked: &Session, most: u32) -> Refusal {
+        let scope = SessionScope::Person(asked.person.to_string());
+        // The newest of the person. The list may lag, and fail: then it is not said when, and refused all the same.
+        let sessions = match self.ports.store.list(&scope, None).await {
+            Ok(page) => page.sessions,
+            Err(error) => {
+                tracing::warn!(%error, "it is not known when a place is free");
+                Vec::new()
+            }
+        };
+        let now = self.ports.clock.now();
+        too_many_sessions(&asked.tier, most, place_free_at(&sessions, asked, now), now)
     }
 
     /// Why no further session can be lent to anybody now, if so.

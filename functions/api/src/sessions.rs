@@ -8,7 +8,6 @@ use sorry_session::{
     clean_up::revoke,
     decision::{Decision, NewSession, SessionRequest, Terms, decide, registered, suspended, unregistered},
     events::ChangedBy,
-    limits::too_many_sessions,
     outbox,
     ports::{Alerts, Clock, Created, EventBus, Registry, SessionPage, SessionScope, SessionStore, Workflow},
     preview::preview,
@@ -68,7 +67,7 @@ impl<S: SessionStore, R: Registry, W: Workflow, A: Alerts, E: EventBus, C: Clock
                 let refusal = entry.map_or_else(|| unregistered(actor), |entry| suspended(&entry));
                 return Err(refusal.into());
             }
-            Created::TooManyLive => return Err(too_many_sessions(&session.tier, most_live).into()),
+            Created::TooManyLive => return Err(self.too_many_sessions(&session, most_live).await.into()),
             Created::OtherRequest => {
                 return Err(Refusal::new(
                     ErrorCode::IdempotencyConflict,

@@ -21,6 +21,7 @@ fn live_sessions_of_a_tier_are_limited_and_a_place_is_free_when_one_is_over() {
     let fourth = ask(&sue, "developer");
     assert_eq!(fourth.code, 3, "{fourth:?}");
     assert!(fourth.stderr.contains("3 sessions of tier `developer`"), "{fourth:?}");
+    assert!(fourth.stderr.contains("ask again at"), "{fourth:?}");
     assert_eq!(aws.session_rows().len(), 3);
     ask(&sue, "read-only").success();
     sue.sorry(&["revoke", &ids[0]]).success();

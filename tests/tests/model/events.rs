@@ -133,7 +133,7 @@ pub(crate) enum Event {
         lasting: bool,
     },
     AllIsWell,
-    /// All is well, the grace passes, the sweep comes by twice.
+    /// All is well, workflows have their longest time, the grace passes, the sweep comes by once.
     Settle,
     Wait(i64),
     /// Every execution that runs is lost.

@@ -15,7 +15,7 @@ use sorry_testkit::{Fault, Role, World, moment};
 use crate::{
     events::{Event, HOURS, Who},
     figures,
-    harness::{Bench, GRACE, administrator, edited_tiers, sue},
+    harness::{Bench, administrator, edited_tiers, sue},
     invariants,
     loan::{Cause, Loan, Stands},
     reference::{LATE, Reference},
@@ -234,8 +234,6 @@ impl System {
             Event::AllIsWell => world.clear_faults(),
             Event::Settle => {
                 world.clear_faults();
-                self.bench.run_for(GRACE);
-                self.bench.sweep();
                 self.bench.run_until(moment(state.now));
                 self.bench.sweep();
                 self.bench.assert_settled(&"settled");

@@ -1,7 +1,7 @@
 //! What the model makes of time that passes, and of the sweep.
 
 use crate::{
-    harness::{GRACE, SWEEP_EVERY},
+    harness::{GRACE, LONGEST_WORKFLOW},
     loan::{
         Cause::{Expired, Failed, Revoked},
         Loan, Stage,
@@ -56,10 +56,11 @@ impl Reference {
         }
     }
 
-    /// All is well, the grace passes, the sweep comes by twice: nothing is left in a passing state. The second sweep comes when no window has ended moments before.
+    /// All is well, workflows have their longest time, the grace passes, and the sweep comes by once: nothing is left in a passing
+    /// state. It comes when no window has ended moments before, for those it leaves to their workflows.
     pub(crate) fn settle(&mut self) {
         self.well();
-        self.now += GRACE + SWEEP_EVERY;
+        self.now += LONGEST_WORKFLOW + GRACE;
         let ends: Vec<i64> = self.loans.iter().flat_map(Loan::ends).collect();
         while ends.iter().any(|end| (self.now - MARGIN..=self.now).contains(end)) {
             self.now += MARGIN;
