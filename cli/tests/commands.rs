@@ -679,6 +679,12 @@ fn tiers_are_looked_over_without_the_service() {
         |folder: &TempDir| desk.run(&["admin", "tiers", "validate", folder.path().to_str().unwrap()]);
     assert_ran!(validate(&good));
     assert_ran!(validate(&bad));
+    let mistaken = tier_folder("read-only");
+    let policy = fs::read_to_string(mistaken.path().join("look.json")).unwrap();
+    fs::write(mistaken.path().join("look.json"), policy.replace("s3:GetObject", "s3:GetObjekt")).unwrap();
+    let warned = validate(&mistaken);
+    assert_eq!(warned.exit, 0, "{warned}");
+    assert!(warned.stderr.contains("`s3:GetObjekt` in `look.json` is no action"), "{warned}");
     let outside = tier_folder("read-only");
     let table = fs::read_to_string(outside.path().join("tiers.toml")).unwrap();
     fs::write(outside.path().join("tiers.toml"), table.replace("look.json", "../look.json")).unwrap();

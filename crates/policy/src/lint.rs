@@ -181,7 +181,7 @@ fn knows(keys: &BTreeSet<String>, key: &str) -> bool {
     keys.iter().any(|known| known == key || (known.ends_with('/') && key.starts_with(known.as_str())))
 }
 
-fn glob(pattern: &str, text: &str) -> bool {
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     let Some((before, after)) = pattern.split_once('*') else { return pattern == text };
     let Some(rest) = text.strip_prefix(before) else { return false };
     after.is_empty()
@@ -210,7 +210,7 @@ fn names_everybody(principal: &Value) -> bool {
     }
 }
 
-fn texts(value: &Value) -> Vec<String> {
+pub(crate) fn texts(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],
         Value::Array(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),

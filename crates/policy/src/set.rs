@@ -11,7 +11,9 @@ use serde_json::json;
 
 use crate::{
     DocumentKind, ExternalId, Grant, RoleName, SessionId, Tier, TierName, TierTable, TierTableError,
-    TrustTerms, Variables, access_policy, lint, managed_policy, render, session_policy,
+    TrustTerms, Variables, access_policy, lint,
+    lint::{glob, texts},
+    managed_policy, render, session_policy,
     tiers::{BUILT_IN_TABLE, BUILT_IN_TEMPLATES, sha256},
     trust_policy,
 };
@@ -108,6 +110,30 @@ impl TierSet {
     pub fn table(&self) -> Result<TierTable, TierTableError> {
         let table = TierTable::parse(&self.tiers, |name| self.templates.get(name).cloned())?;
         Ok(table.published_as(self.digest()))
+    }
+
+    /// What the templates call actions and the catalogue does not, as template and action. A catalogue has a line for each service: its
+    /// prefix, then the names of its actions, separated by spaces. No fault, as AWS has new actions every week, takes names that it does not
+    /// know, and gives nothing by them.
+    pub fn unknown_actions(&self, catalogue: &str) -> Vec<(String, String)> {
+        let services: BTreeMap<&str, &str> =
+            catalogue.lines().filter_map(|line| line.split_once(' ')).collect();
+        let is_known = |pattern: &str| {
+            let Some((service, name)) = pattern.split_once(':') else { return pattern == "*" };
+            let actions = services.get(service.to_lowercase().as_str()).copied().unwrap_or_default();
+            actions.split(' ').any(|action| glob(&name.to_lowercase(), &action.to_lowercase()))
+        };
+        let mut unknown = Vec::new();
+        for (name, template) in &self.templates {
+            // What is no JSON is a fault.
+            let document = serde_json::from_str::<serde_json::Value>(template).unwrap_or_default();
+            for statement in document.get("Statement").and_then(|all| all.as_array()).into_iter().flatten() {
+                let patterns = ["Action", "NotAction"].map(|member| statement.get(member).map(texts));
+                let strangers = patterns.into_iter().flatten().flatten().filter(|pattern| !is_known(pattern));
+                unknown.extend(strangers.map(|pattern| (name.clone(), pattern)));
+            }
+        }
+        unknown
     }
 
     /// Everything for which the set is not to be published, one line each; nothing if it can be.
@@ -263,6 +289,21 @@ mod tests {
         }
         assert_eq!(published.published(), Some(&set.digest()));
         assert_eq!(table.published(), None);
+    }
+
+    #[test]
+    fn actions_that_nobody_knows_are_named() {
+        let catalogue = "s3 GetObject PutObject\nsqs SendMessage\n";
+        let statement = json!({"Effect": "Allow", "Resource": "*", "Action": [
+            "s3:GetObject", "S3:getobject", "s3:Put*", "*", "s3:GetObjekt", "s4:GetObject", "sqs:Get*",
+        ]});
+        let set = with_statement(&statement);
+        let mut unknown = set.unknown_actions(catalogue);
+        unknown.retain(|(template, _)| template == "developer.json");
+        let actions: Vec<_> = unknown.into_iter().map(|(_, action)| action).collect();
+        assert_eq!(actions, ["s3:GetObjekt", "s4:GetObject", "sqs:Get*"]);
+        let denied = with_statement(&json!({"Effect": "Deny", "Resource": "*", "NotAction": "s3:Gone"}));
+        assert!(denied.unknown_actions(catalogue).contains(&("developer.json".into(), "s3:Gone".into())));
     }
 
     #[test]

