@@ -175,16 +175,22 @@ fn a_suspended_caller_loses_its_sessions_and_is_answered_nothing_until_it_is_res
     assert!(bench.world.violations().is_empty(), "{:?}", bench.world.violations());
 }
 
-#[test]
-fn to_register_a_suspended_caller_again_does_not_lift_the_suspension() {
-    const ID: &str = "AIDAEXAMPLEEXAMPLE";
-    let bench = Bench::new();
-    let entry = serde_json::json!({
+/// Another caller's unique id, and what an administrator registers it with.
+const BOB: &str = "AIDAEXAMPLEEXAMPLE";
+
+fn bob() -> Value {
+    serde_json::json!({
         "arn": "arn:aws:iam::123456789012:user/sorry/caller/bob-mgr", "person": "bob", "namespace": "bob",
         "tiers": {"developer": 4},
-    });
+    })
+}
+
+#[test]
+fn to_register_a_suspended_caller_again_does_not_lift_the_suspension() {
+    let bench = Bench::new();
+    let entry = bob();
     let send = |method: &str, resource: &str, body: &Value| {
-        bench.service.send(&administrator(), method, resource, ID, body).unwrap()
+        bench.service.send(&administrator(), method, resource, BOB, body).unwrap()
     };
     assert!(send("PUT", "/admin/callers/{id}", &entry).body.get("suspended_at").is_none());
     assert_eq!(send("PUT", "/admin/callers/{id}/suspension", &Value::Null).status, 200);
@@ -196,25 +202,21 @@ fn to_register_a_suspended_caller_again_does_not_lift_the_suspension() {
 
 #[test]
 fn of_two_administrators_at_once_none_undoes_what_the_other_did() {
-    const ID: &str = "AIDAEXAMPLEEXAMPLE";
-    let entry = serde_json::json!({
-        "arn": "arn:aws:iam::123456789012:user/sorry/caller/bob-mgr", "person": "bob", "namespace": "bob",
-        "tiers": {"developer": 4},
-    });
+    let entry = bob();
     let mut lost = 0;
     for (seed, other) in (0..100).flat_map(|seed| [(seed, "PUT"), (seed, "DELETE")]) {
         let bench = Bench::new();
         let send = |method: &'static str, resource: &'static str| {
             let (bench, entry) = (&bench, &entry);
             Box::pin(async move {
-                bench.service.answer(&administrator(), method, resource, ID, entry).await.status
+                bench.service.answer(&administrator(), method, resource, BOB, entry).await.status
             })
         };
         assert_eq!(block_on(send("PUT", "/admin/callers/{id}")), 200);
         let steps: Vec<std::pin::Pin<Box<dyn Future<Output = u16>>>> =
             vec![send("PUT", "/admin/callers/{id}/suspension"), send(other, "/admin/callers/{id}")];
         let answers = interleave(&bench.world, steps, seed);
-        let left = bench.world.entry(ID);
+        let left = bench.world.entry(BOB);
         match (other, answers.as_slice()) {
             ("DELETE", [200 | 404, 200]) => assert_eq!(left, None, "seed {seed}: {answers:?}"),
             ("PUT", [200, 200 | 409]) => {

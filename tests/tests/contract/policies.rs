@@ -65,9 +65,13 @@ fn keys(value: &Value) -> BTreeSet<String> {
 
 /// The actions of all services.
 fn catalogue() -> ActionCatalogue {
+    services().into_iter().map(|service| (service.clone(), actions(&service))).collect()
+}
+
+/// The services of the catalogue, by their prefixes and in their order.
+fn services() -> BTreeSet<String> {
     let services = json_file(&format!("{CATALOGUE}/services.json"));
-    let services = services.as_array().expect("a list").iter().filter_map(Value::as_str);
-    services.map(|service| (service.to_owned(), actions(service))).collect()
+    services.as_array().expect("a list").iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 fn actions(service: &str) -> BTreeMap<String, BTreeSet<String>> {
@@ -90,17 +94,14 @@ fn actions(service: &str) -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the names of AWS's actions are no secret")]
 fn the_command_line_knows_every_action_of_the_catalogue() {
-    let services = json_file(&format!("{CATALOGUE}/services.json"));
-    let mut services: Vec<_> = services.as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    services.sort_unstable();
-    let line = |service: &&str| {
+    let line = |service: &String| {
         let actions = json_file(&format!("{CATALOGUE}/actions/{service}.json"));
         let actions = actions.as_object().unwrap().values();
         let mut names: Vec<_> = actions.map(|action| action["name"].as_str().unwrap().to_owned()).collect();
         names.sort_unstable();
         (!names.is_empty()).then(|| format!("{service} {}\n", names.join(" ")))
     };
-    let known: String = services.iter().filter_map(line).collect();
+    let known: String = services().iter().filter_map(line).collect();
     let kept = "cli/src/commands/admin/actions.txt";
     if known != text(kept) {
         let newer = project().join("target/actions.txt");
