@@ -93,6 +93,7 @@ struct Shared {
     drawn: Mutex<u64>,
     upstream: Mutex<Option<SocketAddr>>,
     weather: Mutex<Weather>,
+    awaited: Mutex<Vec<(String, Disturbance)>>,
     happened: Mutex<BTreeMap<(String, Option<Disturbance>), u64>>,
     under_way: AtomicUsize,
     ended: AtomicBool,
@@ -117,6 +118,7 @@ impl ChaosProxy {
             drawn: Mutex::new(seed),
             upstream: Mutex::new(None),
             weather: Mutex::new(Weather::QUIET),
+            awaited: Mutex::new(Vec::new()),
             happened: Mutex::new(BTreeMap::new()),
             under_way: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
@@ -157,6 +159,11 @@ impl ChaosProxy {
     /// Sets what happens from now on.
     pub fn set(&self, weather: Weather) {
         *locked(&self.shared.weather) = weather;
+    }
+
+    /// The next request of this operation, such as `iam CreateRole`, meets that, whatever the weather.
+    pub fn disturb_next(&self, operation: &str, disturbance: Disturbance) {
+        locked(&self.shared.awaited).push((operation.to_owned(), disturbance));
     }
 
     /// Nothing happens any more. Comes back when nothing that it does is under way: whatever was late has landed.
@@ -238,6 +245,13 @@ impl Shared {
         None
     }
 
+    /// What somebody wants to happen to the next request of this operation.
+    fn awaited_by(&self, operation: &str) -> Option<Disturbance> {
+        let mut awaited = locked(&self.awaited);
+        let place = awaited.iter().position(|(awaits, _)| awaits == operation)?;
+        Some(awaited.remove(place).1)
+    }
+
     /// Serves one connection, until somebody closes it.
     fn serve(self: &Arc<Self>, client: &TcpStream) -> io::Result<()> {
         client.set_nodelay(true)?;
@@ -247,7 +261,8 @@ impl Shared {
             let weather = *locked(&self.weather);
             let operation = Operation::of(&request);
             let disturbed = weather.only.is_none_or(|service| service == operation.service);
-            let disturbance = if disturbed { self.drawn_disturbance(&weather) } else { None };
+            let drawn = || if disturbed { self.drawn_disturbance(&weather) } else { None };
+            let disturbance = self.awaited_by(&operation.to_string()).or_else(drawn);
             *locked(&self.happened).entry((operation.to_string(), disturbance)).or_default() += 1;
             match disturbance {
                 None => self.pass_on(&request)?.write(&mut &*client)?,

@@ -21,6 +21,7 @@ use crate::{
     args::MfaCode,
     error::{CliError, Exit, Result},
     mfa,
+    settings::sent_once,
 };
 
 /// The least that STS gives; a rotation takes seconds.
@@ -72,7 +73,9 @@ impl<'a> OwnKeys<'a> {
 
     pub(super) async fn create(&mut self) -> Result<(AccessKeyId, SecretAccessKey, Option<Timestamp>)> {
         let answer = self
-            .call("make a new access key", |iam| async move { iam.create_access_key().send().await })
+            .call("make a new access key", |iam| async move {
+                iam.create_access_key().customize().config_override(sent_once()).send().await
+            })
             .await?;
         let key = answer.access_key.ok_or_else(|| CliError::failed("AWS made no access key"))?;
         let secret = SecretString::from(key.secret_access_key);

@@ -2,7 +2,7 @@
 //!
 //! Nothing in here is logged: what AWS answers holds secrets.
 
-use aws_config::SdkConfig;
+use aws_config::{SdkConfig, retry::RetryConfig};
 use aws_sdk_iam::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_sts::{
     Client,
@@ -48,7 +48,11 @@ fn lent(call: &str, answered: Option<Answered>) -> Result<LentCredentials, PortE
 
 impl TokenIssuer for StsTokens {
     async fn create_key(&self, user: &RoleName) -> Result<Option<AccessKey>, PortError> {
-        match self.iam.create_access_key().user_name(user.as_str()).send().await {
+        // Once, and not as often as the SDK likes: sent again after an answer that got lost, it makes a second key, and nobody ever
+        // hears of the first.
+        let once = aws_sdk_iam::config::Builder::new().retry_config(RetryConfig::disabled());
+        let call = self.iam.create_access_key().user_name(user.as_str()).customize().config_override(once);
+        match call.send().await {
             Ok(answer) => {
                 let key = answer
                     .access_key
@@ -66,7 +70,6 @@ impl TokenIssuer for StsTokens {
     async fn delete_key(&self, user: &RoleName, id: &str) -> Result<(), PortError> {
         match self.iam.delete_access_key().user_name(user.as_str()).access_key_id(id).send().await {
             Ok(_) => Ok(()),
-            Err(error) if code(&error) == Some("NoSuchEntity") => Ok(()),
             Err(error) => Err(port_error("DeleteAccessKey", &error)),
         }
     }

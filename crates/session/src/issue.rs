@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sorry_policy::{ACCESS_POLICY_NAME, Grant, MOST_REVOKED_AT_ONCE, revoked_before};
+use sorry_policy::{ACCESS_POLICY_NAME, Grant, MOST_REVOKED_AT_ONCE, RoleName, revoked_before};
 
 use crate::{
     ErrorCode, Refusal, Session, State, StepError,
@@ -154,12 +154,8 @@ async fn of_user<S, P: PrincipalProvisioner, E, C: Clock>(
     began: Timestamp,
 ) -> (Result<LentCredentials, IssueError>, bool) {
     let user = &session.role_name;
-    // An earlier try that died may have left its key; IAM takes two of them.
-    let doubtful = session.issue.as_ref().is_some_and(|issue| issue.unsure_until.is_some());
-    if doubtful && let Err(error) = ports.principals.take_away(user, Belonging::AccessKeys).await {
-        return (Err(error.into()), false);
-    }
-    let key = match tokens.create_key(user).await {
+    let mut doubtful = session.issue.as_ref().is_some_and(|issue| issue.unsure_until.is_some());
+    let key = match new_key(ports, tokens, user, &mut doubtful).await {
         Ok(Some(key)) => key,
         Ok(None) => {
             let message = format!("user `{user}` is not there");
@@ -177,6 +173,31 @@ async fn of_user<S, P: PrincipalProvisioner, E, C: Clock>(
         }
     }
     (made, deleted && !doubtful)
+}
+
+/// An access key of the user. An answer that got lost is nothing unusual, so it is asked for twice; the sweep looks for a first one that
+/// is made late.
+async fn new_key<S, P: PrincipalProvisioner, E, C: Clock>(
+    ports: &Ports<S, P, E, C>,
+    tokens: &impl TokenIssuer,
+    user: &RoleName,
+    doubtful: &mut bool,
+) -> Result<Option<AccessKey>, PortError> {
+    let mut is_last = false;
+    loop {
+        // An earlier try may have left its key; IAM takes two of them.
+        if *doubtful {
+            ports.principals.take_away(user, Belonging::AccessKeys).await?;
+        }
+        match tokens.create_key(user).await {
+            Err(error @ (PortError::Throttled(_) | PortError::Unavailable(_))) if !is_last => {
+                *doubtful |= matches!(error, PortError::Unavailable(_));
+                is_last = true;
+                ports.clock.pause(PAUSE).await;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// Asks STS until it knows the key.

@@ -423,9 +423,10 @@ pub enum Tokens {
 
 /// Makes credentials that the caller cannot make.
 pub trait TokenIssuer {
-    /// Makes an access key of a session's user; nothing if the user is gone.
+    /// Makes an access key of a session's user; nothing if the user is gone. Asked once: after an error there may be a key that
+    /// nobody knows.
     async fn create_key(&self, user: &RoleName) -> Result<Option<AccessKey>, PortError>;
-    /// Deletes an access key; that it is gone is no error.
+    /// Deletes an access key. That IAM does not know it is an error: it may not have heard of it yet.
     async fn delete_key(&self, user: &RoleName, id: &str) -> Result<(), PortError>;
     /// Credentials of the key's user, for so many seconds.
     async fn session_token(&self, key: &AccessKey, seconds: i32) -> Result<Tokens, PortError>;

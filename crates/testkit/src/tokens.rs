@@ -89,8 +89,8 @@ impl TokenIssuer for World {
     async fn delete_key(&self, user: &RoleName, id: &str) -> Result<(), PortError> {
         let (user, id) = (user.to_string(), id.to_owned());
         self.call("delete_key", user, move |inner| {
-            inner.keys_of_users.remove(&id);
-            Ok(())
+            let unknown = || PortError::Refused("DeleteAccessKey: NoSuchEntity".to_owned());
+            inner.keys_of_users.remove(&id).map(drop).ok_or_else(unknown)
         })
         .await
     }

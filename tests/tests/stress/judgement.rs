@@ -231,10 +231,16 @@ pub(crate) fn judge(aws: &LocalAws, crew: &Crew, taken: &[Taken]) {
     }
     // The keys that credentials of users were made with are gone by now.
     for user in names_of(aws, "iam.list_users", "Users", "UserName") {
-        let keys = aws.call("iam.list_access_keys", json!({"UserName": user}));
-        assert_eq!(keys["AccessKeyMetadata"], json!([]), "an access key of {user} is left");
+        assert_eq!(access_keys(aws, &user), [""; 0], "an access key of {user} is left");
     }
     judge_records(aws);
+}
+
+/// The ids of a user's access keys.
+pub(crate) fn access_keys(aws: &LocalAws, user: &str) -> Vec<String> {
+    let listed = aws.call("iam.list_access_keys", json!({"UserName": user}));
+    let keys = listed["AccessKeyMetadata"].as_array().unwrap();
+    keys.iter().map(|key| key["AccessKeyId"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Nothing was granted, or put off, without the word of somebody else where that is asked for.

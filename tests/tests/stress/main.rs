@@ -17,6 +17,7 @@
 mod chaos;
 mod crowd;
 mod judgement;
+mod keys;
 mod loan;
 mod restart;
 mod scale;

@@ -13,6 +13,7 @@ use sorry_wire::{Namespace, PersonName};
 use crate::{
     app::Aws,
     error::{CliError, Exit, Result},
+    settings::sent_once,
 };
 
 /// Path of the users that this command makes, and of no others.
@@ -150,10 +151,30 @@ impl Iam {
 
     /// Makes an access key: its id and its secret, which AWS gives this once.
     pub(super) async fn make_key(&self, name: &str) -> Result<(String, SecretString)> {
-        let made = self.client.create_access_key().user_name(name).send().await;
-        let made = made.map_err(|error| CliError::from_sdk("make an access key", &error))?;
+        let before = self.keys(name).await?;
+        let call = self.client.create_access_key().user_name(name).customize().config_override(sent_once());
+        let made = match call.send().await {
+            Ok(made) => made,
+            Err(error) => {
+                let error = CliError::from_sdk("make an access key", &error);
+                return Err(match self.delete_keys_but(name, &before).await {
+                    Ok(()) => error,
+                    Err(_) => error.also(format!(
+                        "it may have been made, and nobody has its secret: `aws iam list-access-keys --user-name {name}` shows it"
+                    )),
+                });
+            }
+        };
         let key = made.access_key.ok_or_else(|| CliError::failed("AWS gave no access key"))?;
         Ok((key.access_key_id, SecretString::from(key.secret_access_key)))
+    }
+
+    /// Deletes the user's keys but for those.
+    async fn delete_keys_but(&self, name: &str, known: &[String]) -> Result<()> {
+        for key in self.keys(name).await?.iter().filter(|key| !known.contains(key)) {
+            self.delete_key(name, key).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn delete_key(&self, name: &str, key: &str) -> Result<()> {
@@ -205,9 +226,7 @@ impl Iam {
 
     /// Removes a user with what `callers add` and its owner put on it. Source: what DeleteUser asks to be gone first.
     pub(super) async fn delete_user(&self, name: &str) -> Result<()> {
-        for key in self.keys(name).await? {
-            self.delete_key(name, &key).await?;
-        }
+        self.delete_keys_but(name, &[]).await?;
         let devices = self.client.list_mfa_devices().user_name(name).send().await;
         let devices =
             devices.map_err(|error| CliError::from_sdk("look for the user's MFA devices", &error))?;
