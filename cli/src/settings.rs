@@ -351,8 +351,8 @@ fn expand(path: &str, home: &Path) -> PathBuf {
     path.strip_prefix("~/").map_or_else(|| PathBuf::from(path), |rest| home.join(rest))
 }
 
-/// For what makes something that its answer alone names: the SDK would send it again after an answer that got lost, and nobody would
-/// know the first.
+/// For what makes something that its answer alone tells, a key or a secret: the SDK would send it again after an answer that got lost,
+/// and nobody would know the first.
 pub(crate) fn sent_once() -> aws_sdk_iam::config::Builder {
     aws_sdk_iam::config::Builder::new().retry_config(RetryConfig::disabled())
 }

@@ -56,7 +56,7 @@ pub struct Weather {
     pub thousandths: [u64; 7],
     /// Longest delay of a request that is passed on in the end.
     pub delay: Duration,
-    /// Longest time after which a late one is.
+    /// Longest time after which a late one is; half of it at least.
     pub late: Duration,
     /// The one service that is disturbed, as signatures name it; nothing given: all.
     pub only: Option<&'static str>,
@@ -75,6 +75,9 @@ impl Weather {
         late: Duration::from_secs(6),
         only: None,
     };
+
+    /// Nothing happens by itself, and what is late is so by seconds.
+    pub const STILL: Self = Self { late: Duration::from_secs(6), ..Self::QUIET };
 
     /// A service that nobody reaches.
     pub const fn without(service: &'static str) -> Self {
@@ -282,7 +285,8 @@ impl Shared {
                     return client.shutdown(Shutdown::Both);
                 }
                 Some(Disturbance::Late) => {
-                    let (shared, after) = (self.clone(), self.part_of(weather.late));
+                    let half = weather.late / 2;
+                    let (shared, after) = (self.clone(), half + self.part_of(half));
                     // Counted before this request is no longer.
                     self.under_way.fetch_add(1, Ordering::SeqCst);
                     thread::spawn(move || {

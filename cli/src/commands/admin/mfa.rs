@@ -6,7 +6,10 @@ use secrecy::{ExposeSecret, SecretString};
 use totp_rs::{Builder, Secret, Totp};
 
 use super::principal::Iam;
-use crate::error::{CliError, Exit, Result};
+use crate::{
+    error::{CliError, Exit, Result},
+    settings::sent_once,
+};
 
 /// What the app calls the account.
 const ISSUER: &str = "sorry";
@@ -49,6 +52,8 @@ impl Iam {
             .create_virtual_mfa_device()
             .path(super::principal::PATH)
             .virtual_mfa_device_name(user)
+            .customize()
+            .config_override(sent_once())
             .send()
             .await
             .map_err(|error| CliError::from_sdk("make an MFA device", &error))?;

@@ -156,11 +156,13 @@ impl Iam {
         let made = match call.send().await {
             Ok(made) => made,
             Err(error) => {
+                let is_over = error.as_service_error().is_some();
                 let error = CliError::from_sdk("make an access key", &error);
                 return Err(match self.delete_keys_but(name, &before).await {
-                    Ok(()) => error,
-                    Err(_) => error.also(format!(
-                        "it may have been made, and nobody has its secret: `aws iam list-access-keys --user-name {name}` shows it"
+                    Ok(()) if is_over => error,
+                    // What got lost on the way may still arrive.
+                    _ => error.also(format!(
+                        "should there be a key in a minute, nobody has its secret: `aws iam list-access-keys --user-name {name}`"
                     )),
                 });
             }
