@@ -678,7 +678,7 @@ fn one_bad_item_does_not_stop_the_others() {
 #[test]
 fn without_a_list_nothing_is_deleted() {
     for port in ["unfinished", "session_principals", "sweep_memory", "canary"] {
-        for fault in Fault::ALL {
+        for fault in Fault::ALL.into_iter().filter(|fault| !fault.is_silent()) {
             let mut bench = Bench::new();
             grant(&mut bench, 2);
             plant_orphans(&bench.world, 1);

@@ -22,11 +22,28 @@ pub enum Fault {
     /// [`PortError::Unavailable`] now; it happens, under the conditions of that later moment, when the test calls
     /// [`crate::World::land_late_writes`], or when the clock passes the delay of [`crate::World::land_after`].
     AppliedLate,
+    /// The answer gets lost, and the SDK sends the call again: it happens twice, and the caller learns of the second time.
+    Repeated,
+    /// The SDK sends the call again, and what it gave up arrives last: the caller learns of the first time, and it happens once more
+    /// when late writes land.
+    RepeatedLate,
 }
+
+/// Ports that do nothing twice: transactions of DynamoDB carry a token, and the adapter has what makes a key sent once.
+const ONCE: [&str; 8] = [
+    "create",
+    "commit",
+    "put_caller",
+    "remove_caller",
+    "put_sweep_memory",
+    "record_refusal",
+    "publish_tiers",
+    "create_key",
+];
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Refused,
         Self::Throttled,
         Self::TimedOutApplied,
@@ -34,16 +51,48 @@ impl Fault {
         Self::CrashBefore,
         Self::CrashAfter,
         Self::AppliedLate,
+        Self::Repeated,
+        Self::RepeatedLate,
     ];
 
-    pub(crate) fn error(self, port: &str) -> PortError {
+    /// Whether something happens later.
+    pub fn is_late(self) -> bool {
+        [Self::AppliedLate, Self::RepeatedLate].contains(&self)
+    }
+
+    /// Whether the caller is told of no failure.
+    pub fn is_silent(self) -> bool {
+        [Self::Repeated, Self::RepeatedLate].contains(&self)
+    }
+
+    /// Whether it can happen to calls of this port.
+    pub fn can_befall(self, port: &str) -> bool {
+        !self.is_silent() || !ONCE.contains(&port)
+    }
+
+    /// What the caller is told, unless it is an answer.
+    pub(crate) fn error(self, port: &str) -> Option<PortError> {
         match self {
-            Self::Refused => PortError::Refused(format!("{port}: AccessDenied")),
-            Self::Throttled => PortError::Throttled(format!("{port}: Throttling")),
-            Self::CrashBefore | Self::CrashAfter => dead(),
+            Self::Refused => Some(PortError::Refused(format!("{port}: AccessDenied"))),
+            Self::Throttled => Some(PortError::Throttled(format!("{port}: Throttling"))),
+            Self::CrashBefore | Self::CrashAfter => Some(dead()),
             Self::TimedOutApplied | Self::TimedOutNotApplied | Self::AppliedLate => {
-                PortError::Unavailable(format!("{port}: no answer in time"))
+                Some(PortError::Unavailable(format!("{port}: no answer in time")))
             }
+            Self::Repeated | Self::RepeatedLate => None,
+        }
+    }
+
+    /// How often it happens at once.
+    pub(crate) fn times(self) -> usize {
+        match self {
+            Self::Refused
+            | Self::Throttled
+            | Self::TimedOutNotApplied
+            | Self::CrashBefore
+            | Self::AppliedLate => 0,
+            Self::TimedOutApplied | Self::CrashAfter | Self::RepeatedLate => 1,
+            Self::Repeated => 2,
         }
     }
 }
@@ -86,6 +135,7 @@ impl Faults {
         let once = self.once.iter().find(|(only, _)| *only == number).map(|(_, fault)| *fault);
         let port_fault = self.ports.iter().find(|(name, _)| *name == port).map(|(_, fault)| *fault);
         let of_this = self.about.iter().find(|(name, wanted, _)| *name == port && wanted == about);
-        once.or(port_fault).or(of_this.map(|(_, _, fault)| *fault))
+        let fault = once.or(port_fault).or(of_this.map(|(_, _, fault)| *fault));
+        fault.filter(|fault| fault.can_befall(port))
     }
 }

@@ -191,7 +191,7 @@ impl World {
         &self,
         port: &'static str,
         about: String,
-        effect: impl FnOnce(&mut Inner) -> Result<T, PortError> + Send + 'static,
+        effect: impl FnOnce(&mut Inner) -> Result<T, PortError> + Clone + Send + 'static,
     ) -> Result<T, PortError> {
         let turn = self.inner().taking_turns;
         Turn(turn).await;
@@ -206,33 +206,22 @@ impl World {
             fault = inner.faults.of(number, port, &about);
             inner.calls.push(Call { port, about, at, fault });
         }
-        match fault {
-            None => {
-                let answer = effect(&mut inner);
-                inner.judge();
-                answer
-            }
-            Some(fault) => {
-                match fault {
-                    Fault::TimedOutApplied | Fault::CrashAfter => {
-                        drop(effect(&mut inner));
-                        inner.judge();
-                    }
-                    Fault::AppliedLate => {
-                        let after = inner.land_after_seconds;
-                        let lands_at = after.map_or(Timestamp::MAX, |seconds| {
-                            inner.now.checked_add(seconds.seconds()).unwrap()
-                        });
-                        inner.late.0.push((lands_at, Box::new(move |inner| drop(effect(inner)))));
-                    }
-                    Fault::Refused | Fault::Throttled | Fault::TimedOutNotApplied | Fault::CrashBefore => {}
-                }
-                if matches!(fault, Fault::CrashBefore | Fault::CrashAfter) {
-                    inner.death = Some(fault);
-                }
-                Err(fault.error(port))
-            }
+        if matches!(fault, Some(Fault::CrashBefore | Fault::CrashAfter)) {
+            inner.death = fault;
         }
+        if fault.is_some_and(Fault::is_late) {
+            let after = inner.land_after_seconds;
+            let lands_at =
+                after.map_or(Timestamp::MAX, |seconds| inner.now.checked_add(seconds.seconds()).unwrap());
+            let effect = effect.clone();
+            inner.late.0.push((lands_at, Box::new(move |inner| drop(effect(inner)))));
+        }
+        let mut answer = Err(dead());
+        for _ in 0..fault.map_or(1, Fault::times) {
+            answer = effect.clone()(&mut inner);
+            inner.judge();
+        }
+        fault.and_then(|fault| fault.error(port)).map_or(answer, Err)
     }
 
     fn run_hooks(&self) {

@@ -620,7 +620,9 @@ pub(crate) fn after(moment: Timestamp, seconds: i64) -> Timestamp {
 
 /// Each kind of fault, and for late writes how late: soon, after the retries, and just inside the grace.
 pub(crate) fn faults() -> Vec<(Fault, i64)> {
-    let late = [1, 40, 270].map(|seconds| (Fault::AppliedLate, seconds));
-    let others = Fault::ALL.into_iter().filter(|fault| *fault != Fault::AppliedLate).map(|fault| (fault, 0));
-    others.chain(late).collect()
+    let after = |fault: Fault| if fault.is_late() { vec![1, 40, 270] } else { vec![0] };
+    Fault::ALL
+        .into_iter()
+        .flat_map(|fault| after(fault).into_iter().map(move |seconds| (fault, seconds)))
+        .collect()
 }

@@ -256,7 +256,7 @@ pub(crate) fn is_possible(state: &Reference, event: &Event) -> bool {
             let own = state.loans.get(*loan).is_some_and(|loan| loan.grant != Grant::Standing);
             own && !state.may_write_late()
         }
-        Event::Fault { fault: Fault::AppliedLate, .. } => !state.may_write_late(),
+        Event::Fault { fault, .. } if fault.is_late() => !state.may_write_late(),
         // More than a few at once, and the sweep holds, as it should.
         Event::MakeRole => state.strays < 3,
         _ => true,

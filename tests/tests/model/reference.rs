@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest_state_machine::ReferenceStateMachine;
-use sorry_testkit::Fault;
 
 use crate::{
     events::{self, Event, Who},
@@ -271,7 +270,7 @@ impl ReferenceStateMachine for Reference {
             Event::Sweep => state.sweep(),
             Event::Fault { fault, .. } => {
                 state.faulty = true;
-                state.late |= *fault == Fault::AppliedLate;
+                state.late |= fault.is_late();
             }
             Event::AllIsWell => state.well(),
             Event::Settle => state.settle(),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sorry_api::Response;
 use sorry_policy::{Grant, SessionId, TierSet};
 use sorry_session::{EndCause, Identity, Session, State};
-use sorry_testkit::{Fault, Role, World, moment};
+use sorry_testkit::{Role, World, moment};
 
 use crate::{
     events::{Event, HOURS, Who},
@@ -225,7 +225,7 @@ impl System {
             Event::Sweep => drop(self.bench.service.sweep()),
             Event::Fault { ahead, fault, lasting } => {
                 let number = world.calls().len() + ahead;
-                if *lasting && *fault != Fault::AppliedLate {
+                if *lasting && !fault.is_late() {
                     world.fail_from_call(number, *fault);
                 } else {
                     world.fail_call(number, *fault);

@@ -116,7 +116,8 @@ impl Recorded {
         let mut cases = Vec::new();
         for (number, call) in self.calls.iter().enumerate().skip(self.first) {
             let again = self.calls[self.first..number].iter().any(|before| before.port == call.port);
-            for (fault, late) in self.faults.iter().copied() {
+            let befalling = self.faults.iter().copied().filter(|(fault, _)| fault.can_befall(call.port));
+            for (fault, late) in befalling {
                 for lasting in self.lasting.iter().copied() {
                     if again && lasting == Lasting::ThroughTheSweep {
                         continue;
@@ -159,7 +160,7 @@ pub(crate) struct Case<'a> {
     pub(crate) number: usize,
     pub(crate) call: &'a Call,
     pub(crate) fault: Fault,
-    /// For [`Fault::AppliedLate`]: after how many seconds.
+    /// For what is late: after how many seconds.
     late: i64,
     lasting: Lasting,
     pub(crate) insisting: bool,

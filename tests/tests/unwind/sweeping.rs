@@ -323,7 +323,7 @@ pub(crate) fn recorded() -> Vec<Recorded> {
 
 /// However late, it is before the next sweep.
 fn faults_of_a_sweep() -> Vec<(Fault, i64)> {
-    Fault::ALL.map(|fault| (fault, if fault == Fault::AppliedLate { 40 } else { 0 })).into()
+    Fault::ALL.map(|fault| (fault, if fault.is_late() { 40 } else { 0 })).into()
 }
 
 fn unwinds(mess: &Mess, made: &Bench, case: &Case<'_>) {
