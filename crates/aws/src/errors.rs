@@ -6,7 +6,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use sorry_session::ports::PortError;
 
 /// Codes that mean "not now": nothing happened, and the same call may succeed later.
-const THROTTLED: [&str; 12] = [
+const THROTTLED: [&str; 10] = [
     "Throttling",
     "ThrottlingException",
     "ThrottledException",
@@ -15,13 +15,13 @@ const THROTTLED: [&str; 12] = [
     "ProvisionedThroughputExceededException",
     "RequestThrottled",
     "SlowDown",
-    // IAM: somebody else is writing to the same principal, or it was made a moment ago.
-    "ConcurrentModification",
-    "EntityTemporarilyUnmodifiable",
     // DynamoDB: another transaction holds the item.
     "TransactionConflictException",
     "TransactionInProgressException",
 ];
+
+/// IAM's codes for one principal that somebody else is writing to, or that was made a moment ago. No throttling: others can go on.
+const BUSY: [&str; 2] = ["ConcurrentModification", "EntityTemporarilyUnmodifiable"];
 
 /// The error code that AWS answered with.
 pub(crate) fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&str> {
@@ -42,7 +42,11 @@ pub(crate) fn port_error<E: ProvideErrorMetadata>(
             let text = format!("{call}: {code}: {}", message.unwrap_or("no message"));
             if THROTTLED.contains(&code) || status == 429 {
                 PortError::Throttled(text)
-            } else if status >= 500 || code == "RequestTimeout" || code == "ServiceFailure" {
+            } else if status >= 500
+                || BUSY.contains(&code)
+                || code == "RequestTimeout"
+                || code == "ServiceFailure"
+            {
                 PortError::Unavailable(text)
             } else if invalid_principal(code, message) {
                 PortError::UnknownPrincipal(text)
@@ -95,7 +99,7 @@ mod tests {
         for (status, code, expected) in [
             (400, "Throttling", PortError::Throttled(String::new())),
             (429, "Other", PortError::Throttled(String::new())),
-            (409, "ConcurrentModification", PortError::Throttled(String::new())),
+            (409, "ConcurrentModification", PortError::Unavailable(String::new())),
             (500, "ServiceFailure", PortError::Unavailable(String::new())),
             (403, "AccessDenied", PortError::Refused(String::new())),
             (409, "LimitExceeded", PortError::Refused(String::new())),

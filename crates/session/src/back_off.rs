@@ -8,10 +8,7 @@ use std::time::Duration;
 /// The first pause. The SDK has tried a call three times, within seconds, before it counts as throttled here.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 
-/// The longest pause: the limits of AWS's calls fill up again within seconds.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// After so many items in a row the rest is left to the next sweep.
+/// After so many items in a row, half a minute, the rest is left to the next sweep: the limits of AWS's calls fill up again within seconds.
 const MOST_IN_A_ROW: u32 = 5;
 
 /// How the next item is to be taken up.
@@ -53,9 +50,7 @@ impl BackOff {
         if self.in_a_row == 0 || self.rested {
             return Pace::Go;
         }
-        let pause = FIRST_PAUSE
-            .saturating_mul(2_u32.saturating_pow(self.in_a_row.saturating_sub(1)))
-            .min(LONGEST_PAUSE);
+        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(self.in_a_row.saturating_sub(1)));
         if pause >= left {
             return Pace::Stop;
         }
