@@ -449,9 +449,10 @@ fn pause(attempt: u32) -> Duration {
     base + base * u32::from(chance) / 255
 }
 
-/// Whether the same request may succeed a moment later. A service that says itself why it is unavailable is believed.
+/// Whether the same request may succeed a moment later. A service that says itself why it is unavailable is believed. The gateway's
+/// answer is 500 where Lambda has no room for one more (Lambda guide, "Handling Lambda errors with an API Gateway API").
 fn may_pass(status: u16, error: &CliError) -> bool {
-    matches!(status, 429 | 502 | 503 | 504)
+    matches!(status, 429 | 500 | 502 | 503 | 504)
         && matches!(error.known_code(), None | Some(ErrorCode::Throttled | ErrorCode::Unavailable))
 }
 
@@ -691,6 +692,7 @@ mod tests {
         assert!(may_pass(429, &error("Throttled")));
         assert!(may_pass(503, &error("Unavailable")));
         assert!(!may_pass(503, &error("NoSubscriber")), "the service was asked, and said no");
+        assert!(may_pass(500, &error("Unavailable")), "Lambda had no room");
         assert!(!may_pass(500, &error("Internal")));
         assert!(!may_pass(403, &error("WindowTooLong")));
     }

@@ -360,6 +360,20 @@ fn invariant_7_a_publication_and_its_record_are_one_whatever_fails() {
             );
             // Whichever is in force, it can be used.
             bench.granted("developer", "request-1");
+            // Whoever had no answer asks once more: it is so, once, and security was told.
+            let wanted = without("admin");
+            let again = json!({
+                "tiers": wanted.tiers, "templates": wanted.templates, "replaces": edited_tiers().digest(),
+            });
+            let answer = bench.service.send(&administrator(), "PUT", "/admin/tiers", "", &again).unwrap();
+            assert_eq!((answer.status, &answer.body["digest"]), (200, &json!(wanted.digest())), "{label}");
+            assert_eq!(bench.world.audit("tiers").len(), 2, "{label}");
+            let told = bench.world.published();
+            let mut told = told.iter().filter(|event| event.detail_type == "Tiers Published");
+            assert!(
+                told.any(|event| event.detail["tiers"]["digest"] == json!(wanted.digest())),
+                "{label}: nobody was told"
+            );
             assert!(bench.world.violations().is_empty(), "{label}: {:?}", bench.world.violations());
         }
     }

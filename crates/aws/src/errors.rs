@@ -17,11 +17,14 @@ const THROTTLED: [&str; 10] = [
     "SlowDown",
     // DynamoDB: another transaction holds the item.
     "TransactionConflictException",
-    "TransactionInProgressException",
+    // SNS: the account asks KMS for more than it may.
+    "KMSThrottling",
 ];
 
-/// IAM's codes for one principal that somebody else is writing to, or that was made a moment ago. No throttling: others can go on.
-const BUSY: [&str; 2] = ["ConcurrentModification", "EntityTemporarilyUnmodifiable"];
+/// Codes for one thing alone, so that others can go on: of IAM for a principal that somebody else is writing to, or that was made a
+/// moment ago; of DynamoDB for a transaction that the SDK sent again while its first try still ran.
+const BUSY: [&str; 3] =
+    ["ConcurrentModification", "EntityTemporarilyUnmodifiable", "TransactionInProgressException"];
 
 /// The error code that AWS answered with.
 pub(crate) fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&str> {
@@ -98,6 +101,7 @@ mod tests {
     fn what_may_pass_is_told_from_what_may_not() {
         for (status, code, expected) in [
             (400, "Throttling", PortError::Throttled(String::new())),
+            (400, "KMSThrottling", PortError::Throttled(String::new())),
             (429, "Other", PortError::Throttled(String::new())),
             (409, "ConcurrentModification", PortError::Unavailable(String::new())),
             (500, "ServiceFailure", PortError::Unavailable(String::new())),

@@ -162,10 +162,10 @@ impl IamPrincipals {
     }
 
     async fn role_policies(&self, role: &Principal, name: &str) -> Result<Vec<String>, PortError> {
-        // One page: IAM lists 100 at a time, and the size of all inline policies together keeps them below that.
-        let answer = self.client.list_role_policies().role_name(name).send().await;
-        let answer = self.unless_gone("ListRolePolicies", role, answer).await?;
-        Ok(answer.map(|answer| answer.policy_names().to_vec()).unwrap_or_default())
+        // IAM may end a page before it is full.
+        let pages = self.client.list_role_policies().role_name(name).into_paginator().items().send();
+        let names = self.unless_gone("ListRolePolicies", role, pages.collect().await).await?;
+        Ok(names.unwrap_or_default())
     }
 
     async fn detach_from_role(&self, role: &Principal, name: &str) -> Result<(), PortError> {

@@ -142,8 +142,7 @@ impl Once {
         if let Some(device) = &self.device
             && !iam.forget(name, device).await
         {
-            let serial = &device.serial;
-            left.push(format!("nobody has seen the secret of the MFA device: `aws iam deactivate-mfa-device --user-name {name} --serial-number {serial}`"));
+            left.push(device.left_behind(name));
         }
         if left.is_empty() {
             let flag = if self.device.is_some() { " --new-key --mfa" } else { " --new-key" };

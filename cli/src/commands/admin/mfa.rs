@@ -33,6 +33,14 @@ impl Device {
         let drawn = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
         Ok(SecretString::from(drawn))
     }
+
+    /// What to do about one that could not be taken away.
+    pub(super) fn left_behind(&self, user: &str) -> String {
+        let serial = &self.serial;
+        format!(
+            "nobody has seen the secret of the MFA device: `aws iam deactivate-mfa-device --user-name {user} --serial-number {serial}`"
+        )
+    }
 }
 
 impl Iam {
@@ -73,21 +81,32 @@ impl Iam {
             .authentication_code2(current)
             .send()
             .await;
-        if let Err(error) = enabled {
-            let _ = self.client.delete_virtual_mfa_device().serial_number(&device.serial_number).send().await;
-            return Err(CliError::from_sdk("switch the MFA device on", &error)
-                .hint("is this machine's clock right? the codes are made from it"));
-        }
         let link = totp.to_url().map(SecretString::from).map_err(|_| odd())?;
-        Ok(Some(Device { serial: device.serial_number, secret, link }))
+        let device = Device { serial: device.serial_number, secret, link };
+        match enabled {
+            Ok(_) => Ok(Some(device)),
+            // What got lost was the answer.
+            Err(_) if self.has_device(user, &device.serial).await => Ok(Some(device)),
+            Err(error) => {
+                let error = CliError::from_sdk("switch the MFA device on", &error)
+                    .hint("is this machine's clock right? the codes are made from it");
+                let gone = self.forget(user, &device).await;
+                Err(if gone { error } else { error.also(device.left_behind(user)) })
+            }
+        }
+    }
+
+    async fn has_device(&self, user: &str, serial: &str) -> bool {
+        let devices = self.client.list_mfa_devices().user_name(user).send().await;
+        devices.is_ok_and(|devices| devices.mfa_devices.iter().any(|device| device.serial_number == serial))
     }
 
     /// Takes a device away again.
     pub(super) async fn forget(&self, user: &str, device: &Device) -> bool {
-        let off =
+        // One that was not switched on need not be off; one that is on cannot be deleted.
+        let _ =
             self.client.deactivate_mfa_device().user_name(user).serial_number(&device.serial).send().await;
-        off.is_ok()
-            && self.client.delete_virtual_mfa_device().serial_number(&device.serial).send().await.is_ok()
+        self.client.delete_virtual_mfa_device().serial_number(&device.serial).send().await.is_ok()
     }
 }
 
