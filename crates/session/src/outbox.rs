@@ -23,13 +23,13 @@ pub async fn commit<S: SessionStore, P, E: EventBus, C: Clock>(
 }
 
 /// Most states are followed at once by the next one of the same step, which carries their events along: to publish those then
-/// saves a write. The last state of a step publishes for all of them.
+/// saves a write, and nobody's end waits for those who listen. The last state of a step publishes for all of them.
 async fn flush_if_last<S: SessionStore, P, E: EventBus, C: Clock>(
     ports: &Ports<S, P, E, C>,
     session: Session,
 ) -> Session {
-    use crate::State::{Expiring, Failing, Provisioning, Requested};
-    if matches!(session.state, Requested | Provisioning | Expiring | Failing) {
+    use crate::State::{Expiring, Failing, Provisioning, Requested, Revoking};
+    if matches!(session.state, Requested | Provisioning | Expiring | Failing | Revoking) {
         return session;
     }
     // An error is no loss: the sweep finds what is left in the outbox.
