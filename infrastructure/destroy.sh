@@ -78,6 +78,9 @@ list() {
 
 list_session_roles() { list roles aws iam list-roles --path-prefix "$session_path" --query 'Roles[].RoleName'; }
 list_session_users() { list users aws iam list-users --path-prefix "$session_path" --query 'Users[].UserName'; }
+list_session_policies() {
+  list session_policies aws iam list-policies --scope Local --path-prefix "$session_path" --query 'Policies[].Arn'
+}
 policy_exists() { aws iam get-policy --policy-arn "$1" >/dev/null 2>&1; }
 physical() {
   words aws cloudformation describe-stack-resource --stack-name "$stack" --logical-resource-id "$1" \
@@ -106,7 +109,7 @@ fi
 if [[ -z $key ]] && table_exists sorry-audit; then
   key=$(words aws dynamodb describe-table --table-name sorry-audit --query 'Table.SSEDescription.KMSMasterKeyArn')
 fi
-roles=() users=() callers=() executions=()
+roles=() users=() session_policies=() callers=() executions=()
 list_session_roles
 list_session_users
 list_executions
@@ -230,6 +233,16 @@ remove_user() {
   gone aws iam delete-user --user-name "$user"
 }
 
+# The access of a session's user is a policy of its own. IAM wants its other versions gone first, and may take seconds to see that
+# nobody has it any more: what is left by the end is seen there.
+remove_policy() { # ARN
+  local policy=$1 item
+  local items=()
+  list items aws iam list-policy-versions --policy-arn "$policy" --query 'Versions[?!IsDefaultVersion].VersionId'
+  for item in "${items[@]}"; do gone aws iam delete-policy-version --policy-arn "$policy" --version-id "$item"; done
+  gone aws iam delete-policy --policy-arn "$policy"
+}
+
 deny_issued_by() { # SECONDS since 1970
   local moment
   TZ=UTC printf -v moment '%(%Y-%m-%dT%H:%M:%SZ)T' "$1"
@@ -252,7 +265,7 @@ end_what_was_given() { # ROLE
 }
 
 end_sessions() {
-  local role user
+  local role user policy
   list_session_users
   for user in "${users[@]}"; do
     gone aws iam put-user-policy --user-name "$user" --policy-name revoked --policy-document "$deny_all"
@@ -275,6 +288,10 @@ end_sessions() {
   for user in "${users[@]}"; do
     if aws iam get-user --user-name "$user" >/dev/null 2>&1; then remove_user "$user"; fi
     say "removed $user"
+  done
+  list_session_policies
+  for policy in "${session_policies[@]}"; do
+    if remove_policy "$policy"; then say "removed ${policy##*/}"; fi
   done
 }
 

@@ -552,6 +552,15 @@ fn all_sessions_are_ended_first_and_that_nothing_is_left_is_shown() {
         json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]});
     let inline = json!({"PolicyName": "all", "PolicyDocument": all.to_string()});
     aws.call("iam.put_user_policy", named(inline));
+    // Its policy, in two versions, and one that an end which was cut short has left.
+    for policy in ["sorry-sue-stray", "sorry-sue-left"] {
+        let policy =
+            json!({"PolicyName": policy, "Path": "/sorry/session/sue/", "PolicyDocument": all.to_string()});
+        aws.call("iam.create_policy", policy);
+    }
+    let policy = "arn:aws:iam::123456789012:policy/sorry/session/sue/sorry-sue-stray";
+    aws.call("iam.create_policy_version", json!({"PolicyArn": policy, "PolicyDocument": all.to_string()}));
+    aws.call("iam.attach_user_policy", named(json!({"PolicyArn": policy})));
     let stray = Keys {
         access_key_id: key["AccessKeyId"].as_str().unwrap().to_owned(),
         secret_access_key: key["SecretAccessKey"].as_str().unwrap().to_owned(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use sorry_session::State;
 use sorry_tests::{ChaosProxy, Disturbance, LocalAws, Weather, eventually};
 
@@ -90,5 +91,18 @@ fn a_caller_is_given_one_key_and_one_device_whatever_becomes_of_the_answers_that
             let late = usize::from(operation == CREATE_KEY && disturbance == Disturbance::Late);
             assert_eq!(keys.len(), 1 + late, "{operation} {disturbance:?}: {keys:?}");
         }
+    }
+    // Switching a device on says nothing that could get lost: it is seen whether it is on.
+    for (number, disturbance) in UNANSWERED.into_iter().enumerate() {
+        let name = format!("enabled{number}");
+        proxy.set(Weather::STILL);
+        proxy.disturb_next("iam EnableMFADevice", disturbance);
+        let done = add(&name);
+        assert!(done.status.success(), "{disturbance:?}: {}", String::from_utf8_lossy(&done.stderr));
+        proxy.calm();
+        let devices = aws.call("iam.list_mfa_devices", json!({"UserName": name}));
+        let told: Value = serde_json::from_slice(&done.stdout).unwrap();
+        assert_eq!(devices["MFADevices"].as_array().unwrap().len(), 1, "{disturbance:?}");
+        assert_eq!(devices["MFADevices"][0]["SerialNumber"], told["mfa_device"]["serial"], "{disturbance:?}");
     }
 }
