@@ -360,7 +360,7 @@ pub(crate) fn cleaned_text(value: &str) -> Result<String, Refusal> {
     if let Some(character) = value.chars().find(|character| is_unreadable(*character)) {
         return Err(Refusal::new(
             ErrorCode::ReasonUnusable,
-            format!("the text holds the character U+{:04X}", u32::from(character)),
+            format!("the reason or comment holds the character U+{:04X}", u32::from(character)),
             "write it in one line, without control characters or marks of direction",
         ));
     }
@@ -370,7 +370,7 @@ pub(crate) fn cleaned_text(value: &str) -> Result<String, Refusal> {
     } else {
         Err(Refusal::new(
             ErrorCode::ReasonUnusable,
-            format!("the text has {} characters", cleaned.chars().count()),
+            format!("the reason or comment has {} characters", cleaned.chars().count()),
             format!("say what it is for, or why, in {SHORTEST_REASON} to {LONGEST_REASON} characters"),
         ))
     }
