@@ -19,7 +19,7 @@ fn bad_input_is_refused_clearly_and_writes_nothing() {
         (
             [&ask[..], &["--hours", "1", "--reason", "short"]].concat(),
             2,
-            "the text has 5 characters",
+            "the reason or comment has 5 characters",
             "ReasonUnusable",
         ),
         (vec!["request", "--tier", "break-glass", "--hours", "1"], 2, "asks for a reason", "ReasonRequired"),
