@@ -276,6 +276,13 @@ fn what_is_deployed_fits(deployed: &Deployed) {
         assert!(size(&format!("trust:{tier}")) <= TRUST_LIMIT, "{tier}");
     }
     assert!(size("caller") <= MANAGED_LIMIT);
+    // What lists keys of tags lists all that the service sets.
+    for tier in TIERS.into_iter().filter(|tier| *tier != "read-only") {
+        let boundary = deployed.documents[&format!("boundary:{tier}")].to_string();
+        for tag in deployed.sessions[tier].tags.keys() {
+            assert!(boundary.contains(&format!("\"{tag}\"")), "{tier}: `{tag}` is set without the service");
+        }
+    }
     assert!(size("access:user") <= MANAGED_LIMIT);
     // What every denial of read-only's boundary is needed for, it is needed for here.
     assert_eq!(deployed.documents["boundary:user"], deployed.documents["boundary:read-only"]);
