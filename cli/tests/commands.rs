@@ -76,6 +76,23 @@ impl Desk {
     fn run(&self, words: &[&str]) -> Ran {
         Ran::from(self.command(words).output().unwrap())
     }
+
+    /// At a terminal: questions and their answers, in order.
+    fn at_terminal(&self, script: &[(&str, &str)], words: &[&str]) -> Value {
+        let sorry = self.command(words);
+        let mut python = Command::new("python3");
+        python
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/person/terminal.py"))
+            .arg(json!(script).to_string())
+            .arg(sorry.get_program())
+            .args(sorry.get_args())
+            .env_clear()
+            .envs(sorry.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .env("PATH", "/usr/bin:/bin");
+        let done = python.output().expect("there is no `python3`");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        serde_json::from_slice(&done.stdout).unwrap()
+    }
 }
 
 /// How a command went.
@@ -1036,6 +1053,78 @@ fn a_security_key_makes_no_code_that_sts_could_check() {
     let assumed = &server.asked()[2].body;
     let serial = "SerialNumber=arn%3Aaws%3Aiam%3A%3A123456789012%3Amfa%2Fsue";
     assert!(assumed.split('&').any(|found| found == serial), "{assumed}");
+}
+
+fn wrong_code() -> Answer {
+    answer(
+        "POST /",
+        403,
+        "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>AccessDenied</Code>\
+         <Message>MultiFactorAuthentication failed with invalid MFA one time pass code. </Message></Error>\
+         <RequestId>r</RequestId></ErrorResponse>",
+    )
+}
+
+#[test]
+fn a_slip_and_a_wrong_code_are_asked_for_again_and_do_not_cost_the_session() {
+    let app = "arn:aws:iam::123456789012:mfa/sue";
+    let server = Server::start(vec![
+        tiers(true),
+        mfa_devices(&[app]),
+        answer(ASK, 202, usable_with_mfa()),
+        wrong_code(),
+        sts_credentials(),
+    ]);
+    let typed = [("MFA code: ", "12"), ("MFA code: ", "123456"), ("MFA code: ", "654321")];
+    let seen = Desk::facing(&server).at_terminal(&typed, &EIGHT_HOURS);
+    let output = seen["output"].as_str().unwrap();
+    assert_eq!((&seen["exit"], &seen["unasked"]), (&json!(0), &json!([])), "{output}");
+    assert!(output.contains("an MFA code has six digits"), "{output}");
+    let asked = server.asked();
+    assert!(asked[3].body.contains("TokenCode=123456") && asked[4].body.contains("TokenCode=654321"));
+
+    // Not for ever.
+    let server = Server::start(vec![tiers(true), mfa_devices(&[app]), answer(ASK, 202, usable_with_mfa())]);
+    let seen = Desk::facing(&server).at_terminal(&[("MFA code: ", "1"); 3], &EIGHT_HOURS);
+    server.asked();
+    let output = seen["output"].as_str().unwrap();
+    assert_eq!((&seen["exit"], &seen["unasked"]), (&json!(2), &json!([])), "{output}");
+    let how = format!("`sorry renew {ID}` tries again, `sorry revoke {ID}` ends it");
+    assert!(output.contains(&how), "{output}");
+}
+
+#[test]
+fn a_wrong_code_is_not_blamed_on_the_key() {
+    let app = "arn:aws:iam::123456789012:mfa/sue";
+    let spent = "hint: the code is wrong, or was used already";
+    let server =
+        Server::start(vec![answer(&get(), 200, usable_with_mfa()), mfa_devices(&[app]), wrong_code()]);
+    let of_session = Desk::facing(&server).run(&["renew", ID, "--mfa-code", "123456"]);
+    server.asked();
+    assert_eq!(of_session.exit, 3, "{of_session}");
+    assert!(of_session.stderr.contains(spent), "{of_session}");
+    assert!(of_session.stderr.contains(&format!("`sorry renew {ID}` tries again")), "{of_session}");
+    assert!(!of_session.stderr.contains("IAM policy"), "{of_session}");
+
+    let server = Server::start(vec![mfa_devices(&[app]), wrong_code()]);
+    let of_approval = Desk::facing(&server).run(&["approve", ID, "--mfa-code", "123456"]);
+    server.asked();
+    assert_eq!(of_approval.exit, 3, "{of_approval}");
+    assert!(of_approval.stderr.contains(spent), "{of_approval}");
+    assert!(!of_approval.stderr.contains("the key in use"), "{of_approval}");
+}
+
+#[test]
+fn a_wait_that_cannot_go_on_says_how_to_go_on_with_the_session() {
+    let server = Server::start(vec![
+        tiers(false),
+        answer(ASK, 202, session("REQUESTED")),
+        answer(&get(), 403, json!({"code": "NotAllowed", "message": "not yours", "hint": "ask"})),
+    ]);
+    let ran = Desk::facing(&server).run(&EIGHT_HOURS);
+    server.asked();
+    assert_eq!(ran.exit, 3, "{ran}");
+    assert!(ran.stderr.contains(&format!("hint: session `{ID}` goes on: `sorry renew {ID}`")), "{ran}");
 }
 
 /// For those whose user may not list its devices, or has several.
