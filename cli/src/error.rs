@@ -74,6 +74,11 @@ impl CliError {
         self
     }
 
+    /// Each hint, in the order in which they were added.
+    pub(crate) fn hints(&self) -> impl Iterator<Item = &str> {
+        self.hint.iter().flat_map(|hints| hints.split("\nhint: "))
+    }
+
     pub(crate) fn code(mut self, code: impl Into<String>) -> Self {
         self.code = Some(code.into());
         self

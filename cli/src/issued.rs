@@ -14,7 +14,7 @@ use crate::{
     api::Api,
     app::{App, Aws},
     assume::Key,
-    error::{CliError, Result},
+    error::Result,
     mfa,
 };
 

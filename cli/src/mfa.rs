@@ -45,7 +45,7 @@ impl<'a> Codes<'a> {
         } else if self.from.mfa_stdin {
             self.app.ui.standard_input().await
         } else if let Some(command) = &self.app.settings.mfa_process {
-            Some(from_process(command.clone()).await?)
+            Some(from_process(command.clone(), self.app.settings.mfa_process_place()).await?)
         } else {
             self.at_terminal().await
         };
@@ -93,10 +93,10 @@ pub(crate) fn is_code(text: &str) -> bool {
 }
 
 /// What the program that the person has named prints. It may ask its own questions on the terminal.
-async fn from_process(command: String) -> Result<SecretString> {
+async fn from_process(command: String, place: String) -> Result<SecretString> {
     let failed = |why: String| {
-        CliError::failed(format!("`mfa_process` gave no code: {why}"))
-            .hint("it is run by `sh -c` and prints six digits; it stands in the file of settings")
+        CliError::failed(format!("the command for MFA codes gave none: {why}"))
+            .hint(format!("it is run by `sh -c` and prints six digits; it stands in {place}"))
     };
     let ran = tokio::task::spawn_blocking(move || {
         let mut shell = Command::new("/bin/sh");

@@ -383,6 +383,80 @@ fn what_the_gateway_refuses_by_itself_says_what_to_do() {
 }
 
 #[test]
+fn a_profile_that_is_not_there_is_named() {
+    let desk = Desk::at("https://a.example/v1").with("AWS_PROFILE", "nope");
+    let ran = desk.run(&["whoami"]);
+    assert_eq!(ran.exit, 2, "{ran}");
+    assert!(ran.stderr.contains("there is no profile `nope`, which `AWS_PROFILE` names"), "{ran}");
+}
+
+#[test]
+fn a_command_for_codes_that_fails_is_named_by_where_it_stands() {
+    let app = "arn:aws:iam::123456789012:mfa/sue";
+    let server = Server::start(vec![mfa_devices(&[app]), mfa_devices(&[app])]);
+    let ran = Desk::facing(&server).with("SORRY_MFA_PROCESS", "exit 1").run(&["approve", ID]);
+    server.asked();
+    assert!(ran.stderr.contains("it stands in `SORRY_MFA_PROCESS`"), "{ran}");
+}
+
+#[test]
+fn an_approval_that_was_given_before_does_not_say_that_the_window_begins_now() {
+    let app = "arn:aws:iam::123456789012:mfa/sue";
+    let mut active = session("ACTIVE");
+    active["activated_at"] = json!("2026-11-21T04:00:10Z");
+    let server = Server::start(vec![
+        mfa_devices(&[app]),
+        mfa_devices(&[app]),
+        sts_session(),
+        answer(&format!("POST /v1/sessions/{ID}/decision"), 200, active),
+    ]);
+    let ran = Desk::facing(&server).run(&["approve", ID, "--mfa-code", "123456"]);
+    server.asked();
+    assert_eq!(ran.exit, 0, "{ran}");
+    assert!(ran.stderr.contains("its window runs since 2026-11-21 04:00:10 UTC"), "{ran}");
+}
+
+#[test]
+fn a_time_that_is_none_is_refused_before_the_audit_is_asked() {
+    let desk = Desk::at("https://a.example/v1");
+    let ran = desk.run(&["admin", "audit", "--from", "2027-01-01", "--to", "2026-01-01"]);
+    assert_eq!(ran.exit, 2, "{ran}");
+    assert!(ran.stderr.contains("is not before `--to`"), "{ran}");
+
+    for (words, said) in [
+        (&[][..], "no records; without `--from` these are those of the last day"),
+        (&["--from", "2026-01-01"][..], "no records\n"),
+        (&["--session", ID][..], "no records\n"),
+    ] {
+        let line = if words.is_empty() { "GET /v1/audit" } else { "GET /v1/audit?*" };
+        let server = Server::start(vec![answer(line, 200, json!({"records": []}))]);
+        let ran = Desk::facing(&server).run(&[&["admin", "audit"], words].concat());
+        server.asked();
+        assert!(ran.exit == 0 && ran.stderr.contains(said), "{words:?}: {ran}");
+    }
+}
+
+#[test]
+fn programs_are_told_the_profile_of_a_session_as_people_are() {
+    let ours = format!(
+        "[sue-developer]\naws_access_key_id = ASIAEXAMPLEEXAMPLE12\naws_secret_access_key = {SECRET}\naws_session_token = T\n\
+         sorry_session = {ID}\n"
+    );
+    let server = Server::start(vec![
+        answer("GET /v1/sessions?scope=mine", 200, json!({"sessions": [session("ACTIVE")]})),
+        answer(&get(), 200, usable()),
+    ]);
+    let desk = Desk::facing(&server);
+    let mine = fs::read_to_string(desk.credentials()).unwrap();
+    fs::write(desk.credentials(), format!("{mine}{ours}")).unwrap();
+    assert_eq!(desk.run(&["list", "--output", "json"]).json()["sessions"][0]["profile"], "sue-developer");
+    let status = desk.run(&["status", ID, "--output", "json"]).json();
+    server.asked();
+    assert_eq!(status["profile"], "sue-developer", "{status}");
+    assert!(status["access"]["external_id"].is_string(), "for its owner: {status}");
+}
+
+#[test]
 fn the_key_of_a_session_is_recognised_when_it_is_refused() {
     let server = Server::start(vec![answer(
         "GET /v1/whoami",
@@ -523,6 +597,18 @@ fn sts_credentials() -> Answer {
          <AccessKeyId>ASIALENTLENTLENT1234</AccessKeyId><SecretAccessKey>LentSecretLentSecretLentSecret</SecretAccessKey>\
          <SessionToken>LentTokenLentToken</SessionToken><Expiration>2098-01-01T00:00:00Z</Expiration></Credentials>\
          </AssumeRoleResult></AssumeRoleResponse>",
+    )
+}
+
+/// Temporary credentials with MFA.
+fn sts_session() -> Answer {
+    answer(
+        "POST /",
+        200,
+        "<GetSessionTokenResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetSessionTokenResult><Credentials>\
+         <AccessKeyId>ASIALENTLENTLENT1234</AccessKeyId><SecretAccessKey>LentSecretLentSecretLentSecret</SecretAccessKey>\
+         <SessionToken>LentTokenLentToken</SessionToken><Expiration>2098-01-01T00:00:00Z</Expiration></Credentials>\
+         </GetSessionTokenResult></GetSessionTokenResponse>",
     )
 }
 
@@ -816,8 +902,9 @@ fn the_doctor_looks_at_clock_and_key_and_files() {
     let desk = Desk::facing(&server);
     fs::set_permissions(desk.credentials(), fs::Permissions::from_mode(0o644)).unwrap();
     let ran = desk.run(&["doctor", "--output", "json"]);
-    let verdicts: Vec<(String, bool)> = ran
-        .json()
+    let verdict = ran.json();
+    assert_eq!(verdict["ok"], false);
+    let verdicts: Vec<(String, bool)> = verdict["checks"]
         .as_array()
         .unwrap()
         .iter()
@@ -1106,7 +1193,7 @@ fn a_wrong_code_is_not_blamed_on_the_key() {
     assert!(of_session.stderr.contains(&format!("`sorry renew {ID}` tries again")), "{of_session}");
     assert!(!of_session.stderr.contains("IAM policy"), "{of_session}");
 
-    let server = Server::start(vec![mfa_devices(&[app]), wrong_code()]);
+    let server = Server::start(vec![mfa_devices(&[app]), mfa_devices(&[app]), wrong_code()]);
     let of_approval = Desk::facing(&server).run(&["approve", ID, "--mfa-code", "123456"]);
     server.asked();
     assert_eq!(of_approval.exit, 3, "{of_approval}");

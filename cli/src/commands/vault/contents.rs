@@ -2,7 +2,7 @@
 
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use sorry_vault::{LongLivedKey, Open, Rotation};
+use sorry_vault::{LongLivedKey, Rotation};
 
 use crate::{
     app::App,
@@ -47,7 +47,7 @@ pub(super) async fn import(app: &App, arguments: &ImportKey) -> Result<u8> {
     app.ui.say(&format!("the vault holds the key `{}` of `{arn}`", found.access_key_id));
     if let Some(old) = differs {
         app.ui.warn(&format!(
-            "the key `{}` is valid at AWS still, and no longer in the vault",
+            "the key `{}` is no longer in the vault, and may be valid at AWS still: an administrator deletes it there",
             old.access_key_id
         ));
     }
@@ -175,10 +175,4 @@ pub(super) async fn remove(app: &App, arguments: &RemoveVault) -> Result<u8> {
         "the vault is deleted; its AWS key is valid still: an administrator deletes it, or makes another",
     );
     Ok(0)
-}
-
-/// What a person may know of a vault's key without seeing its secret.
-pub(super) fn described(open: &Open) -> Option<String> {
-    let key = open.contents().bootstrap.as_ref()?;
-    Some(format!("`{}` of `{}`", key.access_key_id, key.arn))
 }
