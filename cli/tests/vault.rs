@@ -447,7 +447,11 @@ fn another_key_is_imported_only_when_the_old_one_may_go() {
     let other = format!("AKIAEXAMPLEEXAMPLE99\n{SECRET}9\n");
     sue.run_with(&["vault", "import", "--stdin"], &other).refused(&["holds the key", "--replace"]);
     assert_eq!(held(&sue)["bootstrap"]["access_key_id"], KEY_ID);
-    sue.run_with(&["vault", "import", "--stdin", "--replace"], &other).success();
+    let replaced = sue.run_with(&["vault", "import", "--stdin", "--replace"], &other).success();
+    assert!(
+        replaced.stderr.contains("may be valid at AWS still"),
+        "whoever rotated it elsewhere deleted it: {replaced}"
+    );
     assert_eq!(held(&sue)["bootstrap"]["access_key_id"], "AKIAEXAMPLEEXAMPLE99");
     server.asked();
     sue.run(&["vault", "remove"]).refused(&["--yes"]);

@@ -4,6 +4,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use sorry_vault::{LongLivedKey, Rotation};
 
+use super::status::rotation_line;
 use crate::{
     app::App,
     args::{ExportVault, ImportKey, RemoveVault, RotateKey, ShowVault, TextFormat},
@@ -78,8 +79,12 @@ pub(super) async fn show(app: &App, arguments: &ShowVault) -> Result<u8> {
             "session_token": secret(session.session_token.expose()), "expires_at": session.expires_at.to_string(),
         })
     });
+    let rotation = contents.rotation.as_ref().map(|rotation| match arguments.output.format {
+        TextFormat::Json => json!(rotation_line(rotation)),
+        TextFormat::Text => json!(stage(rotation)),
+    });
     let object = json!({
-        "bootstrap": contents.bootstrap.as_ref().map(key), "rotation": contents.rotation.as_ref().map(stage), "next": second,
+        "bootstrap": contents.bootstrap.as_ref().map(key), "rotation": rotation, "next": second,
         "mfa_session": session, "mfa_device": contents.mfa_device,
     });
     let text = match arguments.output.format {

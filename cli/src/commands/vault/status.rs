@@ -42,7 +42,7 @@ struct KeyLine {
 
 /// A rotation that is not finished.
 #[derive(Debug, Serialize)]
-struct RotationLine {
+pub(super) struct RotationLine {
     begun_at: Timestamp,
     stage: &'static str,
     #[serde(skip)]
@@ -135,7 +135,7 @@ fn status(app: &App) -> Result<Status> {
     Ok(status)
 }
 
-fn rotation_line(rotation: &Rotation) -> RotationLine {
+pub(super) fn rotation_line(rotation: &Rotation) -> RotationLine {
     let (begun_at, stage) = match rotation {
         Rotation::Creating { since, .. } => (since, "creating"),
         Rotation::Created { since, .. } => (since, "created"),
@@ -243,4 +243,19 @@ fn print(app: &App, status: &Status) -> Result<()> {
         app.ui.data(&format!("       fix: {fix}"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn programs_are_told_of_a_rotation_in_fields_and_people_in_words() {
+        let since = "2026-11-21T04:00:00Z".parse().unwrap();
+        let line = rotation_line(&Rotation::Creating { since, known: Vec::new() });
+        assert_eq!(json!(line), json!({"begun_at": "2026-11-21T04:00:00Z", "stage": "creating"}));
+        assert_eq!(line.told, "begun 2026-11-21 04:00:00 UTC: a new key is to be made");
+    }
 }
