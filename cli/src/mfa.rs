@@ -50,6 +50,10 @@ impl<'a> Codes<'a> {
             self.at_terminal().await
         };
         let code = code.ok_or_else(|| {
+            if self.asked > 1 {
+                let refused = "AWS did not take the MFA code, and no other was given";
+                return CliError::new(Exit::Refused, refused).hint(SPENT);
+            }
             CliError::usage("AWS asks for an MFA code, and none was given").hint(
                 "without a terminal: `--mfa-code`, `--mfa-stdin`, or `mfa_process` in the file of settings",
             )

@@ -89,7 +89,7 @@ impl Desk {
             .env_clear()
             .envs(sorry.get_envs().filter_map(|(name, value)| Some((name, value?))))
             .env("PATH", "/usr/bin:/bin");
-        let done = python.output().expect("there is no `python3`");
+        let done = python.output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         serde_json::from_slice(&done.stdout).unwrap()
     }
@@ -1192,6 +1192,17 @@ fn a_wrong_code_is_not_blamed_on_the_key() {
     assert!(of_session.stderr.contains(spent), "{of_session}");
     assert!(of_session.stderr.contains(&format!("`sorry renew {ID}` tries again")), "{of_session}");
     assert!(!of_session.stderr.contains("IAM policy"), "{of_session}");
+
+    let server =
+        Server::start(vec![answer(&get(), 200, usable_with_mfa()), mfa_devices(&[app]), wrong_code()]);
+    let desk = Desk::facing(&server);
+    let codes = desk.home.path().join("codes");
+    fs::write(&codes, "123456\n").unwrap();
+    let mut command = desk.command(&["renew", ID, "--mfa-stdin"]);
+    let of_stdin = Ran::from(command.stdin(fs::File::open(codes).unwrap()).output().unwrap());
+    server.asked();
+    assert_eq!(of_stdin.exit, 3, "{of_stdin}");
+    assert!(of_stdin.stderr.contains(spent) && of_stdin.stderr.contains("no other was given"), "{of_stdin}");
 
     let server = Server::start(vec![mfa_devices(&[app]), mfa_devices(&[app]), wrong_code()]);
     let of_approval = Desk::facing(&server).run(&["approve", ID, "--mfa-code", "123456"]);
