@@ -509,15 +509,19 @@ fn gateways_own(message: &str, skew: Option<i64>, profile_given: bool) -> Option
                         "either the key's owner is not in the deployment's `AdministratorArns`: choose another with {other_key}"
                     ))
                     .also(
-                        "or its credentials carry no MFA: use those of `aws sts get-session-token` with a code, or a role that \
-                         stands in `IdentityProviderRoleArns`, too",
+                        "or no MFA code was given: at a terminal it is asked for, without one there are `--mfa-code`, `--mfa-stdin` and \
+                         `SORRY_MFA_PROCESS`; a role needs none that stands in `IdentityProviderRoleArns`, too",
                     )
             }),
             (true, false) => refused(
                 "the gateway refused: it asks for MFA here, or the key's owner is denied",
             )
             .map(|error| {
-                error.hint("sign in with MFA first; asking for sessions and ending them works without")
+                error.hint(
+                    "give a code: at a terminal it is asked for, without one there are `--mfa-code`, `--mfa-stdin` and \
+                     `SORRY_MFA_PROCESS`; your user needs a device for that, which an administrator enrols",
+                )
+                .also("asking for sessions and ending them works without")
             }),
             (false, false) => refused("the key in use may not call `sorry`").map(|error| {
                 error.hint(format!(

@@ -75,43 +75,45 @@ impl App {
     }
 
     /// A name that was typed wrongly is told as that, and not as a key that is missing.
-    fn check_caller_profile(&self) -> Result<()> {
-        let Some(name) = &self.settings.caller_profile else { return Ok(()) };
+    fn check_profile(&self, name: &str, named_by: &str) -> Result<()> {
         // Files that cannot be read are told by whoever needs what is in them.
         let Ok(profiles) = files::profiles(self) else { return Ok(()) };
         if profiles.iter().any(|profile| profile.name.as_str() == name) {
             return Ok(());
         }
         let files = &self.settings.aws_files;
-        Err(CliError::usage(format!("there is no profile `{name}`, which `--caller-profile` names")).hint(
-            format!(
-                "it is looked for in `{}` and `{}`; `aws configure --profile {name}` makes it",
-                files.credentials.display(),
-                files.config.display()
-            ),
-        ))
+        Err(CliError::usage(format!("there is no profile `{name}`, which {named_by} names")).hint(format!(
+            "it is looked for in `{}` and `{}`; `aws configure --profile {name}` makes it",
+            files.credentials.display(),
+            files.config.display()
+        )))
     }
 
     /// Opens the way to AWS, and the vault if the key is there. Makes no call yet. Whose key: the profile that `--caller-profile`
     /// names, else the vault's if there is one, else what AWS's own order finds.
     pub(crate) async fn aws(&self) -> Result<Aws> {
-        self.check_caller_profile()?;
         let environment = &self.settings.environment;
         if let Some(profile) = &self.settings.caller_profile {
+            self.check_profile(profile, "`--caller-profile`")?;
             return self.aws_with(None, format!("profile `{profile}`")).await;
         }
         if let Some(open) = self.vault().await? {
             let key = vault::provider(&open)?;
             return self.aws_with(Some(key), "the vault".to_owned()).await;
         }
-        let source = match environment.get(env_vars::AWS_ACCESS_KEY_ID) {
-            Some(_) => "the environment (`AWS_ACCESS_KEY_ID`)".to_owned(),
-            None => match environment.get(env_vars::AWS_PROFILE) {
-                Some(profile) => format!("profile `{profile}` (`AWS_PROFILE`)"),
-                None => "AWS's own order".to_owned(),
-            },
+        if environment.get(env_vars::AWS_ACCESS_KEY_ID).is_some() {
+            return self.aws_with(None, "the environment (`AWS_ACCESS_KEY_ID`)".to_owned()).await;
+        }
+        let Some(profile) = environment.get(env_vars::AWS_PROFILE) else {
+            return self.aws_with(None, "AWS's own order".to_owned()).await;
         };
-        self.aws_with(None, source).await
+        let named = self.check_profile(profile, "`AWS_PROFILE`");
+        let aws = self.aws_with(None, format!("profile `{profile}` (`AWS_PROFILE`)")).await?;
+        // Behind a profile that is not there, AWS's own order goes on to the machine's own role, which may do.
+        match named {
+            Err(unnamed) if aws.credentials().await.is_err() => Err(unnamed),
+            _ => Ok(aws),
+        }
     }
 
     /// As [`Self::aws`], for what the gateway lets through with MFA alone: a long-term key is exchanged for credentials that carry it.

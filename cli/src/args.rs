@@ -165,10 +165,10 @@ pub(crate) struct Request {
     #[arg(long)]
     pub(crate) tier: TierName,
     /// For how many hours, in whole hours
-    #[arg(long, group = "window", value_name = "N")]
+    #[arg(long, group = "window", value_name = "N", value_parser = time::hours, allow_negative_numbers = true)]
     pub(crate) hours: Option<u32>,
     /// For how long, such as 90m or 1h30m
-    #[arg(long = "for", group = "window", value_name = "DURATION", value_parser = time::seconds)]
+    #[arg(long = "for", group = "window", value_name = "DURATION", value_parser = time::seconds, allow_hyphen_values = true)]
     pub(crate) duration: Option<u64>,
     /// What for, in 10 characters or more
     #[arg(long)]
@@ -420,10 +420,10 @@ pub(crate) struct Extend {
     /// The session: its id, or the beginning of it
     pub(crate) session: String,
     /// By how many hours, in whole hours
-    #[arg(long, group = "time", value_name = "N")]
+    #[arg(long, group = "time", value_name = "N", value_parser = time::hours, allow_negative_numbers = true)]
     pub(crate) hours: Option<u32>,
     /// By how much, such as 90m or 1h30m
-    #[arg(long = "for", group = "time", value_name = "DURATION", value_parser = time::seconds)]
+    #[arg(long = "for", group = "time", value_name = "DURATION", value_parser = time::seconds, allow_hyphen_values = true)]
     pub(crate) duration: Option<u64>,
     #[command(flatten)]
     pub(crate) code: MfaCode,
@@ -466,7 +466,7 @@ pub(crate) struct Decide {
     /// The session: its id, or the beginning of it
     pub(crate) session: String,
     /// The later end that the session asks for, as it was shown: your word is on that, and on no other
-    #[arg(long, value_name = "END")]
+    #[arg(long, value_name = "END", value_parser = time::moment)]
     pub(crate) until: Option<jiff::Timestamp>,
     /// Why, in 10 characters or more
     #[arg(long)]
@@ -966,6 +966,20 @@ mod tests {
         assert!(parse("sorry revoke").is_err());
         assert!(parse("sorry revoke --all 7k3m").is_err());
         assert!(parse("sorry request --tier developer --hours 1 --profile default").is_err());
+    }
+
+    #[test]
+    fn what_is_no_window_is_refused_in_words_about_windows() {
+        let said = |words: &str| Arguments::try_parse_from(words.split(' ')).unwrap_err().to_string();
+        for (words, expected) in [
+            ("sorry request --tier developer --hours -1", "`-1` is not a whole number of hours"),
+            ("sorry extend 7k3m --hours 1e9", "`1e9` is not a whole number of hours"),
+            ("sorry request --tier developer --for -1h", "`-1h` is not a duration"),
+            ("sorry approve 7k3m --until tomorrow", "`tomorrow` is not a moment"),
+        ] {
+            let said = said(words);
+            assert!(said.contains(expected), "{words}: {said}");
+        }
     }
 
     #[test]

@@ -36,13 +36,27 @@ pub(crate) enum Key<'a> {
     Given(Credentials),
 }
 
-/// Assumes the role of an ACTIVE session, or asks for credentials of one that has none of its own. What a new role needs to become known is waited for, and nothing else.
+/// Assumes the role of an ACTIVE session, or asks for credentials of one that has none of its own. What a new role needs to become known
+/// is waited for, and nothing else. Whatever fails says how to go on with the session.
 pub(crate) async fn assume(
     app: &App,
     aws: &Aws,
     session: &SessionView,
     key: Key<'_>,
 ) -> Result<TemporaryCredentials> {
+    lend(app, aws, session, key).await.map_err(|error| goes_on(error, session))
+}
+
+/// The error with what can be done about the session that it leaves behind, unless it speaks of that already.
+pub(crate) fn goes_on(error: CliError, session: &SessionView) -> CliError {
+    let id = &session.session_id;
+    if error.names(id.as_str()) {
+        return error;
+    }
+    error.also(format!("the session is ACTIVE: `sorry renew {id}` tries again, `sorry revoke {id}` ends it"))
+}
+
+async fn lend(app: &App, aws: &Aws, session: &SessionView, key: Key<'_>) -> Result<TemporaryCredentials> {
     if session.grant != Grant::Role {
         return issued::fetch(app, aws, session, key).await;
     }
@@ -97,7 +111,8 @@ pub(crate) async fn assume(
             || Instant::now() >= give_up
             || now >= session.expires_at
         {
-            return Err(told(CliError::from_sdk("assume the session's role", &error), session));
+            let told = CliError::from_sdk("assume the session's role", &error);
+            return Err(if refused.is_some_and(mfa::is_spent) { told } else { untaken(told, session) });
         }
         app.ui.progress("waiting until all of AWS knows the new role (up to a minute)");
         tokio::time::sleep(pause).await;
@@ -131,17 +146,17 @@ fn propagating(error: &AssumeRoleError) -> bool {
         && !mfa::is_spent(error)
 }
 
-fn told(mut error: CliError, session: &SessionView) -> CliError {
+/// What may be wrong where AWS refuses the session's own caller.
+fn untaken(error: CliError, session: &SessionView) -> CliError {
+    if error.exit != Exit::Refused as u8 {
+        return error;
+    }
     let id = &session.session_id;
-    error.hint = Some(match error.exit {
-        3 => format!(
-            "the session is ACTIVE: try `sorry renew {id}` again in a minute; if it stays so, does the caller's IAM policy allow \
-             sts:AssumeRole and sts:SetSourceIdentity, is the key the one that asked, and does it come from the address that asked? \
-             Credentials that carry a source identity are registered with it: `--source-identity`"
-        ),
-        _ => format!("the session is ACTIVE: `sorry renew {id}` tries again, `sorry revoke {id}` ends it"),
-    });
-    error
+    error.hint(format!(
+        "the session is ACTIVE: try `sorry renew {id}` again in a minute; if it stays so, does the caller's IAM policy allow \
+         sts:AssumeRole and sts:SetSourceIdentity, is the key the one that asked, and does it come from the address that asked? \
+         Credentials that carry a source identity are registered with it: `--source-identity`; `sorry revoke {id}` ends the session"
+    ))
 }
 
 /// Looks, before a session of a tier is asked for, whether its MFA could be satisfied at all: a session that its owner cannot use is

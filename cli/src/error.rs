@@ -5,6 +5,8 @@ use std::{error::Error as StdError, fmt};
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use sorry_wire::{ErrorBody, ErrorCode, NameError};
 
+use crate::mfa;
+
 /// What every fallible function here returns.
 pub(crate) type Result<T> = std::result::Result<T, CliError>;
 
@@ -72,9 +74,19 @@ impl CliError {
         self
     }
 
+    /// Each hint, in the order in which they were added.
+    pub(crate) fn hints(&self) -> impl Iterator<Item = &str> {
+        self.hint.iter().flat_map(|hints| hints.split("\nhint: "))
+    }
+
     pub(crate) fn code(mut self, code: impl Into<String>) -> Self {
         self.code = Some(code.into());
         self
+    }
+
+    /// Whether a text, such as a session's id, stands in what is told.
+    pub(crate) fn names(&self, text: &str) -> bool {
+        self.message.contains(text) || self.hint.as_ref().is_some_and(|hint| hint.contains(text))
     }
 
     /// The service's code, where it is one of its codes.
@@ -115,6 +127,8 @@ impl CliError {
         let said = refused.message().unwrap_or("without saying why");
         let made = |exit| Self::new(exit, format!("cannot {what}: AWS says `{said}`")).code(code);
         match code {
+            // Whoever's key it is, it is not to blame.
+            _ if mfa::is_spent(refused) => made(Exit::Refused).hint(mfa::SPENT),
             "AccessDenied" | "AccessDeniedException" => made(Exit::Refused)
                 .hint("the key in use may not do this: `sorry whoami` says whose it is, `--caller-profile` chooses another"),
             "InvalidClientTokenId" | "UnrecognizedClientException" | "SignatureDoesNotMatch" => {

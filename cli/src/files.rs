@@ -129,7 +129,7 @@ pub(crate) async fn deliver(
     };
     let delivered = delivered.map_err(|error| {
         // Said already, and better, by whoever assumed the role.
-        if error.hint.as_ref().is_some_and(|hint| hint.contains(id.as_str())) {
+        if error.names(id.as_str()) {
             return error;
         }
         error.also(format!(

@@ -14,7 +14,7 @@ use crate::{
     api::Api,
     app::{App, Aws},
     assume::Key,
-    error::{CliError, Result},
+    error::Result,
     mfa,
 };
 
@@ -46,7 +46,7 @@ pub(crate) async fn fetch(
     };
     let signer =
         app.aws_with(Some(SharedCredentialsProvider::new(key)), "the caller's own".to_owned()).await?;
-    let lent = ask(app, &signer.api(app)?, session).await.map_err(|error| told(error, session))?;
+    let lent = ask(app, &signer.api(app)?, session).await?;
     if session.grant == Grant::User {
         app.ui.say(
             "these credentials last as long as the session; they cannot call IAM, and of STS only AssumeRole and GetCallerIdentity",
@@ -75,12 +75,4 @@ async fn ask(app: &App, api: &Api<'_>, session: &SessionView) -> Result<IssuedCr
         app.ui.progress("waiting until the service can hand out credentials (up to a minute)");
         tokio::time::sleep(PAUSE).await;
     }
-}
-
-fn told(error: CliError, session: &SessionView) -> CliError {
-    let id = &session.session_id;
-    if error.hint.as_ref().is_some_and(|hint| hint.contains(id.as_str())) {
-        return error;
-    }
-    error.also(format!("the session is ACTIVE: `sorry renew {id}` tries again, `sorry revoke {id}` ends it"))
 }

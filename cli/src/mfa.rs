@@ -20,8 +20,10 @@ use crate::{
     terminal,
 };
 
-/// How many codes one call asks for.
+/// How many codes one call asks for, and how often a question for one is put where what is typed is none.
 const CODES: u32 = 3;
+
+const NO_CODE: &str = "an MFA code has six digits";
 
 /// The codes of one command, one after the other.
 pub(crate) struct Codes<'a> {
@@ -43,21 +45,34 @@ impl<'a> Codes<'a> {
         } else if self.from.mfa_stdin {
             self.app.ui.standard_input().await
         } else if let Some(command) = &self.app.settings.mfa_process {
-            Some(from_process(command.clone()).await?)
+            Some(from_process(command.clone(), self.app.settings.mfa_process_place()).await?)
         } else {
-            self.app.ui.done();
-            terminal::ask("MFA code").await.map(SecretString::from)
+            self.at_terminal().await
         };
         let code = code.ok_or_else(|| {
+            if self.asked > 1 {
+                let refused = "AWS did not take the MFA code, and no other was given";
+                return CliError::new(Exit::Refused, refused).hint(SPENT);
+            }
             CliError::usage("AWS asks for an MFA code, and none was given").hint(
                 "without a terminal: `--mfa-code`, `--mfa-stdin`, or `mfa_process` in the file of settings",
             )
         })?;
-        if is_code(code.expose_secret()) {
-            Ok(code)
-        } else {
-            Err(CliError::usage("an MFA code has six digits"))
+        if is_code(code.expose_secret()) { Ok(code) } else { Err(CliError::usage(NO_CODE)) }
+    }
+
+    /// What is typed, once it is a code: a slip of the finger spends none.
+    async fn at_terminal(&self) -> Option<SecretString> {
+        self.app.ui.done();
+        let mut typed = terminal::ask("MFA code").await?;
+        for _ in 1..CODES {
+            if is_code(&typed) {
+                break;
+            }
+            self.app.ui.say(NO_CODE);
+            typed = terminal::ask("MFA code").await?;
         }
+        Some(SecretString::from(typed))
     }
 
     /// Whether there is anybody or anything to give one.
@@ -82,10 +97,10 @@ pub(crate) fn is_code(text: &str) -> bool {
 }
 
 /// What the program that the person has named prints. It may ask its own questions on the terminal.
-async fn from_process(command: String) -> Result<SecretString> {
+async fn from_process(command: String, place: String) -> Result<SecretString> {
     let failed = |why: String| {
-        CliError::failed(format!("`mfa_process` gave no code: {why}"))
-            .hint("it is run by `sh -c` and prints six digits; it stands in the file of settings")
+        CliError::failed(format!("the command for MFA codes gave none: {why}"))
+            .hint(format!("it is run by `sh -c` and prints six digits; it stands in {place}"))
     };
     let ran = tokio::task::spawn_blocking(move || {
         let mut shell = Command::new("/bin/sh");
@@ -99,6 +114,10 @@ async fn from_process(command: String) -> Result<SecretString> {
     let text = String::from_utf8(output.stdout).map_err(|_| failed("its output is no text".to_owned()))?;
     Ok(SecretString::from(text.trim()))
 }
+
+/// What helps against it.
+pub(crate) const SPENT: &str = "the code is wrong, or was used already: wait for the next one; is the clock of the device that makes it right, \
+                                and is it this user's device?";
 
 /// What AWS answers to a code that is wrong or used.
 pub(crate) fn is_spent(error: &impl ProvideErrorMetadata) -> bool {

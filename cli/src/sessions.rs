@@ -187,22 +187,35 @@ pub(crate) fn not_active(session: &SessionView) -> CliError {
                 EndCause::Denied => format!("denied by `{}`", end.by),
                 EndCause::Failed => format!("it failed, as `{}` found", end.by),
             };
+            let comment = denial(session).map(|comment| format!(": {comment}")).unwrap_or_default();
             let message = match (over, session.activated_at) {
-                (true, None) => format!("session `{id}` was never active: {by} at {}", shown(end.at)),
+                (true, None) => {
+                    format!("session `{id}` was never active: {by} at {}{comment}", shown(end.at))
+                }
                 (true, Some(_)) => {
                     format!(
                         "session `{id}` is over since {}: {by}",
                         shown(session.ended_at.unwrap_or(end.at))
                     )
                 }
-                (false, _) => format!("session `{id}` is being ended: {by} at {}", shown(end.at)),
+                (false, _) => format!("session `{id}` is being ended: {by} at {}{comment}", shown(end.at)),
             };
-            CliError::new(if over { Exit::NotFound } else { Exit::Failed }, message)
-                .hint(format!("ask again: `sorry request --tier {} --hours N`", session.tier))
+            let again = format!("`sorry request --tier {} --hours N`", session.tier);
+            CliError::new(if over { Exit::NotFound } else { Exit::Failed }, message).hint(match end.cause {
+                EndCause::Denied => format!("speak to who denied it before you ask again with {again}"),
+                _ => format!("ask again: {again}"),
+            })
         }
         (None, None) => CliError::failed(format!("session `{id}` is {state}"))
             .hint(format!("`sorry status {id}` shows where it stands")),
     }
+}
+
+/// Why a session was denied, if that was said.
+fn denial(session: &SessionView) -> Option<&str> {
+    let EndCause::Denied = session.end.as_ref()?.cause else { return None };
+    let votes = &session.approval.as_ref()?.votes;
+    votes.iter().rev().find(|vote| vote.decision == Vote::Deny)?.comment.as_deref()
 }
 
 /// Waits until a session has its new end. Whatever else came of its extension is an error that says why.
@@ -332,6 +345,18 @@ pub(crate) fn as_json(session: &SessionView) -> Result<serde_json::Map<String, V
         }
         other => Err(CliError::new(Exit::Bug, format!("a session is no JSON object: {:?}", other.err()))),
     }
+}
+
+/// As [`as_json`], with the profile that holds its credentials, where there is one.
+pub(crate) fn with_profile(
+    session: &SessionView,
+    profiles: &[Profile],
+) -> Result<serde_json::Map<String, Value>> {
+    let mut object = as_json(session)?;
+    if let Some(holder) = files::holding(profiles, &session.session_id) {
+        object.insert("profile".to_owned(), Value::from(holder.name.as_str()));
+    }
+    Ok(object)
 }
 
 /// A session for people.
@@ -464,6 +489,23 @@ pub(crate) mod tests {
             let error = not_active(&view);
             assert_eq!((error.exit, error.message), (exit, format!("session `7k3m9q2x4v8n1c5d` {said}")));
         }
+    }
+
+    #[test]
+    fn who_was_denied_is_told_why_and_not_to_ask_again_at_once() {
+        let mut view = session("7k3m9q2x4v8n1c5d", "DENIED");
+        let end = json!({"cause": "denied", "by": "ann", "at": "2026-11-21T05:00:00Z"});
+        view.end = serde_json::from_value(end).unwrap();
+        let vote = json!({"decision": "deny", "person": "ann", "by": "arn", "at": "2026-11-21T05:00:00Z",
+            "comment": "not during the release"});
+        view.approval = serde_json::from_value(json!({
+            "needed": 1, "approvers": ["approver"], "lapses_at": "2026-11-21T08:00:00Z", "votes": [vote],
+        }))
+        .unwrap();
+        let error = not_active(&view);
+        let said = "denied by `ann` at 2026-11-21 05:00:00 UTC: not during the release";
+        assert!(error.message.ends_with(said), "{}", error.message);
+        assert!(error.hint.unwrap().starts_with("speak to who denied it"));
     }
 
     #[test]

@@ -214,6 +214,14 @@ impl Settings {
         &self.config_file
     }
 
+    /// Where the command for MFA codes comes from, in words.
+    pub(crate) fn mfa_process_place(&self) -> String {
+        match self.environment.get(env_vars::SORRY_MFA_PROCESS) {
+            Some(_) => "`SORRY_MFA_PROCESS`".to_owned(),
+            None => format!("`mfa_process` of `{}`", self.config_file.display()),
+        }
+    }
+
     /// Where the vault lies: beside the file of settings, and in the state folder.
     pub(crate) fn store(&self) -> Store {
         Store::new(self.config_folder.clone(), self.state_folder.clone())

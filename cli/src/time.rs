@@ -36,6 +36,24 @@ pub(crate) fn seconds(text: &str) -> Result<u64, String> {
     if last == u64::MAX || !number.is_empty() { Err(refused()) } else { Ok(total) }
 }
 
+/// Parses a whole number of hours.
+///
+/// # Errors
+/// What would be accepted.
+pub(crate) fn hours(text: &str) -> Result<u32, String> {
+    let whole = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|_| whole);
+    number.ok_or_else(|| format!("`{text}` is not a whole number of hours; `--for 90m` takes parts of one"))
+}
+
+/// Parses a moment as this program shows it to programs.
+///
+/// # Errors
+/// What would be accepted.
+pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_: jiff::Error| format!("`{text}` is not a moment such as `2026-01-31T17:00:00Z`"))
+}
+
 /// A time of day in UTC, to the second.
 pub(crate) fn shown(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
@@ -100,6 +118,18 @@ mod tests {
             assert!(seconds(text).is_err(), "{text}");
         }
         assert!(seconds("5124095576030432h").is_err(), "overflow");
+    }
+
+    #[test]
+    fn hours_are_whole_and_moments_complete_and_the_refusal_says_so() {
+        assert_eq!((hours("8"), hours("0")), (Ok(8), Ok(0)));
+        for text in ["", "-1", "+1", "1.5", "1e9", "99999999999"] {
+            assert!(hours(text).unwrap_err().contains("is not a whole number of hours"), "{text}");
+        }
+        assert_eq!(moment("2026-01-31T17:00:00Z").unwrap().to_string(), "2026-01-31T17:00:00Z");
+        for text in ["", "tomorrow", "2026-01-31"] {
+            assert!(moment(text).unwrap_err().contains("is not a moment such as"), "{text}");
+        }
     }
 
     #[test]

@@ -146,11 +146,8 @@ impl Ui {
     pub(crate) fn error(&self, error: &CliError) {
         self.done();
         to_stderr(&format!("{} {}", self.paint("1;31", "error:"), printable(&error.message)));
-        if let Some(hint) = &error.hint {
-            // As `CliError::also` joins them.
-            for hint in hint.split("\nhint: ") {
-                to_stderr(&format!("{} {}", self.paint("36", "hint:"), printable(hint)));
-            }
+        for hint in error.hints() {
+            to_stderr(&format!("{} {}", self.paint("36", "hint:"), printable(hint)));
         }
         // Enough to find the refusal in `docs/errors.md` and the request in the service's log.
         match (&error.code, &error.request_id) {

@@ -76,6 +76,23 @@ impl Desk {
     fn run(&self, words: &[&str]) -> Ran {
         Ran::from(self.command(words).output().unwrap())
     }
+
+    /// At a terminal: questions and their answers, in order.
+    fn at_terminal(&self, script: &[(&str, &str)], words: &[&str]) -> Value {
+        let sorry = self.command(words);
+        let mut python = Command::new("python3");
+        python
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/person/terminal.py"))
+            .arg(json!(script).to_string())
+            .arg(sorry.get_program())
+            .args(sorry.get_args())
+            .env_clear()
+            .envs(sorry.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .env("PATH", "/usr/bin:/bin");
+        let done = python.output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        serde_json::from_slice(&done.stdout).unwrap()
+    }
 }
 
 /// How a command went.
@@ -366,6 +383,80 @@ fn what_the_gateway_refuses_by_itself_says_what_to_do() {
 }
 
 #[test]
+fn a_profile_that_is_not_there_is_named() {
+    let desk = Desk::at("https://a.example/v1").with("AWS_PROFILE", "nope");
+    let ran = desk.run(&["whoami"]);
+    assert_eq!(ran.exit, 2, "{ran}");
+    assert!(ran.stderr.contains("there is no profile `nope`, which `AWS_PROFILE` names"), "{ran}");
+}
+
+#[test]
+fn a_command_for_codes_that_fails_is_named_by_where_it_stands() {
+    let app = "arn:aws:iam::123456789012:mfa/sue";
+    let server = Server::start(vec![mfa_devices(&[app]), mfa_devices(&[app])]);
+    let ran = Desk::facing(&server).with("SORRY_MFA_PROCESS", "exit 1").run(&["approve", ID]);
+    server.asked();
+    assert!(ran.stderr.contains("it stands in `SORRY_MFA_PROCESS`"), "{ran}");
+}
+
+#[test]
+fn an_approval_that_was_given_before_does_not_say_that_the_window_begins_now() {
+    let app = "arn:aws:iam::123456789012:mfa/sue";
+    let mut active = session("ACTIVE");
+    active["activated_at"] = json!("2026-11-21T04:00:10Z");
+    let server = Server::start(vec![
+        mfa_devices(&[app]),
+        mfa_devices(&[app]),
+        sts_session(),
+        answer(&format!("POST /v1/sessions/{ID}/decision"), 200, active),
+    ]);
+    let ran = Desk::facing(&server).run(&["approve", ID, "--mfa-code", "123456"]);
+    server.asked();
+    assert_eq!(ran.exit, 0, "{ran}");
+    assert!(ran.stderr.contains("its window runs since 2026-11-21 04:00:10 UTC"), "{ran}");
+}
+
+#[test]
+fn a_time_that_is_none_is_refused_before_the_audit_is_asked() {
+    let desk = Desk::at("https://a.example/v1");
+    let ran = desk.run(&["admin", "audit", "--from", "2027-01-01", "--to", "2026-01-01"]);
+    assert_eq!(ran.exit, 2, "{ran}");
+    assert!(ran.stderr.contains("is not before `--to`"), "{ran}");
+
+    for (words, said) in [
+        (&[][..], "no records; without `--from` these are those of the last day"),
+        (&["--from", "2026-01-01"][..], "no records\n"),
+        (&["--session", ID][..], "no records\n"),
+    ] {
+        let line = if words.is_empty() { "GET /v1/audit" } else { "GET /v1/audit?*" };
+        let server = Server::start(vec![answer(line, 200, json!({"records": []}))]);
+        let ran = Desk::facing(&server).run(&[&["admin", "audit"], words].concat());
+        server.asked();
+        assert!(ran.exit == 0 && ran.stderr.contains(said), "{words:?}: {ran}");
+    }
+}
+
+#[test]
+fn programs_are_told_the_profile_of_a_session_as_people_are() {
+    let ours = format!(
+        "[sue-developer]\naws_access_key_id = ASIAEXAMPLEEXAMPLE12\naws_secret_access_key = {SECRET}\naws_session_token = T\n\
+         sorry_session = {ID}\n"
+    );
+    let server = Server::start(vec![
+        answer("GET /v1/sessions?scope=mine", 200, json!({"sessions": [session("ACTIVE")]})),
+        answer(&get(), 200, usable()),
+    ]);
+    let desk = Desk::facing(&server);
+    let mine = fs::read_to_string(desk.credentials()).unwrap();
+    fs::write(desk.credentials(), format!("{mine}{ours}")).unwrap();
+    assert_eq!(desk.run(&["list", "--output", "json"]).json()["sessions"][0]["profile"], "sue-developer");
+    let status = desk.run(&["status", ID, "--output", "json"]).json();
+    server.asked();
+    assert_eq!(status["profile"], "sue-developer", "{status}");
+    assert!(status["access"]["external_id"].is_string(), "for its owner: {status}");
+}
+
+#[test]
 fn the_key_of_a_session_is_recognised_when_it_is_refused() {
     let server = Server::start(vec![answer(
         "GET /v1/whoami",
@@ -506,6 +597,18 @@ fn sts_credentials() -> Answer {
          <AccessKeyId>ASIALENTLENTLENT1234</AccessKeyId><SecretAccessKey>LentSecretLentSecretLentSecret</SecretAccessKey>\
          <SessionToken>LentTokenLentToken</SessionToken><Expiration>2098-01-01T00:00:00Z</Expiration></Credentials>\
          </AssumeRoleResult></AssumeRoleResponse>",
+    )
+}
+
+/// Temporary credentials with MFA.
+fn sts_session() -> Answer {
+    answer(
+        "POST /",
+        200,
+        "<GetSessionTokenResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetSessionTokenResult><Credentials>\
+         <AccessKeyId>ASIALENTLENTLENT1234</AccessKeyId><SecretAccessKey>LentSecretLentSecretLentSecret</SecretAccessKey>\
+         <SessionToken>LentTokenLentToken</SessionToken><Expiration>2098-01-01T00:00:00Z</Expiration></Credentials>\
+         </GetSessionTokenResult></GetSessionTokenResponse>",
     )
 }
 
@@ -799,8 +902,9 @@ fn the_doctor_looks_at_clock_and_key_and_files() {
     let desk = Desk::facing(&server);
     fs::set_permissions(desk.credentials(), fs::Permissions::from_mode(0o644)).unwrap();
     let ran = desk.run(&["doctor", "--output", "json"]);
-    let verdicts: Vec<(String, bool)> = ran
-        .json()
+    let verdict = ran.json();
+    assert_eq!(verdict["ok"], false);
+    let verdicts: Vec<(String, bool)> = verdict["checks"]
         .as_array()
         .unwrap()
         .iter()
@@ -1036,6 +1140,89 @@ fn a_security_key_makes_no_code_that_sts_could_check() {
     let assumed = &server.asked()[2].body;
     let serial = "SerialNumber=arn%3Aaws%3Aiam%3A%3A123456789012%3Amfa%2Fsue";
     assert!(assumed.split('&').any(|found| found == serial), "{assumed}");
+}
+
+fn wrong_code() -> Answer {
+    answer(
+        "POST /",
+        403,
+        "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>AccessDenied</Code>\
+         <Message>MultiFactorAuthentication failed with invalid MFA one time pass code. </Message></Error>\
+         <RequestId>r</RequestId></ErrorResponse>",
+    )
+}
+
+#[test]
+fn a_slip_and_a_wrong_code_are_asked_for_again_and_do_not_cost_the_session() {
+    let app = "arn:aws:iam::123456789012:mfa/sue";
+    let server = Server::start(vec![
+        tiers(true),
+        mfa_devices(&[app]),
+        answer(ASK, 202, usable_with_mfa()),
+        wrong_code(),
+        sts_credentials(),
+    ]);
+    let typed = [("MFA code: ", "12"), ("MFA code: ", "123456"), ("MFA code: ", "654321")];
+    let seen = Desk::facing(&server).at_terminal(&typed, &EIGHT_HOURS);
+    let output = seen["output"].as_str().unwrap();
+    assert_eq!((&seen["exit"], &seen["unasked"]), (&json!(0), &json!([])), "{output}");
+    assert!(output.contains("an MFA code has six digits"), "{output}");
+    let asked = server.asked();
+    assert!(asked[3].body.contains("TokenCode=123456") && asked[4].body.contains("TokenCode=654321"));
+
+    // Not for ever.
+    let server = Server::start(vec![tiers(true), mfa_devices(&[app]), answer(ASK, 202, usable_with_mfa())]);
+    let seen = Desk::facing(&server).at_terminal(&[("MFA code: ", "1"); 3], &EIGHT_HOURS);
+    server.asked();
+    let output = seen["output"].as_str().unwrap();
+    assert_eq!((&seen["exit"], &seen["unasked"]), (&json!(2), &json!([])), "{output}");
+    let how = format!("`sorry renew {ID}` tries again, `sorry revoke {ID}` ends it");
+    assert!(output.contains(&how), "{output}");
+}
+
+#[test]
+fn a_wrong_code_is_not_blamed_on_the_key() {
+    let app = "arn:aws:iam::123456789012:mfa/sue";
+    let spent = "hint: the code is wrong, or was used already";
+    let server =
+        Server::start(vec![answer(&get(), 200, usable_with_mfa()), mfa_devices(&[app]), wrong_code()]);
+    let of_session = Desk::facing(&server).run(&["renew", ID, "--mfa-code", "123456"]);
+    server.asked();
+    assert_eq!(of_session.exit, 3, "{of_session}");
+    assert!(of_session.stderr.contains(spent), "{of_session}");
+    assert!(of_session.stderr.contains(&format!("`sorry renew {ID}` tries again")), "{of_session}");
+    assert!(!of_session.stderr.contains("IAM policy"), "{of_session}");
+
+    let server =
+        Server::start(vec![answer(&get(), 200, usable_with_mfa()), mfa_devices(&[app]), wrong_code()]);
+    let desk = Desk::facing(&server);
+    let codes = desk.home.path().join("codes");
+    fs::write(&codes, "123456\n").unwrap();
+    let mut command = desk.command(&["renew", ID, "--mfa-stdin"]);
+    let of_stdin = Ran::from(command.stdin(fs::File::open(codes).unwrap()).output().unwrap());
+    server.asked();
+    assert_eq!(of_stdin.exit, 3, "{of_stdin}");
+    assert!(of_stdin.stderr.contains(spent) && of_stdin.stderr.contains("no other was given"), "{of_stdin}");
+
+    let server = Server::start(vec![mfa_devices(&[app]), mfa_devices(&[app]), wrong_code()]);
+    let of_approval = Desk::facing(&server).run(&["approve", ID, "--mfa-code", "123456"]);
+    server.asked();
+    assert_eq!(of_approval.exit, 3, "{of_approval}");
+    assert!(of_approval.stderr.contains(spent), "{of_approval}");
+    assert!(!of_approval.stderr.contains("the key in use"), "{of_approval}");
+}
+
+#[test]
+fn a_wait_that_cannot_go_on_says_how_to_go_on_with_the_session() {
+    let server = Server::start(vec![
+        tiers(false),
+        answer(ASK, 202, session("REQUESTED")),
+        answer(&get(), 403, json!({"code": "NotAllowed", "message": "not yours", "hint": "ask"})),
+    ]);
+    let ran = Desk::facing(&server).run(&EIGHT_HOURS);
+    server.asked();
+    assert_eq!(ran.exit, 3, "{ran}");
+    assert!(ran.stderr.contains(&format!("hint: session `{ID}` goes on: `sorry renew {ID}`")), "{ran}");
 }
 
 /// For those whose user may not list its devices, or has several.

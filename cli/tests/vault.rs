@@ -379,7 +379,11 @@ fn slots_come_and_go_and_every_one_that_stays_must_answer() {
     let before = fs::read(sue.vault()).unwrap();
 
     sue.run(&["vault", "remove-key", "desk"])
-        .refused(&["slot `passphrase` did not answer", "--drop passphrase"]);
+        .refused(&["slot `passphrase` did not answer", "`sorry vault remove-key desk passphrase` goes on"]);
+    sue.run(&["vault", "rekey", "--drop", "desk"]).refused(&[
+        "slot `passphrase` did not answer",
+        "`sorry vault rekey --drop desk --drop passphrase` goes",
+    ]);
     sue.run_with(&["vault", "remove-key", "desk", "--stdin"], "open barley\n").refused(&["does not open"]);
     sue.run(&["vault", "remove-key", "attic"]).refused(&["no slot `attic`"]);
     sue.run(&["vault", "remove-key", "desk", "passphrase", "id_ed25519"])
@@ -402,6 +406,17 @@ fn slots_come_and_go_and_every_one_that_stays_must_answer() {
     let status: Value =
         serde_json::from_str(&sue.run(&["vault", "status", "--output", "json"]).success().stdout).unwrap();
     assert_eq!(status["slots"].as_array().unwrap().len(), 1, "{status}");
+    assert!(status["written"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{status}");
+}
+
+#[test]
+fn the_state_of_the_vault_is_plain_fields_for_programs() {
+    let (sue, _agent) = set_up();
+    let status: Value =
+        serde_json::from_str(&sue.run(&["vault", "status", "--output", "json"]).success().stdout).unwrap();
+    assert_eq!(status["key"]["access_key_id"], KEY_ID, "{status}");
+    assert!(status["key"]["arn"].as_str().unwrap().starts_with("arn:aws:iam::"), "{status}");
+    assert_eq!(status["rotation"], Value::Null);
 }
 
 #[test]
@@ -432,7 +447,11 @@ fn another_key_is_imported_only_when_the_old_one_may_go() {
     let other = format!("AKIAEXAMPLEEXAMPLE99\n{SECRET}9\n");
     sue.run_with(&["vault", "import", "--stdin"], &other).refused(&["holds the key", "--replace"]);
     assert_eq!(held(&sue)["bootstrap"]["access_key_id"], KEY_ID);
-    sue.run_with(&["vault", "import", "--stdin", "--replace"], &other).success();
+    let replaced = sue.run_with(&["vault", "import", "--stdin", "--replace"], &other).success();
+    assert!(
+        replaced.stderr.contains("may be valid at AWS still"),
+        "whoever rotated it elsewhere deleted it: {replaced}"
+    );
     assert_eq!(held(&sue)["bootstrap"]["access_key_id"], "AKIAEXAMPLEEXAMPLE99");
     server.asked();
     sue.run(&["vault", "remove"]).refused(&["--yes"]);

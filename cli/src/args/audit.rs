@@ -48,7 +48,7 @@ pub(crate) struct AuditFilter {
     #[arg(long, value_name = "SESSION")]
     pub(crate) session: Option<SessionId>,
     /// Only this subject: `caller#<unique id>`, `refusals#<unique id>`, `sweep` or `tiers`
-    #[arg(long, conflicts_with = "session")]
+    #[arg(long, conflicts_with = "session", value_parser = subject)]
     pub(crate) subject: Option<String>,
     /// From this moment on: `2026-01-31` (UTC) or `2026-01-31T17:00:00Z`
     #[arg(long, value_name = "MOMENT", value_parser = moment)]
@@ -84,6 +84,17 @@ pub(crate) enum AuditFormat {
     Csv,
 }
 
+/// What records are about, as the service writes it.
+fn subject(text: &str) -> Result<String, String> {
+    let of_caller = text.strip_prefix("caller#").or(text.strip_prefix("refusals#"));
+    let is_subject = of_caller.is_some_and(|id| !id.is_empty())
+        || matches!(text, "sweep" | "tiers")
+        || text.parse::<SessionId>().is_ok();
+    let refused =
+        || format!("`{text}` is not `caller#<unique id>`, `refusals#<unique id>`, `sweep` or `tiers`");
+    is_subject.then(|| text.to_owned()).ok_or_else(refused)
+}
+
 fn moment(text: &str) -> Result<Timestamp, String> {
     let day = || format!("{text}T00:00:00Z").parse();
     text.parse().or_else(|_| day()).map_err(|_: jiff::Error| {
@@ -94,6 +105,16 @@ fn moment(text: &str) -> Result<Timestamp, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn subjects_are_those_that_records_have() {
+        for good in ["caller#AIDAX", "refusals#AROAX:sue", "sweep", "tiers", "7k3m9q2x4v8n1c5d"] {
+            assert_eq!(subject(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "foo", "caller#", "Sweep", "caller"] {
+            assert!(subject(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn moments_are_days_or_times_of_utc() {

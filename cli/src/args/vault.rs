@@ -218,7 +218,8 @@ pub(crate) struct ShowVault {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  sorry vault export | ssh node 'sorry vault import --stdin'
+  sorry vault export | ssh node 'sorry setup --stdin'
+  sorry vault export | ssh node 'sorry vault import --stdin --replace'
   sorry vault export --output json --to-terminal")]
 pub(crate) struct ExportVault {
     /// Show the secret although standard output is a terminal

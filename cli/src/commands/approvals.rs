@@ -40,6 +40,10 @@ pub(crate) async fn decide(app: &App, decision: Vote, arguments: Decide) -> Resu
             let end = extension.extending_to;
             format!("`{id}` itself is approved; the end at {end} that it asks for is not: `sorry approve {id} --until {end}`")
         }
+        // At once where nothing is to be made, or some time ago where it was approved before.
+        (Vote::Approve, 0) if let Some(at) = session.activated_at => {
+            format!("approved `{id}`: its window runs since {}", shown(at))
+        }
         (Vote::Approve, 0) => format!("approved `{id}`: its window begins now"),
         (Vote::Approve, missing) => format!("approved `{id}`: {missing} more must approve"),
         // It was said of an extension, now or before.

@@ -20,22 +20,46 @@ struct Check {
     check: &'static str,
     ok: bool,
     detail: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hint: Option<String>,
+    hints: Vec<String>,
+}
+
+/// Everything, for programs.
+#[derive(Debug, Serialize)]
+struct Verdict<'a> {
+    ok: bool,
+    checks: &'a [Check],
 }
 
 impl Check {
     fn ok(check: &'static str, detail: impl Into<String>) -> Self {
-        Self { check, ok: true, detail: detail.into(), hint: None }
+        Self { check, ok: true, detail: detail.into(), hints: Vec::new() }
     }
 
     fn fail(check: &'static str, detail: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { check, ok: false, detail: detail.into(), hint: Some(hint.into()) }
+        Self { check, ok: false, detail: detail.into(), hints: vec![hint.into()] }
     }
 
     fn of(check: &'static str, error: CliError) -> Self {
-        Self { check, ok: false, detail: error.message, hint: error.hint }
+        let hints = match error.code.as_deref() {
+            Some("InvalidClientTokenId" | "UnrecognizedClientException" | "SignatureDoesNotMatch") => {
+                vec![DEAD_KEY.to_owned()]
+            }
+            _ => error.hints().filter_map(without_itself).collect(),
+        };
+        Self { check, ok: false, detail: error.message, hints }
     }
+}
+
+const DEAD_KEY: &str = "the key is deleted, mistyped or very new: try again in a minute, or get another one from your administrator; \
+                        `sorry vault import --replace` takes it into the vault";
+
+/// A hint, but for the advice to run what runs already.
+fn without_itself(hint: &str) -> Option<String> {
+    let advice = match hint.split_once("`sorry doctor`") {
+        Some((before, _)) => before.trim_end_matches(", or see ").trim_end_matches([' ', ':', ';', ',']),
+        None => hint,
+    };
+    (!advice.is_empty()).then(|| advice.to_owned())
 }
 
 pub(crate) async fn run(app: &App, arguments: &Doctor) -> Result<u8> {
@@ -51,20 +75,21 @@ pub(crate) async fn run(app: &App, arguments: &Doctor) -> Result<u8> {
     // The config file holds no keys of ours, but whoever can write it can name a program to run.
     checks.push(file(&app.settings.aws_files.config, "config file", 0o022));
     checks.push(profiles(app));
+    let ok = checks.iter().all(|check| check.ok);
     match arguments.output.format {
-        TextFormat::Json => app.ui.json(&checks)?,
+        TextFormat::Json => app.ui.json(&Verdict { ok, checks: &checks })?,
         TextFormat::Text => {
             let width = checks.iter().map(|check| check.check.len()).max().unwrap_or_default();
             for check in &checks {
                 let verdict = if check.ok { "ok  " } else { "fail" };
                 app.ui.data(&format!("{verdict}  {:width$}  {}", check.check, check.detail))?;
-                if let Some(hint) = &check.hint {
+                for hint in &check.hints {
                     app.ui.data(&format!("      {:width$}  hint: {hint}", ""))?;
                 }
             }
         }
     }
-    Ok(if checks.iter().all(|check| check.ok) { 0 } else { Exit::Failed as u8 })
+    Ok(if ok { 0 } else { Exit::Failed as u8 })
 }
 
 /// The endpoint, whether anybody answers there, and the clock.
@@ -227,5 +252,26 @@ fn profiles(app: &App) -> Check {
     match ours.iter().flat_map(|profile| &profile.problems).next() {
         Some(problem) => Check::fail("profiles", problem.to_string(), problem.hint().unwrap_or_default()),
         None => Check::ok("profiles", format!("{} of {} hold a session", ours.len(), profiles.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_hint_is_one_of_a_list_and_none_advises_what_runs_already() {
+        let of = |error: CliError| Check::of("key", error).hints;
+        assert_eq!(of(CliError::failed("no").also("look there").also("go on")), ["look there", "go on"]);
+        for (hint, left) in [
+            ("is it the endpoint of `sorry`? `sorry doctor` looks closer", "is it the endpoint of `sorry`?"),
+            ("it is seconds old: wait a little, or see `sorry doctor`", "it is seconds old: wait a little"),
+            ("the endpoint ends with `…/v1`; `sorry doctor` shows it", "the endpoint ends with `…/v1`"),
+        ] {
+            assert_eq!(of(CliError::failed("no").hint(hint)), [left]);
+        }
+        assert!(of(CliError::failed("no").hint("`sorry doctor` looks for what is missing")).is_empty());
+        let dead = CliError::failed("no").code("InvalidClientTokenId").hint("`sorry doctor` looks closer");
+        assert_eq!(of(dead), [DEAD_KEY]);
     }
 }

@@ -1,7 +1,8 @@
 //! `sorry list`.
 
 use jiff::Timestamp;
-use sorry_wire::{SessionList, SessionView};
+use serde_json::json;
+use sorry_wire::SessionView;
 
 use crate::{
     api::Scope,
@@ -25,10 +26,10 @@ pub(crate) async fn run(app: &App, arguments: &List) -> Result<u8> {
     let mut listed = api.sessions(scope).await?;
     listed.retain(|session| arguments.status.is_none_or(|status| status.fits(session.state)));
     if arguments.output.format == TableFormat::Json {
-        for session in &mut listed {
-            session.access = None;
-        }
-        app.ui.json(&SessionList { sessions: listed, cursor: None })?;
+        let profiles = files::profiles(app).unwrap_or_default();
+        let sessions: Vec<_> =
+            listed.iter().map(|session| sessions::with_profile(session, &profiles)).collect::<Result<_>>()?;
+        app.ui.json(&json!({"sessions": sessions}))?;
         return Ok(0);
     }
     if listed.is_empty() {

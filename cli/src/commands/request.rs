@@ -42,9 +42,11 @@ pub(crate) async fn run(app: &App, arguments: Request) -> Result<u8> {
     app.on_interrupt("whether the session was asked for is not known: `sorry list` shows it");
     let session: SessionView = api.post(&["tiers", arguments.tier.as_str(), "sessions"], &body).await?;
     let id = session.session_id.clone();
-    app.on_interrupt(format!(
+    let goes_on = format!(
         "session `{id}` goes on: `sorry renew {id}` fetches its credentials, `sorry revoke {id}` ends it"
-    ));
+    );
+    app.on_interrupt(goes_on.clone());
+    let told = |error: CliError| if error.names(id.as_str()) { error } else { error.also(goes_on.clone()) };
     let pending = session.state == State::PendingApproval;
     // A code that was given with the command is long used up, or over, when somebody has decided.
     if arguments.no_wait || (pending && arguments.delivery.code.is_given()) {
@@ -57,8 +59,9 @@ pub(crate) async fn run(app: &App, arguments: Request) -> Result<u8> {
         ));
         return Ok(0);
     }
-    let session = sessions::until_active(app, &api, session).await?;
-    let delivered = files::deliver(app, &aws, &session, &arguments.delivery, way, None).await?;
+    let session = sessions::until_active(app, &api, session).await.map_err(told)?;
+    let delivered =
+        files::deliver(app, &aws, &session, &arguments.delivery, way, None).await.map_err(told)?;
     if !printed {
         print(app, &session, delivered.as_ref(), arguments.output.format)?;
     }

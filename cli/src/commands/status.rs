@@ -1,5 +1,7 @@
 //! `sorry status`.
 
+use serde_json::json;
+
 use crate::{
     app::App,
     args::{Status, TextFormat},
@@ -12,11 +14,17 @@ pub(crate) async fn run(app: &App, arguments: &Status) -> Result<u8> {
     let api = aws.api(app)?;
     let id = sessions::resolve_one(&api, &arguments.session).await?;
     let session = api.session(id.as_str()).await?;
+    let profiles = files::profiles(app).unwrap_or_default();
     match arguments.output.format {
-        // With the external id, for those who assume the role by other means; it is shown to the owner alone.
-        TextFormat::Json => app.ui.json(&session)?,
+        TextFormat::Json => {
+            let mut object = sessions::with_profile(&session, &profiles)?;
+            // With the external id, for those who assume the role by other means; it is shown to the owner alone.
+            if let Some(access) = &session.access {
+                object.insert("access".to_owned(), json!(access));
+            }
+            app.ui.json(&object)?;
+        }
         TextFormat::Text => {
-            let profiles = files::profiles(app).unwrap_or_default();
             app.ui.pairs(&sessions::as_pairs(app, &session, &profiles))?;
         }
     }

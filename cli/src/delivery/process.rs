@@ -49,7 +49,7 @@ pub(crate) async fn deliver(
         ProcessCommand::of_session(&own_path(app)?, &SessionMark::parse(session.session_id.as_str())?, &[])?;
     let issued = session.grant != Grant::Role;
     let (open, key) = if session.mfa {
-        mfa_session(app, aws, session, open, code).await?
+        mfa_session(app, aws, session, open, code).await.map_err(|error| assume::goes_on(error, session))?
     } else {
         let key = vault::credentials(vault::bootstrap(&open)?);
         (open, key)

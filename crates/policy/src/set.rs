@@ -77,8 +77,7 @@ impl TierSet {
 
     /// Names of the templates that a table names, as far as it can be read: what is wrong with it, [`TierSet::faults`] says.
     pub fn templates_of(table: &str) -> BTreeSet<String> {
-        let table = TierTable::parse(table, |_| Some(String::new()));
-        table.iter().flat_map(TierTable::iter).map(|(_, tier)| tier.template.clone()).collect()
+        TierTable::templates_of(table)
     }
 
     /// The set as it is stored: the same set is the same text.
@@ -148,10 +147,13 @@ impl TierSet {
         }
         let table = match self.table() {
             Ok(table) => table,
-            Err(error) => {
-                // The parser's own words, where there are some: they have line and column.
-                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-                faults.push(format!("{error}{}", cause.unwrap_or_default().trim_end()));
+            Err(_) => {
+                let found = TierTable::faults(&self.tiers, |name| self.templates.contains_key(name));
+                faults.extend(found.iter().map(|error| {
+                    // The parser's own words, where there are some: they have line and column.
+                    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+                    format!("{error}{}", cause.unwrap_or_default().trim_end())
+                }));
                 return faults;
             }
         };
@@ -335,6 +337,18 @@ mod tests {
 
     fn many_addresses() -> String {
         (0..100).map(|number| format!("'198.51.{number}.0/24',")).collect()
+    }
+
+    #[test]
+    fn the_faults_of_several_tiers_are_told_at_once_and_their_templates_are_read_all_the_same() {
+        let set = edited(|set| set.tiers = set.tiers.replace("maximum_hours = ", "maximum_hours = 9"));
+        let faults = set.faults();
+        assert_eq!(faults.len(), 5, "{faults:?}");
+        for tier in ["admin", "break-glass", "developer", "read-only"] {
+            let said = format!("tier `{tier}` allows 9");
+            assert!(faults.iter().any(|fault| fault.starts_with(&said)), "{said}: {faults:?}");
+        }
+        assert_eq!(TierSet::templates_of(&set.tiers), set.templates.into_keys().collect());
     }
 
     #[test]

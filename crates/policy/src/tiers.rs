@@ -248,6 +248,30 @@ struct File {
     tiers: BTreeMap<TierName, Tier>,
 }
 
+fn read(text: &str) -> Result<File, TierTableError> {
+    let file: File = toml::from_str(text)?;
+    if file.version == 1 { Ok(file) } else { Err(TierTableError::Version(file.version)) }
+}
+
+/// What a tier says that no tier may.
+fn limit_faults(name: &TierName, tier: &Tier) -> Vec<TierTableError> {
+    let (name, hours, sessions) = (name.clone(), tier.maximum_hours, tier.concurrent_sessions);
+    let mut faults = Vec::new();
+    if !(1..=LONGEST_HOURS).contains(&hours) {
+        faults.push(TierTableError::Hours { tier: name.clone(), hours });
+    }
+    if tier.grants().any(|grant| grant == Grant::Standing) && hours > 1 {
+        faults.push(TierTableError::StandingHours(name.clone()));
+    }
+    if !(1..=MOST_CONCURRENT_SESSIONS).contains(&sessions) {
+        faults.push(TierTableError::ConcurrentSessions { tier: name.clone(), sessions });
+    }
+    if tier.approvals.as_ref().is_some_and(|approvals| !approvals.can_be_used()) {
+        faults.push(TierTableError::Approvals(name));
+    }
+    faults
+}
+
 struct Entry {
     tier: Tier,
     template: String,
@@ -276,24 +300,10 @@ impl TierTable {
     /// # Errors
     /// When the table, or what it names, cannot be used.
     pub fn parse(text: &str, template: impl Fn(&str) -> Option<String>) -> Result<Self, TierTableError> {
-        let file: File = toml::from_str(text)?;
-        if file.version != 1 {
-            return Err(TierTableError::Version(file.version));
-        }
         let mut entries = BTreeMap::new();
-        for (name, tier) in file.tiers {
-            if !(1..=LONGEST_HOURS).contains(&tier.maximum_hours) {
-                return Err(TierTableError::Hours { tier: name, hours: tier.maximum_hours });
-            }
-            if tier.grants().any(|grant| grant == Grant::Standing) && tier.maximum_hours > 1 {
-                return Err(TierTableError::StandingHours(name));
-            }
-            if !(1..=MOST_CONCURRENT_SESSIONS).contains(&tier.concurrent_sessions) {
-                let sessions = tier.concurrent_sessions;
-                return Err(TierTableError::ConcurrentSessions { tier: name, sessions });
-            }
-            if tier.approvals.as_ref().is_some_and(|approvals| !approvals.can_be_used()) {
-                return Err(TierTableError::Approvals(name));
+        for (name, tier) in read(text)?.tiers {
+            if let Some(fault) = limit_faults(&name, &tier).into_iter().next() {
+                return Err(fault);
             }
             let Some(template) = template(&tier.template) else {
                 return Err(TierTableError::NoTemplate { tier: name, template: tier.template });
@@ -302,6 +312,28 @@ impl TierTable {
             entries.insert(name, Entry { tier, template, digest });
         }
         Ok(Self { entries, published: None })
+    }
+
+    /// Everything for which [`TierTable::parse`] refuses a table; nothing if it does not.
+    pub(crate) fn faults(text: &str, template: impl Fn(&str) -> bool) -> Vec<TierTableError> {
+        let file = match read(text) {
+            Ok(file) => file,
+            Err(error) => return vec![error],
+        };
+        let mut faults = Vec::new();
+        for (name, tier) in file.tiers {
+            faults.extend(limit_faults(&name, &tier));
+            if !template(&tier.template) {
+                faults.push(TierTableError::NoTemplate { tier: name, template: tier.template });
+            }
+        }
+        faults
+    }
+
+    /// Names of the templates that a table names, whatever else is wrong with it; none if it cannot be read.
+    pub(crate) fn templates_of(text: &str) -> BTreeSet<String> {
+        let tiers = read(text).map(|file| file.tiers).unwrap_or_default();
+        tiers.into_values().map(|tier| tier.template).collect()
     }
 
     /// The same table, of a set that was published.

@@ -7,8 +7,9 @@ use crate::{PATIENCE, reaches, request, row};
 
 /// What `sorry doctor` says of the alert topic.
 fn subscribers_are_well(person: &Person) -> bool {
-    let checks = person.sorry(&["doctor", "--output", "json"]).json();
-    let check = checks.as_array().unwrap().iter().find(|check| check["check"] == "subscribers").cloned();
+    let verdict = person.sorry(&["doctor", "--output", "json"]).json();
+    let check =
+        verdict["checks"].as_array().unwrap().iter().find(|check| check["check"] == "subscribers").cloned();
     check.unwrap()["ok"].as_bool().unwrap()
 }
 

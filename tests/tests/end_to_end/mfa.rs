@@ -40,6 +40,7 @@ fn the_right_code_gives_eight_hours_in_one_call_and_no_other_gives_anything() {
     let wrong = format!("{:06}", (code.parse::<u32>().unwrap() + 1) % 1_000_000);
     let refused = sue.sorry(&["renew", &session, "--mfa-code", &wrong]);
     assert_eq!((refused.code, has_profile(&sue)), (3, false), "{refused:?}");
+    assert!(refused.stderr.contains("the code is wrong, or was used already"), "{refused:?}");
     let malformed = sue.sorry(&["renew", &session, "--mfa-code", "12345"]);
     assert_eq!(malformed.code, 2, "{malformed:?}");
 

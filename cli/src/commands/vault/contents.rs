@@ -2,8 +2,9 @@
 
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use sorry_vault::{LongLivedKey, Open, Rotation};
+use sorry_vault::{LongLivedKey, Rotation};
 
+use super::status::rotation_line;
 use crate::{
     app::App,
     args::{ExportVault, ImportKey, RemoveVault, RotateKey, ShowVault, TextFormat},
@@ -47,7 +48,7 @@ pub(super) async fn import(app: &App, arguments: &ImportKey) -> Result<u8> {
     app.ui.say(&format!("the vault holds the key `{}` of `{arn}`", found.access_key_id));
     if let Some(old) = differs {
         app.ui.warn(&format!(
-            "the key `{}` is valid at AWS still, and no longer in the vault",
+            "the key `{}` is no longer in the vault, and may be valid at AWS still: an administrator deletes it there",
             old.access_key_id
         ));
     }
@@ -78,8 +79,12 @@ pub(super) async fn show(app: &App, arguments: &ShowVault) -> Result<u8> {
             "session_token": secret(session.session_token.expose()), "expires_at": session.expires_at.to_string(),
         })
     });
+    let rotation = contents.rotation.as_ref().map(|rotation| match arguments.output.format {
+        TextFormat::Json => json!(rotation_line(rotation)),
+        TextFormat::Text => json!(stage(rotation)),
+    });
     let object = json!({
-        "bootstrap": contents.bootstrap.as_ref().map(key), "rotation": contents.rotation.as_ref().map(stage), "next": second,
+        "bootstrap": contents.bootstrap.as_ref().map(key), "rotation": rotation, "next": second,
         "mfa_session": session, "mfa_device": contents.mfa_device,
     });
     let text = match arguments.output.format {
@@ -175,10 +180,4 @@ pub(super) async fn remove(app: &App, arguments: &RemoveVault) -> Result<u8> {
         "the vault is deleted; its AWS key is valid still: an administrator deletes it, or makes another",
     );
     Ok(0)
-}
-
-/// What a person may know of a vault's key without seeing its secret.
-pub(super) fn described(open: &Open) -> Option<String> {
-    let key = open.contents().bootstrap.as_ref()?;
-    Some(format!("`{}` of `{}`", key.access_key_id, key.arn))
 }

@@ -174,18 +174,24 @@ fn unused(vault: &Vault, label: &Label) -> Result<()> {
 }
 
 pub(super) async fn remove_key(app: &App, arguments: &RemoveKey) -> Result<u8> {
-    renew(app, &arguments.slots, arguments.answers, arguments.write.accept_older).await
+    renew(app, "remove-key", &arguments.slots, arguments.answers, arguments.write.accept_older).await
 }
 
 pub(super) async fn rekey(app: &App, arguments: &RekeyVault) -> Result<u8> {
-    renew(app, &arguments.drop, arguments.answers, arguments.write.accept_older).await
+    renew(app, "rekey", &arguments.drop, arguments.answers, arguments.write.accept_older).await
 }
 
-/// A new data key, wrapped for every slot but those that go.
-async fn renew(app: &App, dropped: &[String], answers: Answers, accept_older: bool) -> Result<u8> {
+/// A new data key, wrapped for every slot but those that go, by the command of this name.
+async fn renew(
+    app: &App,
+    command: &str,
+    names: &[String],
+    answers: Answers,
+    accept_older: bool,
+) -> Result<u8> {
     app.on_interrupt("the vault is as it was, unless it was said that it is encrypted anew");
     let open = app.needed_vault().await?;
-    let dropped: Vec<&Slot> = dropped.iter().map(|name| named(open.vault(), name)).collect::<Result<_>>()?;
+    let dropped: Vec<&Slot> = names.iter().map(|name| named(open.vault(), name)).collect::<Result<_>>()?;
     let gone: Vec<SlotId> = dropped.iter().map(|slot| slot.id()).collect();
     let stay: Vec<&Slot> = open.vault().slots().iter().filter(|slot| !gone.contains(&slot.id())).collect();
     if stay.is_empty() {
@@ -198,12 +204,13 @@ async fn renew(app: &App, dropped: &[String], answers: Answers, accept_older: bo
     };
     let mut given: Vec<(SlotId, Answer)> = Vec::new();
     for slot in stay {
+        let without = without(command, names, slot);
         let answer = match slot.kind() {
-            SlotKind::SshEd25519 { .. } => Answer::Signer(Box::new(signer_of(app, slot).await?)),
+            SlotKind::SshEd25519 { .. } => Answer::Signer(Box::new(signer_of(app, slot, &without).await?)),
             SlotKind::Passphrase { .. } if answers.stdin => {
-                Answer::Passphrase(typed.next().ok_or_else(|| unanswered(slot))?)
+                Answer::Passphrase(typed.next().ok_or_else(|| unanswered(slot, &without))?)
             }
-            SlotKind::Passphrase { .. } => Answer::Passphrase(passphrase_of(&open, slot).await?),
+            SlotKind::Passphrase { .. } => Answer::Passphrase(passphrase_of(&open, slot, &without).await?),
         };
         given.push((slot.id(), answer));
     }
@@ -249,8 +256,8 @@ fn named<'a>(vault: &'a Vault, name: &str) -> Result<&'a Slot> {
     }
 }
 
-async fn signer_of(app: &App, slot: &Slot) -> Result<OwnedSigner> {
-    let Some(public_key) = slot.public_key() else { return Err(unanswered(slot)) };
+async fn signer_of(app: &App, slot: &Slot, without: &str) -> Result<OwnedSigner> {
+    let Some(public_key) = slot.public_key() else { return Err(unanswered(slot, without)) };
     let agent = keys::agent(&app.settings).transpose().unwrap_or_default();
     if let Some(agent) = agent {
         let holds = match agent.key(public_key) {
@@ -263,16 +270,16 @@ async fn signer_of(app: &App, slot: &Slot) -> Result<OwnedSigner> {
         }
     }
     let file = keys::file_of(&app.settings, public_key);
-    let Some((path, file)) = file else { return Err(unanswered(slot)) };
-    let signer = keys::unlock(&path, &file).await?.ok_or_else(|| unanswered(slot))?;
+    let Some((path, file)) = file else { return Err(unanswered(slot, without)) };
+    let signer = keys::unlock(&path, &file).await?.ok_or_else(|| unanswered(slot, without))?;
     Ok(OwnedSigner::File(signer))
 }
 
-async fn passphrase_of(open: &Open, slot: &Slot) -> Result<SecretSlice<u8>> {
+async fn passphrase_of(open: &Open, slot: &Slot, without: &str) -> Result<SecretSlice<u8>> {
     for _ in 0..TRIES {
         let question = format!("Passphrase or recovery code `{}`", slot.label());
         let typed = terminal::ask_secret(&question).await.filter(|typed| !typed.expose_secret().is_empty());
-        let typed = typed.ok_or_else(|| unanswered(slot))?;
+        let typed = typed.ok_or_else(|| unanswered(slot, without))?;
         match open.vault().data_key_with_passphrase(&typed) {
             Ok((_, id)) if id == slot.id() => return Ok(typed),
             // The right one for another slot, or for none.
@@ -282,7 +289,21 @@ async fn passphrase_of(open: &Open, slot: &Slot) -> Result<SecretSlice<u8>> {
     Err(CliError::failed(format!("`{}` does not open with it", slot.label())))
 }
 
-fn unanswered(slot: &Slot) -> CliError {
+/// The command that goes on without a slot, beside those that go already.
+fn without(command: &str, names: &[String], slot: &Slot) -> String {
+    let before = if command == "rekey" { " --drop" } else { "" };
+    let label = slot.label().to_string();
+    let words: Vec<String> = names
+        .iter()
+        .chain([&label])
+        .map(
+            |name| if name.contains(' ') { format!("{before} '{name}'") } else { format!("{before} {name}") },
+        )
+        .collect();
+    format!("sorry vault {command}{}", words.concat())
+}
+
+fn unanswered(slot: &Slot, without: &str) -> CliError {
     let label = slot.label();
     let how = match slot.kind() {
         SlotKind::SshEd25519 { .. } => "add its key to the agent (`ssh-add`)",
@@ -292,9 +313,7 @@ fn unanswered(slot: &Slot) -> CliError {
     };
     CliError::failed(format!("slot `{label}` did not answer"))
         .hint(format!("every slot that stays must answer: {how}"))
-        .also(format!(
-            "`sorry vault rekey --drop {label}` goes on without it, and it no longer opens the vault"
-        ))
+        .also(format!("`{without}` goes on without it, and it no longer opens the vault"))
 }
 
 /// The first lines of standard input, without their ends.

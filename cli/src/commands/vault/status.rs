@@ -1,8 +1,9 @@
 //! `sorry vault status`: where each secret lies, and what opens the vault. It asks nobody anything.
 
+use jiff::Timestamp;
 use serde::Serialize;
 use sorry_profiles::Form;
-use sorry_vault::{Agent, Open, Slot, SlotKind, Vault};
+use sorry_vault::{Agent, Open, Rotation, Slot, SlotKind, Vault};
 
 use super::contents;
 use crate::{
@@ -21,15 +22,31 @@ pub(crate) struct Status {
     exists: bool,
     id: Option<String>,
     generation: Option<u64>,
-    written: Option<String>,
+    written: Option<Timestamp>,
     slots: Vec<SlotLine>,
     /// Whether the agent opened it.
     opens: bool,
     shut: Option<String>,
-    key: Option<String>,
-    rotation: Option<String>,
+    key: Option<KeyLine>,
+    rotation: Option<RotationLine>,
     /// Secrets outside the vault, each with the way to change that.
     plain_text: Vec<PlainText>,
+}
+
+/// The vault's key, without its secret.
+#[derive(Debug, Serialize)]
+struct KeyLine {
+    access_key_id: String,
+    arn: String,
+}
+
+/// A rotation that is not finished.
+#[derive(Debug, Serialize)]
+pub(super) struct RotationLine {
+    begun_at: Timestamp,
+    stage: &'static str,
+    #[serde(skip)]
+    told: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -73,7 +90,10 @@ pub(crate) fn verdict(app: &App) -> Result<std::result::Result<String, (String, 
         return Ok(Ok(format!("there is none (`sorry setup` makes one){place}")));
     }
     if let Some(rotation) = status.rotation {
-        return Ok(Err((format!("a rotation is not finished, {rotation}"), "sorry vault rotate".to_owned())));
+        return Ok(Err((
+            format!("a rotation is not finished, {}", rotation.told),
+            "sorry vault rotate".to_owned(),
+        )));
     }
     if let Some(advice) =
         status.slots.iter().filter(|slot| slot.bcrypt_rounds.is_none()).find_map(|slot| slot.advice.clone())
@@ -96,20 +116,33 @@ fn status(app: &App) -> Result<Status> {
         status.exists = true;
         status.id = Some(vault.id().to_string());
         status.generation = Some(vault.generation());
-        status.written = Some(shown(vault.written()));
+        status.written = Some(vault.written());
         let agent = keys::agent(&app.settings).transpose().unwrap_or_default();
         status.slots = vault.slots().iter().map(|slot| slot_line(app, agent.as_ref(), slot)).collect();
         match opened(app, vault) {
             Ok(open) => {
                 status.opens = true;
-                status.key = contents::described(&open);
-                status.rotation = open.contents().rotation.as_ref().map(contents::stage);
+                status.key = open.contents().bootstrap.as_ref().map(|key| KeyLine {
+                    access_key_id: key.access_key_id.to_string(),
+                    arn: key.arn.clone(),
+                });
+                status.rotation = open.contents().rotation.as_ref().map(rotation_line);
             }
             Err(error) => status.shut = Some(error.message),
         }
     }
     status.plain_text = plain_text(app)?;
     Ok(status)
+}
+
+pub(super) fn rotation_line(rotation: &Rotation) -> RotationLine {
+    let (begun_at, stage) = match rotation {
+        Rotation::Creating { since, .. } => (since, "creating"),
+        Rotation::Created { since, .. } => (since, "created"),
+        Rotation::Switched { since, .. } => (since, "switched"),
+        Rotation::Deactivated { since, .. } => (since, "deactivated"),
+    };
+    RotationLine { begun_at: *begun_at, stage, told: contents::stage(rotation) }
 }
 
 fn opened(app: &App, vault: &Vault) -> Result<Open> {
@@ -172,15 +205,16 @@ fn print(app: &App, status: &Status) -> Result<()> {
     if !status.exists {
         app.ui.data(&format!("there is no vault at `{}`: `sorry setup` makes one", status.path))?;
     } else {
+        let key = status.key.as_ref().map(|key| format!("`{}` of `{}`", key.access_key_id, key.arn));
         let text = |value: &Option<String>| value.clone().unwrap_or_default();
         app.ui.pairs(&[
             ("vault", status.path.clone()),
             ("id", text(&status.id)),
             ("generation", status.generation.map(|generation| generation.to_string()).unwrap_or_default()),
-            ("written", text(&status.written)),
+            ("written", status.written.map(shown).unwrap_or_default()),
             ("opens", if status.opens { "yes, through the agent".to_owned() } else { text(&status.shut) }),
-            ("AWS key", text(&status.key)),
-            ("rotation", text(&status.rotation)),
+            ("AWS key", key.unwrap_or_default()),
+            ("rotation", status.rotation.as_ref().map(|rotation| rotation.told.clone()).unwrap_or_default()),
         ])?;
         let rows: Vec<Vec<String>> = status
             .slots
@@ -209,4 +243,19 @@ fn print(app: &App, status: &Status) -> Result<()> {
         app.ui.data(&format!("       fix: {fix}"))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn programs_are_told_of_a_rotation_in_fields_and_people_in_words() {
+        let since = "2026-11-21T04:00:00Z".parse().unwrap();
+        let line = rotation_line(&Rotation::Creating { since, known: Vec::new() });
+        assert_eq!(json!(line), json!({"begun_at": "2026-11-21T04:00:00Z", "stage": "creating"}));
+        assert_eq!(line.told, "begun 2026-11-21 04:00:00 UTC: a new key is to be made");
+    }
 }

@@ -10,7 +10,7 @@ use crate::{
     api::Api,
     app::App,
     args::{Audit, AuditCommand, AuditFilter, AuditFormat},
-    error::Result,
+    error::{CliError, Result},
     time::shown,
 };
 
@@ -18,13 +18,26 @@ pub(super) async fn run(app: &App, arguments: &Audit) -> Result<u8> {
     if let Some(AuditCommand::Verify(arguments)) = &arguments.command {
         return verify::run(app, arguments).await;
     }
+    let AuditFilter { from, to, session, .. } = &arguments.filter;
+    if let (Some(from), Some(to)) = (from, to)
+        && from >= to
+    {
+        return Err(CliError::usage(format!(
+            "`--from` ({}) is not before `--to` ({})",
+            shown(*from),
+            shown(*to)
+        )));
+    }
     let aws = app.aws().await?;
     let records = records(&aws.api(app)?, &query(&arguments.filter)).await?;
     match arguments.format {
         AuditFormat::Json => app.ui.json(&AuditList { records, cursor: None })?,
         AuditFormat::Csv => app.ui.raw(&csv::document(&records)?)?,
         AuditFormat::Table if records.is_empty() => {
-            app.ui.say("no records; without `--from` these are those of the last day");
+            app.ui.say(match (from, session) {
+                (None, None) => "no records; without `--from` these are those of the last day",
+                _ => "no records",
+            });
         }
         AuditFormat::Table => {
             let rows: Vec<_> = records.iter().map(row).collect();
