@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use sorry_profiles::Profile;
 use sorry_wire::{
@@ -14,7 +15,7 @@ use crate::{
     app::App,
     error::{CliError, Exit, Result},
     files,
-    time::{shown, with_distance},
+    time::{rough, shown, with_distance},
 };
 
 /// How long a command waits before it says how to go on without it.
@@ -341,7 +342,7 @@ pub(crate) fn as_pairs(
     profiles: &[Profile],
 ) -> Vec<(&'static str, String)> {
     let now = (app.clock)();
-    let time = |at: Option<jiff::Timestamp>| at.map(|at| with_distance(at, now)).unwrap_or_default();
+    let time = |at: Option<Timestamp>| at.map(|at| with_distance(at, now)).unwrap_or_default();
     let names: Vec<&str> =
         files::of_session(profiles, &session.session_id).map(|name| name.as_str()).collect();
     let ended = session.end.as_ref();
@@ -363,7 +364,7 @@ pub(crate) fn as_pairs(
         ("requested", time(Some(session.requested_at))),
         ("approval", approval(session)),
         ("active", time(session.activated_at)),
-        ("expires", time(Some(session.expires_at))),
+        expiry(session, now),
         ("extension", extension(session).unwrap_or_default()),
         ("end", cause.unwrap_or_default()),
         ("failure", failure.unwrap_or_default()),
@@ -379,6 +380,27 @@ pub(crate) fn as_pairs(
         ("mfa", if session.mfa { "asked for" } else { "" }.to_owned()),
         ("profile", names.join(", ")),
     ]
+}
+
+/// When a session ended or will, for people.
+pub(crate) fn end(session: &SessionView, now: Timestamp) -> String {
+    if session.state == State::PendingApproval {
+        // No time of day yet: the window begins with the approval.
+        let window = session.expires_at.as_second() - session.requested_at.as_second();
+        return format!("{} after its approval", rough(window.unsigned_abs()));
+    }
+    let ended = session.ended_at.or_else(|| session.end.as_ref().map(|end| end.at));
+    with_distance(ended.filter(|_| session.state.is_over()).unwrap_or(session.expires_at), now)
+}
+
+/// When AWS stops honouring a session, as a pair: once its end was decided, only what was granted.
+pub(crate) fn expiry(session: &SessionView, now: Timestamp) -> (&'static str, String) {
+    match (&session.end, session.activated_at) {
+        (Some(_), Some(_)) => ("was to expire", shown(session.expires_at)),
+        // What never was ACTIVE had no window.
+        (Some(_), None) => ("was to expire", String::new()),
+        (None, _) => ("expires", end(session, now)),
+    }
 }
 
 fn approval(session: &SessionView) -> String {
@@ -464,6 +486,27 @@ pub(crate) mod tests {
             let error = not_active(&view);
             assert_eq!((error.exit, error.message), (exit, format!("session `7k3m9q2x4v8n1c5d` {said}")));
         }
+    }
+
+    #[test]
+    fn a_session_ends_when_it_does_and_not_before_it_has_begun() {
+        let now: Timestamp = "2026-11-21T13:00:00Z".parse().unwrap();
+        let mut view = session("7k3m9q2x4v8n1c5d", "PENDING_APPROVAL");
+        assert_eq!(end(&view, now), "8h after its approval");
+        assert_eq!(expiry(&view, now), ("expires", "8h after its approval".to_owned()));
+        view.state = State::Active;
+        view.activated_at = Some("2026-11-21T04:00:10Z".parse().unwrap());
+        assert_eq!(expiry(&view, now), ("expires", "2026-11-21 12:00:00 UTC (1h ago)".to_owned()));
+
+        let cause = json!({"cause": "revoked", "by": "me", "at": "2026-11-21T05:00:00Z"});
+        view.end = serde_json::from_value(cause).unwrap();
+        for state in [State::Revoking, State::Revoked] {
+            view.state = state;
+            assert_eq!(expiry(&view, now), ("was to expire", "2026-11-21 12:00:00 UTC".to_owned()));
+        }
+        assert_eq!(end(&view, now), "2026-11-21 05:00:00 UTC (8h ago)");
+        view.activated_at = None;
+        assert_eq!(expiry(&view, now).1, "", "denied, or lapsed");
     }
 
     #[test]

@@ -657,6 +657,14 @@ fn lists_show_whole_ids_and_where_the_credentials_are() {
     let server = Server::start(vec![answer("GET /v1/sessions?scope=namespace", 200, &list)]);
     let ran = Desk::facing(&server).run(&["list", "--namespace", "--status", "active", "--output", "json"]);
     assert_eq!(ran.json()["sessions"].as_array().unwrap().len(), 1);
+    // That nothing fits a filter does not mean that nothing is there.
+    for (sessions, said) in
+        [(list, "none of the sessions is in that state"), (json!({"sessions": []}), "nobody has a session")]
+    {
+        let server = Server::start(vec![answer("GET /v1/sessions?scope=everybody", 200, &sessions)]);
+        let ran = Desk::facing(&server).run(&["list", "--everybody", "--status", "clean-up-failed"]);
+        assert!(ran.exit == 0 && ran.stdout.is_empty() && ran.stderr.contains(said), "{ran}");
+    }
 }
 
 /// A folder with one tier of its own.

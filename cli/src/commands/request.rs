@@ -91,7 +91,7 @@ pub(super) fn print(
         ("state", session.state.to_string()),
         ("tier", session.tier.to_string()),
         ("namespace", session.namespace.to_string()),
-        ("expires", crate::time::with_distance(session.expires_at, now)),
+        sessions::expiry(session, now),
     ];
     if let Some(delivered) = delivered {
         pairs.push(("profile", delivered.profile.to_string()));
