@@ -369,8 +369,24 @@ fn what_is_no_bootstrap_key_is_refused() {
 #[test]
 fn slots_come_and_go_and_every_one_that_stays_must_answer() {
     let (mut sue, agent) = set_up();
-    sue.run_with(&["vault", "add-passphrase", "--stdin"], "open sesame\n").success();
-    sue.run_with(&["vault", "add-passphrase", "--stdin"], "x\n").refused(&["a slot `passphrase` already"]);
+    let add = ["vault", "add-passphrase", "--stdin"];
+    for short in ["x\n", "fourteen chars\n", "äöüäöüäöüäöüäö\n", "\n"] {
+        sue.run_with(&add, short).refused(&[
+            "fewer than 15 characters",
+            "NIST SP 800-63B",
+            "--recovery-code",
+        ]);
+    }
+    let typed = [
+        ("New passphrase", "secret:short"),
+        ("New passphrase", "secret:short, and again"),
+        ("same again", "secret:no"),
+    ];
+    let last = [("New passphrase", "secret:short")];
+    let seen = sue.at_terminal(&[&typed[..], &last].concat(), &["vault", "add-passphrase"]);
+    assert!(seen["exit"] == 2 && seen.to_string().contains("the passphrases differ"), "{seen}");
+    sue.run_with(&add, "open sesame, again\n").success();
+    sue.run_with(&add, "x\n").refused(&["a slot `passphrase` already"]);
     let other = sue.key("desk", &ED25519, PHRASE);
     agent.add(&["-q", other.to_str().unwrap()], PHRASE);
     sue.run(&["vault", "add-key", "--key", other.to_str().unwrap()]).success();
@@ -380,13 +396,14 @@ fn slots_come_and_go_and_every_one_that_stays_must_answer() {
 
     sue.run(&["vault", "remove-key", "desk"])
         .refused(&["slot `passphrase` did not answer", "--drop passphrase"]);
-    sue.run_with(&["vault", "remove-key", "desk", "--stdin"], "open barley\n").refused(&["does not open"]);
+    sue.run_with(&["vault", "remove-key", "desk", "--stdin"], "open barley, again\n")
+        .refused(&["does not open"]);
     sue.run(&["vault", "remove-key", "attic"]).refused(&["no slot `attic`"]);
     sue.run(&["vault", "remove-key", "desk", "passphrase", "id_ed25519"])
         .refused(&["nothing could open the vault"]);
     assert_eq!(fs::read(sue.vault()).unwrap(), before, "a refusal changes nothing");
 
-    let ran = sue.run_with(&["vault", "remove-key", "desk", "--stdin"], "open sesame\n").success();
+    let ran = sue.run_with(&["vault", "remove-key", "desk", "--stdin"], "open sesame, again\n").success();
     assert!(
         ran.stderr.contains("`desk` no longer opens") && ran.stderr.contains("sorry vault rotate"),
         "{ran}"
@@ -394,9 +411,12 @@ fn slots_come_and_go_and_every_one_that_stays_must_answer() {
     agent.add(&["-q", "-d", sue.path(".ssh/id_ed25519.pub").to_str().unwrap()], "");
     sue.run(&["vault", "export"]).refused(&["does not hold the key"]); // the agent has `desk` still
     sue.set("SSH_AUTH_SOCK", "");
+    let script = [
+        ("Passphrase of the key", "secret:"),
+        ("code of the vault (`passphrase`)", "secret:open sesame, again"),
+    ];
     let script =
-        [("Passphrase of the key", "secret:"), ("code of the vault (`passphrase`)", "secret:open sesame")];
-    let script = [script[0], script[1], ("Passphrase or recovery code `passphrase`", "secret:open sesame")];
+        [script[0], script[1], ("Passphrase or recovery code `passphrase`", "secret:open sesame, again")];
     let seen = sue.at_terminal(&script, &["vault", "rekey", "--drop", "id_ed25519"]);
     assert_eq!(seen["exit"], 0, "{seen}");
     let status: Value =

@@ -127,6 +127,8 @@ pub(crate) struct AddKey {
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
+A passphrase has 15 characters at least: it opens the vault alone.
+
 Examples:
   sorry vault add-passphrase
   sorry vault add-passphrase --recovery-code --label safe
