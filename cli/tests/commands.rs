@@ -863,6 +863,7 @@ fn a_caller_that_the_registry_refuses_leaves_no_user_and_no_key() {
     let put = "PUT /v1/admin/callers/AIDAEXAMPLEEXAMPLE12";
     let server = Server::start(vec![
         answer("POST /", 200, xml("GetCallerIdentity", identity)),
+        answer("GET /v1/admin/callers", 200, json!({"callers": []})),
         answer("POST /", 404, missing),
         answer("POST /", 200, xml("CreateUser", user)),
         answer("POST /", 200, xml("AttachUserPolicy", "")),
@@ -884,6 +885,7 @@ fn a_caller_that_the_registry_refuses_leaves_no_user_and_no_key() {
         actions,
         [
             "GetCallerIdentity",
+            "-",
             "GetUser",
             "CreateUser",
             "AttachUserPolicy",
@@ -892,13 +894,13 @@ fn a_caller_that_the_registry_refuses_leaves_no_user_and_no_key() {
             "DeleteUser"
         ]
     );
-    let entry: Value = serde_json::from_str(&asked[4].body).unwrap();
+    let entry: Value = serde_json::from_str(&asked[5].body).unwrap();
     assert_eq!(
         entry,
         json!({"arn": "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr", "person": "sue", "namespace": "sue",
             "tiers": {"developer": 8}, "projects": [], "roles": ["caller"]})
     );
-    assert!(asked[3].body.contains("policy%2Fsorry%2Fservice%2Fsorry-caller"), "{}", asked[3].body);
+    assert!(asked[4].body.contains("policy%2Fsorry%2Fservice%2Fsorry-caller"), "{}", asked[4].body);
     assert_ran!(ran);
 }
 
@@ -1189,21 +1191,24 @@ fn new_key() -> Vec<Answer> {
     );
     let key = "<AccessKey><UserName>sue-mgr</UserName><AccessKeyId>AKIANEWNEWNEWNEWNEW1</AccessKeyId><Status>Active</Status>\
                <SecretAccessKey>NewSecret</SecretAccessKey></AccessKey>";
-    let caller = json!({"unique_id": "AIDAX", "arn": USER, "person": "sue", "namespace": "sue", "tiers": {"developer": 8},
-        "projects": [], "roles": ["caller"], "registered_at": "2026-11-21T04:00:00Z", "registered_by": "admin"});
+    let caller = json!({"unique_id": "AIDAX", "arn": USER, "person": "susan", "namespace": "sue",
+        "tiers": {"developer": 8, "read-only": 36}, "projects": [], "roles": ["caller"], "registered_at": "2026-11-21T04:00:00Z", "registered_by": "admin"});
     vec![
         answer("POST /", 200, xml("GetCallerIdentity", identity)),
+        answer("GET /v1/admin/callers", 200, json!({"callers": [caller]})),
+        answer("POST /", 200, xml("GetUser", &user)),
         answer("POST /", 200, xml("GetUser", &user)),
         answer("POST /", 200, xml("TagUser", "")),
         answer("POST /", 200, xml("AttachUserPolicy", "")),
         answer("PUT /v1/admin/callers/AIDAX", 200, caller),
+        answer("POST /", 200, xml("ListAccessKeys", "<AccessKeyMetadata/><IsTruncated>false</IsTruncated>")),
         answer("POST /", 200, xml("CreateAccessKey", key)),
     ]
 }
 
 #[test]
 fn a_new_key_is_waited_for_until_aws_knows_it_and_every_other_refusal_is_final() {
-    let words = ["admin", "callers", "add", "sue-mgr", "--tier", "developer=8", "--new-key"];
+    let words = ["admin", "callers", "add", "sue-mgr", "--new-key"];
     let known = xml(
         "GetCallerIdentity",
         &format!("<Arn>{USER}</Arn><UserId>AIDAX</UserId><Account>123456789012</Account>"),
@@ -1213,13 +1218,24 @@ fn a_new_key_is_waited_for_until_aws_knows_it_and_every_other_refusal_is_final()
     let server = Server::start(script);
     let ran = Desk::facing(&server).run(&words);
     let asked = server.asked();
-    assert!(asked[7].header("authorization").contains("AKIANEWNEWNEWNEWNEW1"));
+    assert!(asked[10].header("authorization").contains("AKIANEWNEWNEWNEWNEW1"));
     assert_eq!(ran.exit, 0, "{ran}");
+    let entry: Value = serde_json::from_str(&asked[6].body).unwrap();
+    assert_eq!(
+        entry,
+        json!({"arn": USER, "person": "susan", "namespace": "sue", "tiers": {"developer": 8, "read-only": 36},
+            "projects": [], "roles": ["caller"]}),
+        "what is not named stays"
+    );
+    assert!(
+        ran.stderr.contains("Kept: namespace sue, person susan, role caller, tier developer 8h"),
+        "{ran}"
+    );
     assert!(ran.stdout.contains("NewSecret") && ran.stderr.contains("The key works already"), "{ran}");
 
     let server = Server::start([new_key(), vec![xml_refusal("SignatureDoesNotMatch")]].concat_answers());
     let ran = Desk::facing(&server).run(&words);
-    assert_eq!(server.asked().len(), 7);
+    assert_eq!(server.asked().len(), 10);
     assert!(ran.exit == 0 && ran.stderr.contains("whether the key works could not be seen"), "{ran}");
 
     // A key that was not just made is refused at once.
