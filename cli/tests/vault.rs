@@ -162,6 +162,53 @@ fn the_key_leaves_its_profile_once_the_vault_has_been_opened_again() {
     assert_eq!(held(&sue)["bootstrap"]["secret_access_key"], SECRET);
 }
 
+/// `setup` takes no other key out of a profile: to say that it does would send people round in a circle.
+#[test]
+fn another_key_than_the_vaults_is_named_without_a_way_to_be_rid_of_it() {
+    let (mut sue, _agent) = set_up();
+    sue.forget_the_key();
+    fs::create_dir(sue.path(".aws")).unwrap();
+    let write = |profiles: &[(&str, &str)]| {
+        let sections = profiles.iter().map(|(name, id)| {
+            format!("[{name}]\naws_access_key_id = {id}\naws_secret_access_key = {SECRET}\n")
+        });
+        fs::write(sue.path(".aws/credentials"), sections.collect::<String>()).unwrap();
+        fs::set_permissions(sue.path(".aws/credentials"), fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    let vault = || {
+        let checks: Value = serde_json::from_str(&sue.run(&["doctor", "--output", "json"]).stdout).unwrap();
+        checks.as_array().unwrap().iter().find(|check| check["check"] == "vault").unwrap().clone()
+    };
+    let other = ("administrator", "AKIAADMINADMINADMIN1");
+    write(&[other]);
+    let status = sue.run(&["vault", "status"]).success();
+    assert!(
+        status.stdout.contains("profile `administrator` holds a long-lived key, not the vault's"),
+        "{status}"
+    );
+    assert!(!status.stdout.contains("fix:"), "{status}");
+    let check = vault();
+    assert_eq!(check["ok"], true, "{check}");
+    assert!(
+        check["detail"].as_str().unwrap().contains("profile `administrator` holds another long-lived key"),
+        "{check}"
+    );
+
+    write(&[other, ("sue-mgr", KEY_ID), ("copy", KEY_ID)]);
+    let check = vault();
+    assert_eq!(check["detail"], "profile `sue-mgr` and profile `copy` hold a long-lived key in plain text");
+    assert_eq!(
+        check["hint"],
+        "sorry setup --from-profile sue-mgr --remove-plain-text; sorry setup --from-profile copy --remove-plain-text"
+    );
+    let words =
+        ["setup", "--from-profile", "administrator", "--remove-plain-text", "--no-recovery", "--no-rotate"];
+    sue.run(&words).refused(&[
+        "not `AKIAADMINADMINADMIN1`",
+        "sorry vault import --from-profile administrator --replace",
+    ]);
+}
+
 #[test]
 fn a_recovery_code_is_shown_once_and_opens_the_vault_at_a_terminal() {
     let server = Server::start(setup_script());
