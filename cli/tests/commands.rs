@@ -587,6 +587,37 @@ fn somebody_elses_profile_is_refused_before_a_session_is_asked_for() {
     assert_ran!(ran);
 }
 
+/// A session, and a code, would be spent on credentials that have no place.
+#[test]
+fn files_that_cannot_be_written_are_found_before_a_session_is_asked_for() {
+    let server = Server::start(Vec::new());
+    let desk = Desk::facing(&server);
+    let mine = fs::read_to_string(desk.credentials()).unwrap();
+    fs::write(desk.credentials(), format!("{mine}{}no such line\n", profile("sue-developer", ID))).unwrap();
+    let ran = desk.run(&[&EIGHT_HOURS[..], &["--profile", "sue-developer"]].concat());
+    assert!(server.asked().is_empty() && ran.exit == 1 && ran.stderr.contains("line 10"), "{ran}");
+
+    // Named by nobody, it is found by the namespace.
+    let me = json!({"account": "123456789012", "unique_id": "AIDAX", "arn": USER, "administrator": false,
+        "caller": {"unique_id": "AIDAX", "arn": USER, "person": "sue", "namespace": "sue", "tiers": {"developer": 8}, "projects": [],
+            "roles": ["caller"], "registered_at": "2026-11-21T04:00:00Z", "registered_by": "admin"}});
+    let server = Server::start(vec![answer("GET /v1/whoami", 200, me)]);
+    let desk = Desk { endpoint: format!("http://{}/v1", server.address), ..desk }
+        .with("AWS_ENDPOINT_URL", &format!("http://{}", server.address));
+    let desk = desk.with("AWS_ACCESS_KEY_ID", "AKIAEXAMPLEEXAMPLE12").with("AWS_SECRET_ACCESS_KEY", SECRET);
+    let ran = desk.run(&EIGHT_HOURS);
+    assert!(ran.exit == 1 && ran.stderr.contains("line 10"), "{ran}");
+    assert_eq!(server.asked().len(), 1);
+
+    // A folder that others may write to, so that nothing is written there.
+    let server = Server::start(vec![tiers(false)]);
+    let desk = Desk::facing(&server);
+    fs::set_permissions(desk.home.path().join(".aws"), fs::Permissions::from_mode(0o777)).unwrap();
+    let ran = desk.run(&EIGHT_HOURS);
+    server.asked();
+    assert!(ran.exit == 1 && ran.stderr.contains(".aws"), "{ran}");
+}
+
 #[test]
 fn revoked_is_said_when_nothing_is_left_and_the_profile_goes() {
     let delete = format!("DELETE /v1/sessions/{ID}");
