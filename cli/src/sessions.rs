@@ -15,6 +15,7 @@ use crate::{
     app::App,
     error::{CliError, Exit, Result},
     files,
+    remedy::remedy,
     time::{rough, shown, with_distance},
 };
 
@@ -171,15 +172,23 @@ pub(crate) fn not_active(session: &SessionView) -> CliError {
     }
     let failure = session.end.as_ref().and_then(|end| end.failure.as_ref());
     match (failure, &session.end) {
-        (Some(failure), _) => CliError::failed(format!("session `{id}` failed: {}", failure.message))
-            .hint(match state {
-                State::CleanUpFailed => {
-                    "something of it is left, which the service goes on removing; nothing of it can be used"
-                }
-                _ if session.activated_at.is_some() => "its access is taken away, and nothing of it stays",
-                _ => "nothing was granted, and nothing of it stays",
-            })
-            .code(failure.code.clone()),
+        (Some(failure), _) => {
+            let error = CliError::failed(format!("session `{id}` failed: {}", failure.message))
+                .hint(match state {
+                    State::CleanUpFailed => {
+                        "something of it is left, which the service goes on removing; nothing of it can be used"
+                    }
+                    _ if session.activated_at.is_some() => "its access is taken away, and nothing of it stays",
+                    _ => "nothing was granted, and nothing of it stays",
+                })
+                .code(failure.code.clone());
+            let Some(code) = error.known_code() else { return error };
+            let error = CliError { exit: code.exit_code(), ..error };
+            match remedy(code) {
+                Some(remedy) => error.also(remedy),
+                None => error,
+            }
+        }
         (None, Some(end)) => {
             let over = session.state.is_over();
             let by = match end.cause {
@@ -485,6 +494,32 @@ pub(crate) mod tests {
             view.ended_at = view.state.is_over().then(|| "2026-11-21T05:00:09Z".parse().unwrap());
             let error = not_active(&view);
             assert_eq!((error.exit, error.message), (exit, format!("session `7k3m9q2x4v8n1c5d` {said}")));
+        }
+    }
+
+    #[test]
+    fn the_code_of_a_failure_says_what_to_do_and_how_to_exit() {
+        for (code, exit, hints) in [
+            (
+                "NoSubscriber",
+                1,
+                "nothing was granted, and nothing of it stays\nhint: somebody of security subscribes",
+            ),
+            (
+                "WindowOver",
+                4,
+                "nothing was granted, and nothing of it stays\nhint: ask again, for a longer time",
+            ),
+            ("Unavailable", 5, "nothing was granted, and nothing of it stays"),
+            ("FromTheFuture", 1, "nothing was granted, and nothing of it stays"),
+        ] {
+            let mut view = session("7k3m9q2x4v8n1c5d", "FAILED");
+            let failure = json!({"code": code, "message": "no"});
+            let end = json!({"cause": "failed", "by": "x", "at": "2026-11-21T05:00:00Z", "failure": failure});
+            view.end = serde_json::from_value(end).unwrap();
+            let error = not_active(&view);
+            assert_eq!((error.exit, error.code.as_deref()), (exit, Some(code)));
+            assert!(error.hint.as_deref().unwrap().starts_with(hints), "{error:?}");
         }
     }
 
