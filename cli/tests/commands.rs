@@ -998,6 +998,67 @@ fn the_audit_is_a_table_or_harmless_csv() {
 }
 
 #[test]
+fn an_audit_without_records_says_of_which_time_and_no_time_runs_backwards() {
+    for (words, query, said) in [
+        (&[] as &[&str], "", "no records; without `--from` these are those of the last day\n"),
+        (
+            &["--to", "2026-01-02"],
+            "?to=2026-01-02T00%3A00%3A00Z",
+            "no records; without `--from` these are those of the day before `--to`\n",
+        ),
+        (&["--from", "2026-01-02"], "?from=2026-01-02T00%3A00%3A00Z", "no records\n"),
+        (&["--session", ID], "?session=7k3m9q2x4v8n1c5d", "no records\n"),
+        (&["--subject", "sweep"], "?subject=sweep", "no records\n"),
+    ] {
+        let server =
+            Server::start(vec![answer(&format!("GET /v1/audit{query}"), 200, json!({"records": []}))]);
+        let ran = Desk::facing(&server).run(&[&["admin", "audit"], words].concat());
+        server.asked();
+        assert_eq!((ran.exit, ran.stderr.as_str()), (0, said), "{words:?}");
+    }
+    for wrong in [&["--from", "2027-01-01", "--to", "2026-01-01"] as &[&str], &["--subject", "foo"]] {
+        let server = Server::start(vec![]);
+        let ran = Desk::facing(&server).run(&[&["admin", "audit"], wrong].concat());
+        assert_eq!((ran.exit, server.asked().len()), (2, 0), "{ran}");
+    }
+}
+
+#[test]
+fn who_is_suspended_is_told_so_and_asked_nothing_else() {
+    let identity = answer(
+        "POST /",
+        200,
+        xml(
+            "GetCallerIdentity",
+            &format!("<Arn>{USER}</Arn><UserId>AIDAX</UserId><Account>123456789012</Account>"),
+        ),
+    );
+    let me = json!({"account": "123456789012", "unique_id": "AIDAX", "arn": USER, "administrator": false,
+        "caller": {"unique_id": "AIDAX", "arn": USER, "person": "sue", "namespace": "sue", "tiers": {"developer": 8}, "projects": [],
+            "roles": ["caller"], "registered_at": "2026-11-21T04:00:00Z", "registered_by": "admin",
+            "suspended_at": "2026-11-21T05:00:00Z", "suspended_by": "admin"}});
+    let server = Server::start(vec![answer("GET /v1/whoami", 200, me.clone())]);
+    let ran = Desk::facing(&server).run(&["whoami"]);
+    assert!(
+        ran.stdout.contains("2026-11-21 05:00:00 UTC") && ran.stderr.contains("sorry admin callers resume"),
+        "{ran}"
+    );
+
+    let knock = answer("GET /v1/whoami", 403, json!({"message": "Missing Authentication Token"}));
+    let server = Server::start(vec![knock, identity, answer("GET /v1/whoami", 200, me)]);
+    let ran = Desk::facing(&server).run(&["doctor", "--output", "json"]);
+    server.asked();
+    let checks = ran.json();
+    let of = |name: &str| checks.as_array().unwrap().iter().find(|check| check["check"] == name).cloned();
+    let registry = of("registry").unwrap();
+    assert!(
+        registry["ok"] == false && registry["detail"] == "suspended since 2026-11-21 05:00:00 UTC",
+        "{registry}"
+    );
+    assert_eq!(of("subscribers"), None);
+}
+
+#[test]
 fn digests_that_are_not_there_are_said_to_be_missing() {
     let folder = TempDir::new().unwrap();
     let server = Server::start(vec![]);

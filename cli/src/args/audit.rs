@@ -12,8 +12,8 @@ use super::Text;
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "\
-For administrators, and for callers who are registered as `security` or `admin`. Without --from
-and --session, the last day.
+For administrators, and for callers who are registered as `security` or `admin`. Without --from,
+--session and --subject, the last day.
 
 Examples:
   sorry admin audit
@@ -48,7 +48,7 @@ pub(crate) struct AuditFilter {
     #[arg(long, value_name = "SESSION")]
     pub(crate) session: Option<SessionId>,
     /// Only this subject: `caller#<unique id>`, `refusals#<unique id>`, `sweep` or `tiers`
-    #[arg(long, conflicts_with = "session")]
+    #[arg(long, conflicts_with = "session", value_parser = subject)]
     pub(crate) subject: Option<String>,
     /// From this moment on: `2026-01-31` (UTC) or `2026-01-31T17:00:00Z`
     #[arg(long, value_name = "MOMENT", value_parser = moment)]
@@ -91,9 +91,31 @@ fn moment(text: &str) -> Result<Timestamp, String> {
     })
 }
 
+/// What the records of the audit are about.
+fn subject(text: &str) -> Result<String, String> {
+    let of_a_principal = ["caller#", "refusals#"]
+        .iter()
+        .any(|kind| text.strip_prefix(kind).is_some_and(|unique_id| !unique_id.is_empty()));
+    if of_a_principal || ["sweep", "tiers"].contains(&text) || text.parse::<SessionId>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err("there is `caller#<unique id>`, `refusals#<unique id>`, `sweep`, `tiers`, and a session's whole id"
+        .to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_subject_is_one_that_there_can_be() {
+        for good in ["caller#AIDAX", "refusals#AROAX:sue", "sweep", "tiers", "7k3m9q2x4v8n1c5d"] {
+            assert_eq!(subject(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "foo", "caller#", "caller", "7k3m"] {
+            assert!(subject(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn moments_are_days_or_times_of_utc() {

@@ -10,7 +10,7 @@ use crate::{
     api::Api,
     app::App,
     args::{Audit, AuditCommand, AuditFilter, AuditFormat},
-    error::Result,
+    error::{CliError, Result},
     time::shown,
 };
 
@@ -18,13 +18,23 @@ pub(super) async fn run(app: &App, arguments: &Audit) -> Result<u8> {
     if let Some(AuditCommand::Verify(arguments)) = &arguments.command {
         return verify::run(app, arguments).await;
     }
+    let AuditFilter { session, subject, from, to, .. } = &arguments.filter;
+    if from.zip(*to).is_some_and(|(from, to)| from >= to) {
+        return Err(CliError::usage("`--from` is not before `--to`"));
+    }
+    // Of a session or a subject the service gives everything there is.
+    let day = match (session, subject, from, to) {
+        (None, None, None, None) => "; without `--from` these are those of the last day",
+        (None, None, None, Some(_)) => "; without `--from` these are those of the day before `--to`",
+        _ => "",
+    };
     let aws = app.aws().await?;
     let records = records(&aws.api(app)?, &query(&arguments.filter)).await?;
     match arguments.format {
         AuditFormat::Json => app.ui.json(&AuditList { records, cursor: None })?,
         AuditFormat::Csv => app.ui.raw(&csv::document(&records)?)?,
         AuditFormat::Table if records.is_empty() => {
-            app.ui.say("no records; without `--from` these are those of the last day");
+            app.ui.say(&format!("no records{day}"));
         }
         AuditFormat::Table => {
             let rows: Vec<_> = records.iter().map(row).collect();
