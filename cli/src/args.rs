@@ -702,10 +702,13 @@ pub(crate) enum Callers {
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Running it again changes the entry and completes what an earlier run left open.
+Running it again completes what an earlier run left open and changes the entry in what is named;
+what is not named stays, and what was kept is said. With --replace it is taken away.
 
 Examples:
   sorry admin callers add sue-mgr --tier developer=8 --tier read-only=36 --mfa
+  sorry admin callers add sue-mgr --role approver
+  sorry admin callers add sue-mgr --replace --tier read-only=36
   sorry admin callers add sue-mgr --tier admin=1 --project atlas --role caller --role admin
   sorry admin callers add --existing arn:aws:sts::123456789012:assumed-role/Research/sue \\
       --namespace sue --person sue --tier developer=8
@@ -728,9 +731,12 @@ pub(crate) struct AddCaller {
     #[arg(long = "project", value_name = "PROJECT")]
     pub(crate) projects: Vec<ProjectName>,
     /// What the caller may do: `caller` asks for sessions, `approver` decides on those of others, `security` and `admin` see and
-    /// end them
-    #[arg(long = "role", value_name = "ROLE", default_value = "caller")]
+    /// end them [default for somebody new: caller]
+    #[arg(long = "role", value_name = "ROLE")]
     pub(crate) roles: Vec<Role>,
+    /// Take away what is not named here: the caller's other tiers, projects and roles, --mfa-by and --source-identity
+    #[arg(long)]
+    pub(crate) replace: bool,
     /// Register a principal that exists elsewhere: no user, no policy, no key
     #[arg(long)]
     pub(crate) existing: bool,
@@ -741,9 +747,9 @@ pub(crate) struct AddCaller {
     #[arg(long, conflicts_with = "existing")]
     pub(crate) mfa: bool,
     /// Who asks a role for MFA: `idp` where its people get it only after their identity provider asked; the deployment must name the
-    /// role in `IdentityProviderRoleArns`
-    #[arg(long, value_enum, default_value = "device", requires = "existing")]
-    pub(crate) mfa_by: MfaBy,
+    /// role in `IdentityProviderRoleArns` [default for somebody new: device]
+    #[arg(long, value_enum, requires = "existing")]
+    pub(crate) mfa_by: Option<MfaBy>,
     /// The source identity that the role's sessions carry already, and keep
     #[arg(long, value_name = "IDENTITY", requires = "existing")]
     pub(crate) source_identity: Option<SourceIdentity>,

@@ -54,6 +54,15 @@ impl Way {
         matches!(self, Self::File | Self::Process(_))
     }
 
+    /// Tries whether the files can be written, before a session or a code is spent on credentials that would have no place. Makes the
+    /// folder, where there is none.
+    pub(crate) fn try_out(&self, app: &App) -> Result<()> {
+        if !self.writes() {
+            return Ok(());
+        }
+        in_context(app, false, |context| app.settings.aws_files.check_writable(context))
+    }
+
     /// As asked for; else in the form of the profile that holds the session already; else into the file.
     pub(crate) async fn new(app: &App, how: &Delivery, found: Option<Form>) -> Result<Self> {
         let kept = if found == Some(Form::Process) { Deliver::Process } else { Deliver::File };
@@ -264,7 +273,11 @@ pub(crate) fn refuse_taken(app: &App, name: &ProfileName) -> Result<()> {
             Err(CliError::failed(format!("profile `{name}` holds something that is not from `sorry`"))
                 .hint("choose another name with `--profile`"))
         }
-        _ => Ok(()),
+        // What is there cannot be read without doubt, so nothing can be written into it.
+        Some(Profile { problems, .. }) => {
+            problems.into_iter().next().map_or(Ok(()), |error| Err(error.into()))
+        }
+        None => Ok(()),
     }
 }
 

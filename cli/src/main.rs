@@ -30,6 +30,7 @@ mod files;
 mod issued;
 mod mfa;
 mod refusal;
+mod remedy;
 mod sessions;
 mod settings;
 mod terminal;

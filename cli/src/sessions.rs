@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use sorry_profiles::Profile;
 use sorry_wire::{
@@ -14,7 +15,8 @@ use crate::{
     app::App,
     error::{CliError, Exit, Result},
     files,
-    time::{shown, with_distance},
+    remedy::remedy,
+    time::{rough, shown, with_distance},
 };
 
 /// How long a command waits before it says how to go on without it.
@@ -170,15 +172,23 @@ pub(crate) fn not_active(session: &SessionView) -> CliError {
     }
     let failure = session.end.as_ref().and_then(|end| end.failure.as_ref());
     match (failure, &session.end) {
-        (Some(failure), _) => CliError::failed(format!("session `{id}` failed: {}", failure.message))
-            .hint(match state {
-                State::CleanUpFailed => {
-                    "something of it is left, which the service goes on removing; nothing of it can be used"
-                }
-                _ if session.activated_at.is_some() => "its access is taken away, and nothing of it stays",
-                _ => "nothing was granted, and nothing of it stays",
-            })
-            .code(failure.code.clone()),
+        (Some(failure), _) => {
+            let error = CliError::failed(format!("session `{id}` failed: {}", failure.message))
+                .hint(match state {
+                    State::CleanUpFailed => {
+                        "something of it is left, which the service goes on removing; nothing of it can be used"
+                    }
+                    _ if session.activated_at.is_some() => "its access is taken away, and nothing of it stays",
+                    _ => "nothing was granted, and nothing of it stays",
+                })
+                .code(failure.code.clone());
+            let Some(code) = error.known_code() else { return error };
+            let error = CliError { exit: code.exit_code(), ..error };
+            match remedy(code) {
+                Some(remedy) => error.also(remedy),
+                None => error,
+            }
+        }
         (None, Some(end)) => {
             let over = session.state.is_over();
             let by = match end.cause {
@@ -366,7 +376,7 @@ pub(crate) fn as_pairs(
     profiles: &[Profile],
 ) -> Vec<(&'static str, String)> {
     let now = (app.clock)();
-    let time = |at: Option<jiff::Timestamp>| at.map(|at| with_distance(at, now)).unwrap_or_default();
+    let time = |at: Option<Timestamp>| at.map(|at| with_distance(at, now)).unwrap_or_default();
     let names: Vec<&str> =
         files::of_session(profiles, &session.session_id).map(|name| name.as_str()).collect();
     let ended = session.end.as_ref();
@@ -388,7 +398,7 @@ pub(crate) fn as_pairs(
         ("requested", time(Some(session.requested_at))),
         ("approval", approval(session)),
         ("active", time(session.activated_at)),
-        ("expires", time(Some(session.expires_at))),
+        expiry(session, now),
         ("extension", extension(session).unwrap_or_default()),
         ("end", cause.unwrap_or_default()),
         ("failure", failure.unwrap_or_default()),
@@ -404,6 +414,27 @@ pub(crate) fn as_pairs(
         ("mfa", if session.mfa { "asked for" } else { "" }.to_owned()),
         ("profile", names.join(", ")),
     ]
+}
+
+/// When a session ended or will, for people.
+pub(crate) fn end(session: &SessionView, now: Timestamp) -> String {
+    if session.state == State::PendingApproval {
+        // No time of day yet: the window begins with the approval.
+        let window = session.expires_at.as_second() - session.requested_at.as_second();
+        return format!("{} after its approval", rough(window.unsigned_abs()));
+    }
+    let ended = session.ended_at.or_else(|| session.end.as_ref().map(|end| end.at));
+    with_distance(ended.filter(|_| session.state.is_over()).unwrap_or(session.expires_at), now)
+}
+
+/// When AWS stops honouring a session, as a pair: once its end was decided, only what was granted.
+pub(crate) fn expiry(session: &SessionView, now: Timestamp) -> (&'static str, String) {
+    match (&session.end, session.activated_at) {
+        (Some(_), Some(_)) => ("was to expire", shown(session.expires_at)),
+        // What never was ACTIVE had no window.
+        (Some(_), None) => ("was to expire", String::new()),
+        (None, _) => ("expires", end(session, now)),
+    }
 }
 
 fn approval(session: &SessionView) -> String {
@@ -506,6 +537,53 @@ pub(crate) mod tests {
         let said = "denied by `ann` at 2026-11-21 05:00:00 UTC: not during the release";
         assert!(error.message.ends_with(said), "{}", error.message);
         assert!(error.hint.unwrap().starts_with("speak to who denied it"));
+    }
+
+    #[test]
+    fn the_code_of_a_failure_says_what_to_do_and_how_to_exit() {
+        for (code, exit, hints) in [
+            (
+                "NoSubscriber",
+                1,
+                "nothing was granted, and nothing of it stays\nhint: somebody of security subscribes",
+            ),
+            (
+                "WindowOver",
+                4,
+                "nothing was granted, and nothing of it stays\nhint: ask again, for a longer time",
+            ),
+            ("Unavailable", 5, "nothing was granted, and nothing of it stays"),
+            ("FromTheFuture", 1, "nothing was granted, and nothing of it stays"),
+        ] {
+            let mut view = session("7k3m9q2x4v8n1c5d", "FAILED");
+            let failure = json!({"code": code, "message": "no"});
+            let end = json!({"cause": "failed", "by": "x", "at": "2026-11-21T05:00:00Z", "failure": failure});
+            view.end = serde_json::from_value(end).unwrap();
+            let error = not_active(&view);
+            assert_eq!((error.exit, error.code.as_deref()), (exit, Some(code)));
+            assert!(error.hint.as_deref().unwrap().starts_with(hints), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_ends_when_it_does_and_not_before_it_has_begun() {
+        let now: Timestamp = "2026-11-21T13:00:00Z".parse().unwrap();
+        let mut view = session("7k3m9q2x4v8n1c5d", "PENDING_APPROVAL");
+        assert_eq!(end(&view, now), "8h after its approval");
+        assert_eq!(expiry(&view, now), ("expires", "8h after its approval".to_owned()));
+        view.state = State::Active;
+        view.activated_at = Some("2026-11-21T04:00:10Z".parse().unwrap());
+        assert_eq!(expiry(&view, now), ("expires", "2026-11-21 12:00:00 UTC (1h ago)".to_owned()));
+
+        let cause = json!({"cause": "revoked", "by": "me", "at": "2026-11-21T05:00:00Z"});
+        view.end = serde_json::from_value(cause).unwrap();
+        for state in [State::Revoking, State::Revoked] {
+            view.state = state;
+            assert_eq!(expiry(&view, now), ("was to expire", "2026-11-21 12:00:00 UTC".to_owned()));
+        }
+        assert_eq!(end(&view, now), "2026-11-21 05:00:00 UTC (8h ago)");
+        view.activated_at = None;
+        assert_eq!(expiry(&view, now).1, "", "denied, or lapsed");
     }
 
     #[test]

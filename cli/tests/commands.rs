@@ -690,6 +690,37 @@ fn somebody_elses_profile_is_refused_before_a_session_is_asked_for() {
     assert_ran!(ran);
 }
 
+/// A session, and a code, would be spent on credentials that have no place.
+#[test]
+fn files_that_cannot_be_written_are_found_before_a_session_is_asked_for() {
+    let server = Server::start(Vec::new());
+    let desk = Desk::facing(&server);
+    let mine = fs::read_to_string(desk.credentials()).unwrap();
+    fs::write(desk.credentials(), format!("{mine}{}no such line\n", profile("sue-developer", ID))).unwrap();
+    let ran = desk.run(&[&EIGHT_HOURS[..], &["--profile", "sue-developer"]].concat());
+    assert!(server.asked().is_empty() && ran.exit == 1 && ran.stderr.contains("line 10"), "{ran}");
+
+    // Named by nobody, it is found by the namespace.
+    let me = json!({"account": "123456789012", "unique_id": "AIDAX", "arn": USER, "administrator": false,
+        "caller": {"unique_id": "AIDAX", "arn": USER, "person": "sue", "namespace": "sue", "tiers": {"developer": 8}, "projects": [],
+            "roles": ["caller"], "registered_at": "2026-11-21T04:00:00Z", "registered_by": "admin"}});
+    let server = Server::start(vec![answer("GET /v1/whoami", 200, me)]);
+    let desk = Desk { endpoint: format!("http://{}/v1", server.address), ..desk }
+        .with("AWS_ENDPOINT_URL", &format!("http://{}", server.address));
+    let desk = desk.with("AWS_ACCESS_KEY_ID", "AKIAEXAMPLEEXAMPLE12").with("AWS_SECRET_ACCESS_KEY", SECRET);
+    let ran = desk.run(&EIGHT_HOURS);
+    assert!(ran.exit == 1 && ran.stderr.contains("line 10"), "{ran}");
+    assert_eq!(server.asked().len(), 1);
+
+    // A folder that others may write to, so that nothing is written there.
+    let server = Server::start(vec![tiers(false)]);
+    let desk = Desk::facing(&server);
+    fs::set_permissions(desk.home.path().join(".aws"), fs::Permissions::from_mode(0o777)).unwrap();
+    let ran = desk.run(&EIGHT_HOURS);
+    server.asked();
+    assert!(ran.exit == 1 && ran.stderr.contains(".aws"), "{ran}");
+}
+
 #[test]
 fn revoked_is_said_when_nothing_is_left_and_the_profile_goes() {
     let delete = format!("DELETE /v1/sessions/{ID}");
@@ -760,6 +791,14 @@ fn lists_show_whole_ids_and_where_the_credentials_are() {
     let server = Server::start(vec![answer("GET /v1/sessions?scope=namespace", 200, &list)]);
     let ran = Desk::facing(&server).run(&["list", "--namespace", "--status", "active", "--output", "json"]);
     assert_eq!(ran.json()["sessions"].as_array().unwrap().len(), 1);
+    // That nothing fits a filter does not mean that nothing is there.
+    for (sessions, said) in
+        [(list, "none of the sessions is in that state"), (json!({"sessions": []}), "nobody has a session")]
+    {
+        let server = Server::start(vec![answer("GET /v1/sessions?scope=everybody", 200, &sessions)]);
+        let ran = Desk::facing(&server).run(&["list", "--everybody", "--status", "clean-up-failed"]);
+        assert!(ran.exit == 0 && ran.stdout.is_empty() && ran.stderr.contains(said), "{ran}");
+    }
 }
 
 /// A folder with one tier of its own.
@@ -959,6 +998,7 @@ fn a_caller_that_the_registry_refuses_leaves_no_user_and_no_key() {
     let put = "PUT /v1/admin/callers/AIDAEXAMPLEEXAMPLE12";
     let server = Server::start(vec![
         answer("POST /", 200, xml("GetCallerIdentity", identity)),
+        answer("GET /v1/admin/callers", 200, json!({"callers": []})),
         answer("POST /", 404, missing),
         answer("POST /", 200, xml("CreateUser", user)),
         answer("POST /", 200, xml("AttachUserPolicy", "")),
@@ -980,6 +1020,7 @@ fn a_caller_that_the_registry_refuses_leaves_no_user_and_no_key() {
         actions,
         [
             "GetCallerIdentity",
+            "-",
             "GetUser",
             "CreateUser",
             "AttachUserPolicy",
@@ -988,13 +1029,13 @@ fn a_caller_that_the_registry_refuses_leaves_no_user_and_no_key() {
             "DeleteUser"
         ]
     );
-    let entry: Value = serde_json::from_str(&asked[4].body).unwrap();
+    let entry: Value = serde_json::from_str(&asked[5].body).unwrap();
     assert_eq!(
         entry,
         json!({"arn": "arn:aws:iam::123456789012:user/sorry/caller/sue-mgr", "person": "sue", "namespace": "sue",
             "tiers": {"developer": 8}, "projects": [], "roles": ["caller"]})
     );
-    assert!(asked[3].body.contains("policy%2Fsorry%2Fservice%2Fsorry-caller"), "{}", asked[3].body);
+    assert!(asked[4].body.contains("policy%2Fsorry%2Fservice%2Fsorry-caller"), "{}", asked[4].body);
     assert_ran!(ran);
 }
 
@@ -1058,6 +1099,67 @@ fn the_audit_is_a_table_or_harmless_csv() {
         let ran = Desk::facing(&server).run(&["admin", "audit", "--session", ID, "--output", format]);
         insta::assert_snapshot!(format!("audit_{format}"), ran.to_string());
     }
+}
+
+#[test]
+fn an_audit_without_records_says_of_which_time_and_no_time_runs_backwards() {
+    for (words, query, said) in [
+        (&[] as &[&str], "", "no records; without `--from` these are those of the last day\n"),
+        (
+            &["--to", "2026-01-02"],
+            "?to=2026-01-02T00%3A00%3A00Z",
+            "no records; without `--from` these are those of the day before `--to`\n",
+        ),
+        (&["--from", "2026-01-02"], "?from=2026-01-02T00%3A00%3A00Z", "no records\n"),
+        (&["--session", ID], "?session=7k3m9q2x4v8n1c5d", "no records\n"),
+        (&["--subject", "sweep"], "?subject=sweep", "no records\n"),
+    ] {
+        let server =
+            Server::start(vec![answer(&format!("GET /v1/audit{query}"), 200, json!({"records": []}))]);
+        let ran = Desk::facing(&server).run(&[&["admin", "audit"], words].concat());
+        server.asked();
+        assert_eq!((ran.exit, ran.stderr.as_str()), (0, said), "{words:?}");
+    }
+    for wrong in [&["--from", "2027-01-01", "--to", "2026-01-01"] as &[&str], &["--subject", "foo"]] {
+        let server = Server::start(vec![]);
+        let ran = Desk::facing(&server).run(&[&["admin", "audit"], wrong].concat());
+        assert_eq!((ran.exit, server.asked().len()), (2, 0), "{ran}");
+    }
+}
+
+#[test]
+fn who_is_suspended_is_told_so_and_asked_nothing_else() {
+    let identity = answer(
+        "POST /",
+        200,
+        xml(
+            "GetCallerIdentity",
+            &format!("<Arn>{USER}</Arn><UserId>AIDAX</UserId><Account>123456789012</Account>"),
+        ),
+    );
+    let me = json!({"account": "123456789012", "unique_id": "AIDAX", "arn": USER, "administrator": false,
+        "caller": {"unique_id": "AIDAX", "arn": USER, "person": "sue", "namespace": "sue", "tiers": {"developer": 8}, "projects": [],
+            "roles": ["caller"], "registered_at": "2026-11-21T04:00:00Z", "registered_by": "admin",
+            "suspended_at": "2026-11-21T05:00:00Z", "suspended_by": "admin"}});
+    let server = Server::start(vec![answer("GET /v1/whoami", 200, me.clone())]);
+    let ran = Desk::facing(&server).run(&["whoami"]);
+    assert!(
+        ran.stdout.contains("2026-11-21 05:00:00 UTC") && ran.stderr.contains("sorry admin callers resume"),
+        "{ran}"
+    );
+
+    let knock = answer("GET /v1/whoami", 403, json!({"message": "Missing Authentication Token"}));
+    let server = Server::start(vec![knock, identity, answer("GET /v1/whoami", 200, me)]);
+    let ran = Desk::facing(&server).run(&["doctor", "--output", "json"]);
+    server.asked();
+    let checks = ran.json();
+    let of = |name: &str| checks.as_array().unwrap().iter().find(|check| check["check"] == name).cloned();
+    let registry = of("registry").unwrap();
+    assert!(
+        registry["ok"] == false && registry["detail"] == "suspended since 2026-11-21 05:00:00 UTC",
+        "{registry}"
+    );
+    assert_eq!(of("subscribers"), None);
 }
 
 #[test]
@@ -1368,21 +1470,24 @@ fn new_key() -> Vec<Answer> {
     );
     let key = "<AccessKey><UserName>sue-mgr</UserName><AccessKeyId>AKIANEWNEWNEWNEWNEW1</AccessKeyId><Status>Active</Status>\
                <SecretAccessKey>NewSecret</SecretAccessKey></AccessKey>";
-    let caller = json!({"unique_id": "AIDAX", "arn": USER, "person": "sue", "namespace": "sue", "tiers": {"developer": 8},
-        "projects": [], "roles": ["caller"], "registered_at": "2026-11-21T04:00:00Z", "registered_by": "admin"});
+    let caller = json!({"unique_id": "AIDAX", "arn": USER, "person": "susan", "namespace": "sue",
+        "tiers": {"developer": 8, "read-only": 36}, "projects": [], "roles": ["caller"], "registered_at": "2026-11-21T04:00:00Z", "registered_by": "admin"});
     vec![
         answer("POST /", 200, xml("GetCallerIdentity", identity)),
+        answer("GET /v1/admin/callers", 200, json!({"callers": [caller]})),
+        answer("POST /", 200, xml("GetUser", &user)),
         answer("POST /", 200, xml("GetUser", &user)),
         answer("POST /", 200, xml("TagUser", "")),
         answer("POST /", 200, xml("AttachUserPolicy", "")),
         answer("PUT /v1/admin/callers/AIDAX", 200, caller),
+        answer("POST /", 200, xml("ListAccessKeys", "<AccessKeyMetadata/><IsTruncated>false</IsTruncated>")),
         answer("POST /", 200, xml("CreateAccessKey", key)),
     ]
 }
 
 #[test]
 fn a_new_key_is_waited_for_until_aws_knows_it_and_every_other_refusal_is_final() {
-    let words = ["admin", "callers", "add", "sue-mgr", "--tier", "developer=8", "--new-key"];
+    let words = ["admin", "callers", "add", "sue-mgr", "--new-key"];
     let known = xml(
         "GetCallerIdentity",
         &format!("<Arn>{USER}</Arn><UserId>AIDAX</UserId><Account>123456789012</Account>"),
@@ -1392,13 +1497,24 @@ fn a_new_key_is_waited_for_until_aws_knows_it_and_every_other_refusal_is_final()
     let server = Server::start(script);
     let ran = Desk::facing(&server).run(&words);
     let asked = server.asked();
-    assert!(asked[7].header("authorization").contains("AKIANEWNEWNEWNEWNEW1"));
+    assert!(asked[10].header("authorization").contains("AKIANEWNEWNEWNEWNEW1"));
     assert_eq!(ran.exit, 0, "{ran}");
+    let entry: Value = serde_json::from_str(&asked[6].body).unwrap();
+    assert_eq!(
+        entry,
+        json!({"arn": USER, "person": "susan", "namespace": "sue", "tiers": {"developer": 8, "read-only": 36},
+            "projects": [], "roles": ["caller"]}),
+        "what is not named stays"
+    );
+    assert!(
+        ran.stderr.contains("Kept: namespace sue, person susan, role caller, tier developer 8h"),
+        "{ran}"
+    );
     assert!(ran.stdout.contains("NewSecret") && ran.stderr.contains("The key works already"), "{ran}");
 
     let server = Server::start([new_key(), vec![xml_refusal("SignatureDoesNotMatch")]].concat_answers());
     let ran = Desk::facing(&server).run(&words);
-    assert_eq!(server.asked().len(), 7);
+    assert_eq!(server.asked().len(), 10);
     assert!(ran.exit == 0 && ran.stderr.contains("whether the key works could not be seen"), "{ran}");
 
     // A key that was not just made is refused at once.

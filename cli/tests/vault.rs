@@ -162,6 +162,53 @@ fn the_key_leaves_its_profile_once_the_vault_has_been_opened_again() {
     assert_eq!(held(&sue)["bootstrap"]["secret_access_key"], SECRET);
 }
 
+/// `setup` takes no other key out of a profile: to say that it does would send people round in a circle.
+#[test]
+fn another_key_than_the_vaults_is_named_without_a_way_to_be_rid_of_it() {
+    let (mut sue, _agent) = set_up();
+    sue.forget_the_key();
+    fs::create_dir(sue.path(".aws")).unwrap();
+    let write = |profiles: &[(&str, &str)]| {
+        let sections = profiles.iter().map(|(name, id)| {
+            format!("[{name}]\naws_access_key_id = {id}\naws_secret_access_key = {SECRET}\n")
+        });
+        fs::write(sue.path(".aws/credentials"), sections.collect::<String>()).unwrap();
+        fs::set_permissions(sue.path(".aws/credentials"), fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    let vault = || {
+        let checks: Value = serde_json::from_str(&sue.run(&["doctor", "--output", "json"]).stdout).unwrap();
+        checks.as_array().unwrap().iter().find(|check| check["check"] == "vault").unwrap().clone()
+    };
+    let other = ("administrator", "AKIAADMINADMINADMIN1");
+    write(&[other]);
+    let status = sue.run(&["vault", "status"]).success();
+    assert!(
+        status.stdout.contains("profile `administrator` holds a long-lived key, not the vault's"),
+        "{status}"
+    );
+    assert!(!status.stdout.contains("fix:"), "{status}");
+    let check = vault();
+    assert_eq!(check["ok"], true, "{check}");
+    assert!(
+        check["detail"].as_str().unwrap().contains("profile `administrator` holds another long-lived key"),
+        "{check}"
+    );
+
+    write(&[other, ("sue-mgr", KEY_ID), ("copy", KEY_ID)]);
+    let check = vault();
+    assert_eq!(check["detail"], "profile `sue-mgr` and profile `copy` hold a long-lived key in plain text");
+    assert_eq!(
+        check["hint"],
+        "sorry setup --from-profile sue-mgr --remove-plain-text; sorry setup --from-profile copy --remove-plain-text"
+    );
+    let words =
+        ["setup", "--from-profile", "administrator", "--remove-plain-text", "--no-recovery", "--no-rotate"];
+    sue.run(&words).refused(&[
+        "not `AKIAADMINADMINADMIN1`",
+        "sorry vault import --from-profile administrator --replace",
+    ]);
+}
+
 #[test]
 fn a_recovery_code_is_shown_once_and_opens_the_vault_at_a_terminal() {
     let server = Server::start(setup_script());
@@ -369,8 +416,24 @@ fn what_is_no_bootstrap_key_is_refused() {
 #[test]
 fn slots_come_and_go_and_every_one_that_stays_must_answer() {
     let (mut sue, agent) = set_up();
-    sue.run_with(&["vault", "add-passphrase", "--stdin"], "open sesame\n").success();
-    sue.run_with(&["vault", "add-passphrase", "--stdin"], "x\n").refused(&["a slot `passphrase` already"]);
+    let add = ["vault", "add-passphrase", "--stdin"];
+    for short in ["x\n", "fourteen chars\n", "äöüäöüäöüäöüäö\n", "\n"] {
+        sue.run_with(&add, short).refused(&[
+            "fewer than 15 characters",
+            "NIST SP 800-63B",
+            "--recovery-code",
+        ]);
+    }
+    let typed = [
+        ("New passphrase", "secret:short"),
+        ("New passphrase", "secret:short, and again"),
+        ("same again", "secret:no"),
+    ];
+    let last = [("New passphrase", "secret:short")];
+    let seen = sue.at_terminal(&[&typed[..], &last].concat(), &["vault", "add-passphrase"]);
+    assert!(seen["exit"] == 2 && seen.to_string().contains("the passphrases differ"), "{seen}");
+    sue.run_with(&add, "open sesame, again\n").success();
+    sue.run_with(&add, "x\n").refused(&["a slot `passphrase` already"]);
     let other = sue.key("desk", &ED25519, PHRASE);
     agent.add(&["-q", other.to_str().unwrap()], PHRASE);
     sue.run(&["vault", "add-key", "--key", other.to_str().unwrap()]).success();
@@ -384,13 +447,14 @@ fn slots_come_and_go_and_every_one_that_stays_must_answer() {
         "slot `passphrase` did not answer",
         "`sorry vault rekey --drop desk --drop passphrase` goes",
     ]);
-    sue.run_with(&["vault", "remove-key", "desk", "--stdin"], "open barley\n").refused(&["does not open"]);
+    sue.run_with(&["vault", "remove-key", "desk", "--stdin"], "open barley, again\n")
+        .refused(&["does not open"]);
     sue.run(&["vault", "remove-key", "attic"]).refused(&["no slot `attic`"]);
     sue.run(&["vault", "remove-key", "desk", "passphrase", "id_ed25519"])
         .refused(&["nothing could open the vault"]);
     assert_eq!(fs::read(sue.vault()).unwrap(), before, "a refusal changes nothing");
 
-    let ran = sue.run_with(&["vault", "remove-key", "desk", "--stdin"], "open sesame\n").success();
+    let ran = sue.run_with(&["vault", "remove-key", "desk", "--stdin"], "open sesame, again\n").success();
     assert!(
         ran.stderr.contains("`desk` no longer opens") && ran.stderr.contains("sorry vault rotate"),
         "{ran}"
@@ -398,9 +462,12 @@ fn slots_come_and_go_and_every_one_that_stays_must_answer() {
     agent.add(&["-q", "-d", sue.path(".ssh/id_ed25519.pub").to_str().unwrap()], "");
     sue.run(&["vault", "export"]).refused(&["does not hold the key"]); // the agent has `desk` still
     sue.set("SSH_AUTH_SOCK", "");
+    let script = [
+        ("Passphrase of the key", "secret:"),
+        ("code of the vault (`passphrase`)", "secret:open sesame, again"),
+    ];
     let script =
-        [("Passphrase of the key", "secret:"), ("code of the vault (`passphrase`)", "secret:open sesame")];
-    let script = [script[0], script[1], ("Passphrase or recovery code `passphrase`", "secret:open sesame")];
+        [script[0], script[1], ("Passphrase or recovery code `passphrase`", "secret:open sesame, again")];
     let seen = sue.at_terminal(&script, &["vault", "rekey", "--drop", "id_ed25519"]);
     assert_eq!(seen["exit"], 0, "{seen}");
     let status: Value =

@@ -12,8 +12,8 @@ use super::Text;
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "\
-For administrators, and for callers who are registered as `security` or `admin`. Without --from
-and --session, the last day.
+For administrators, and for callers who are registered as `security` or `admin`. Without --from,
+--session and --subject, the last day.
 
 Examples:
   sorry admin audit
@@ -90,8 +90,11 @@ fn subject(text: &str) -> Result<String, String> {
     let is_subject = of_caller.is_some_and(|id| !id.is_empty())
         || matches!(text, "sweep" | "tiers")
         || text.parse::<SessionId>().is_ok();
-    let refused =
-        || format!("`{text}` is not `caller#<unique id>`, `refusals#<unique id>`, `sweep` or `tiers`");
+    let refused = || {
+        format!(
+            "`{text}` is not `caller#<unique id>`, `refusals#<unique id>`, `sweep`, `tiers` or a session's whole id"
+        )
+    };
     is_subject.then(|| text.to_owned()).ok_or_else(refused)
 }
 

@@ -127,6 +127,8 @@ pub(crate) struct AddKey {
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
+A passphrase has 15 characters at least: it opens the vault alone.
+
 Examples:
   sorry vault add-passphrase
   sorry vault add-passphrase --recovery-code --label safe
@@ -194,7 +196,7 @@ pub(crate) struct Answers {
 #[command(after_help = "\
 Examples:
   sorry vault import --from-profile sue-mgr
-  sorry admin callers add sue-mgr --tier developer=8 --new-key --output json | sorry vault import --stdin --replace")]
+  sorry admin callers add sue-mgr --new-key --output json | sorry vault import --stdin --replace")]
 pub(crate) struct ImportKey {
     #[command(flatten)]
     pub(crate) source: KeySource,

@@ -12,7 +12,7 @@ use crate::{
     env_vars,
     error::{CliError, Exit, Result},
     files,
-    time::rough,
+    time::{rough, shown},
 };
 
 #[derive(Debug, Serialize)]
@@ -155,13 +155,20 @@ async fn identity(app: &App, aws: &Aws, checks: &mut Vec<Check>) {
         Err(error) => return checks.push(Check::of("registry", error)),
     };
     let me: Result<WhoAmI> = api.get(&["whoami"], &[]).await;
-    let known = me.as_ref().is_ok_and(|me| me.administrator || me.caller.is_some());
+    let suspended = me.as_ref().ok().and_then(|me| me.caller.as_ref()?.suspended_at);
+    // Who is suspended is answered nothing else.
+    let known = suspended.is_none() && me.as_ref().is_ok_and(|me| me.administrator || me.caller.is_some());
     checks.push(match me {
         Err(error) => Check::of("registry", error),
         Ok(me) if me.arn != arn => Check::fail(
             "registry",
             format!("the service sees `{}`, AWS sees `{arn}`", me.arn),
             "do `AWS_ENDPOINT_URL` and the endpoint belong together?",
+        ),
+        Ok(WhoAmI { caller: Some(_), .. }) if let Some(since) = suspended => Check::fail(
+            "registry",
+            format!("suspended since {}", shown(since)),
+            "an administrator can lift that: `sorry admin callers resume`",
         ),
         Ok(WhoAmI { caller: Some(caller), .. }) => Check::ok(
             "registry",

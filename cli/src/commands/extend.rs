@@ -123,6 +123,7 @@ async fn renewed(
     let how =
         Delivery { profile: None, deliver: None, code: arguments.code.clone(), in_place: arguments.in_place };
     let way = Way::new(app, &how, Some(holder.form)).await?;
+    way.try_out(app)?;
     files::deliver(app, aws, session, &how, way, Some(holder.name.clone())).await
 }
 

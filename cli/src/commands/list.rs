@@ -1,6 +1,5 @@
 //! `sorry list`.
 
-use jiff::Timestamp;
 use serde_json::json;
 use sorry_wire::SessionView;
 
@@ -10,7 +9,6 @@ use crate::{
     args::{List, TableFormat},
     error::Result,
     files, sessions,
-    time::with_distance,
 };
 
 pub(crate) async fn run(app: &App, arguments: &List) -> Result<u8> {
@@ -24,6 +22,7 @@ pub(crate) async fn run(app: &App, arguments: &List) -> Result<u8> {
     };
     let of_others = scope != Scope::Mine;
     let mut listed = api.sessions(scope).await?;
+    let none_at_all = listed.is_empty();
     listed.retain(|session| arguments.status.is_none_or(|status| status.fits(session.state)));
     if arguments.output.format == TableFormat::Json {
         let profiles = files::profiles(app).unwrap_or_default();
@@ -34,6 +33,7 @@ pub(crate) async fn run(app: &App, arguments: &List) -> Result<u8> {
     }
     if listed.is_empty() {
         app.ui.say(match scope {
+            _ if !none_at_all => "none of the sessions is in that state; without `--status` all are shown",
             Scope::AwaitingMe => "nothing waits for your approval or review",
             Scope::Everybody => "nobody has a session",
             _ => "no sessions; `sorry request --tier developer --hours 8` asks for one",
@@ -51,7 +51,7 @@ pub(crate) async fn run(app: &App, arguments: &List) -> Result<u8> {
         if of_others {
             row.push(session.person.to_string());
         }
-        let mut ends = with_distance(end(session), now);
+        let mut ends = sessions::end(session, now);
         if sessions::is_being_extended(session) {
             ends.push_str(", being extended");
         }
@@ -65,10 +65,4 @@ pub(crate) async fn run(app: &App, arguments: &List) -> Result<u8> {
     };
     app.ui.table(heading, &listed.iter().map(row).collect::<Vec<_>>())?;
     Ok(0)
-}
-
-/// When a session ended, or will.
-fn end(session: &SessionView) -> Timestamp {
-    let ended = session.ended_at.or_else(|| session.end.as_ref().map(|end| end.at));
-    ended.filter(|_| session.state.is_over()).unwrap_or(session.expires_at)
 }

@@ -20,6 +20,7 @@ pub(crate) async fn run(app: &App, arguments: &Renew) -> Result<u8> {
         None => files::holding(&profiles, &id),
     };
     let way = files::Way::new(app, &arguments.delivery, holder.map(|profile| profile.form)).await?;
+    way.try_out(app)?;
     let holder = holder.map(|profile| profile.name.clone());
     let printed = matches!(way, files::Way::Env);
     let delivered = files::deliver(app, &aws, &session, &arguments.delivery, way, holder).await?;

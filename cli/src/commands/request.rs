@@ -39,6 +39,7 @@ pub(crate) async fn run(app: &App, arguments: Request) -> Result<u8> {
         let found: DryRun = api.post(&["tiers", arguments.tier.as_str(), "sessions"], &body).await?;
         return dry_run::print(app, &found, arguments.output.format);
     }
+    way.try_out(app)?;
     app.on_interrupt("whether the session was asked for is not known: `sorry list` shows it");
     let session: SessionView = api.post(&["tiers", arguments.tier.as_str(), "sessions"], &body).await?;
     let id = session.session_id.clone();
@@ -94,7 +95,7 @@ pub(super) fn print(
         ("state", session.state.to_string()),
         ("tier", session.tier.to_string()),
         ("namespace", session.namespace.to_string()),
-        ("expires", crate::time::with_distance(session.expires_at, now)),
+        sessions::expiry(session, now),
     ];
     if let Some(delivered) = delivered {
         pairs.push(("profile", delivered.profile.to_string()));

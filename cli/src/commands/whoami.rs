@@ -6,6 +6,7 @@ use crate::{
     app::App,
     args::{TextFormat, WhoAmI as Arguments},
     error::Result,
+    time::shown,
 };
 
 pub(crate) async fn run(app: &App, arguments: &Arguments) -> Result<u8> {
@@ -26,8 +27,17 @@ pub(crate) async fn run(app: &App, arguments: &Arguments) -> Result<u8> {
         ("tiers", entry(tiers)),
         ("projects", entry(|caller| joined(&caller.projects))),
         ("roles", entry(roles)),
+        (
+            "suspended",
+            me.caller.as_ref().and_then(|caller| caller.suspended_at).map(shown).unwrap_or_default(),
+        ),
         ("administrator", if me.administrator { "yes" } else { "" }.to_owned()),
     ])?;
+    if me.caller.as_ref().is_some_and(|caller| caller.suspended_at.is_some()) {
+        app.ui.say(
+            "suspended: nothing else is answered until an administrator says `sorry admin callers resume`",
+        );
+    }
     if me.caller.is_none() {
         app.ui.say("not registered: an administrator adds you with `sorry admin callers add`");
     }

@@ -122,6 +122,15 @@ impl AwsFiles {
         Ok(Written { credentials, config, warnings })
     }
 
+    /// Whether the two files could be written now: their folders are there or can be made, belong to the person, and take the lock. For
+    /// finding out before something is done that only makes sense with a profile.
+    ///
+    /// # Errors
+    /// What writing would refuse, whatever the profile.
+    pub fn check_writable(&self, context: &Context<'_>) -> Result<()> {
+        self.prepare(context).map(drop)
+    }
+
     /// Takes the keys of ours out of a profile whose command is ours too: a profile that tools read in two ways has one
     /// form again, the one that renews itself.
     pub(crate) fn remove_duplicate_keys(&self, context: &Context<'_>, name: &ProfileName) -> Result<Removed> {

@@ -109,7 +109,7 @@ pub fn decide(request: &SessionRequest, actor: &Actor, tiers: &TierTable, rules:
 /// The entry of an actor that may ask for sessions.
 ///
 /// # Errors
-/// When the registry does not know the actor, or not as a caller.
+/// When the registry does not know the actor, or knows it without the role `caller`.
 pub fn registered(actor: &Actor) -> Result<&CallerEntry, Refusal> {
     match &actor.entry {
         Some(entry)
@@ -117,6 +117,12 @@ pub fn registered(actor: &Actor) -> Result<&CallerEntry, Refusal> {
         {
             Ok(entry)
         }
+        Some(entry) if entry.account == actor.identity.account => Err(Refusal::new(
+            ErrorCode::NotAllowed,
+            format!("`{}` is registered, but not with the role `caller`", actor.identity.arn),
+            "sessions are for those who have it: an administrator gives it, and tiers, with \
+             `sorry admin callers add NAME --role caller --tier TIER=HOURS`",
+        )),
         _ => Err(unregistered(actor)),
     }
 }
@@ -130,7 +136,7 @@ pub fn suspended(entry: &CallerEntry) -> Refusal {
     )
 }
 
-/// The answer to somebody whom the registry does not know as a caller.
+/// The answer to somebody whom the registry does not know.
 pub fn unregistered(actor: &Actor) -> Refusal {
     Refusal::new(
         ErrorCode::UnknownCaller,
@@ -708,13 +714,19 @@ pub(crate) mod tests {
     #[test]
     fn nobody_gets_a_session_by_account_or_role_they_do_not_have() {
         let tiers = TierTable::built_in().unwrap();
-        let mut strangers = [actor(), actor(), actor()];
-        strangers[0].entry = None;
-        strangers[1].identity.account = "999999999999".parse().unwrap();
-        strangers[2].entry.as_mut().unwrap().roles = [CallerRole::Admin].into();
-        for stranger in strangers {
+        let mut strangers = [
+            (actor(), ErrorCode::UnknownCaller),
+            (actor(), ErrorCode::UnknownCaller),
+            // She is registered, and to say otherwise would have an administrator register her again.
+            (actor(), ErrorCode::NotAllowed),
+        ];
+        strangers[0].0.entry = None;
+        strangers[1].0.identity.account = "999999999999".parse().unwrap();
+        strangers[2].0.entry.as_mut().unwrap().roles = [CallerRole::Approver].into();
+        for (stranger, expected) in strangers {
             let decision = decide(&request("developer", 3600), &stranger, &tiers, &rules());
-            assert!(matches!(decision, Decision::Refuse(Refusal { code: ErrorCode::UnknownCaller, .. })));
+            let Decision::Refuse(refusal) = decision else { panic!("{decision:?}") };
+            assert_eq!(refusal.code, expected, "{refusal:?}");
         }
     }
 

@@ -5,16 +5,17 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
-use sorry_wire::{CallerList, CallerRemoved, CallerView, ErrorCode, MfaBy, Namespace, PersonName, PutCaller};
+use sorry_wire::{CallerList, CallerRemoved, CallerView, ErrorCode, MfaBy, PutCaller};
 
 use super::{
+    entry::{self, Wanted},
     mfa::Device,
     principal::{CallerUser, Iam, Principal, user_name},
 };
 use crate::{
     api::Api,
     app::{App, Aws},
-    args::{AddCaller, ListCallers, RemoveCaller, Role, TableFormat, TextFormat},
+    args::{AddCaller, ListCallers, RemoveCaller, TableFormat, TextFormat},
     commands::whoami::{roles, tiers},
     error::{CliError, Exit, Result},
     time::shown,
@@ -25,33 +26,22 @@ use crate::{
 const NEW_KEY: Duration = Duration::from_secs(20);
 
 pub(super) async fn add(app: &App, arguments: AddCaller) -> Result<u8> {
-    let namespace = match &arguments.namespace {
-        Some(namespace) => namespace.clone(),
-        None => Namespace::of_user(user_name(&arguments.name)).map_err(|error| {
-            CliError::usage(format!("no namespace follows from the name `{}`", arguments.name))
-                .hint(format!("name one with `--namespace`: {}", error.hint()))
-        })?,
-    };
-    let person = match &arguments.person {
-        Some(person) => person.clone(),
-        None => namespace.as_str().parse::<PersonName>()?,
-    };
     if !arguments.existing && !is_user_name(&arguments.name) {
         return Err(CliError::usage(format!("`{}` is not a name for an IAM user", arguments.name)).hint(
             "letters, digits and `+ = , . @ _ -`, 64 at most; for a principal that exists, add `--existing`",
         ));
     }
-    if arguments.tiers.is_empty() && arguments.roles.contains(&Role::Caller) {
-        return Err(CliError::usage("no tier is given, and somebody who asks for sessions needs one")
-            .hint("`--tier developer=8`, or a `--role` beside `caller`"));
-    }
     let aws = app.aws_with_mfa(&arguments.code).await?;
     let api = aws.api(app)?;
     let iam = Iam::new(&aws).await?;
+    let listed: CallerList = api.get(&["admin", "callers"], &[]).await?;
     if arguments.existing {
         let principal = iam.existing(&arguments.name).await?;
-        let caller = register(&api, &arguments, &principal, namespace, person).await?;
+        let before = listed.callers.into_iter().find(|caller| caller.unique_id == principal.unique_id);
+        let wanted = entry::wanted(&arguments, before.as_ref())?;
+        let caller = register(&api, wanted.entry, &principal).await?;
         print(app, &aws, &caller, &Once { key: None, device: None }, arguments.output.format)?;
+        tell(app, before.as_ref(), &caller);
         if caller.unique_id.starts_with("AROA") && caller.mfa == MfaBy::Device {
             app.ui.warn("a role's session shows no MFA: tiers that ask for it are closed to this caller, unless `--mfa-by idp` is true of it");
         }
@@ -63,12 +53,14 @@ pub(super) async fn add(app: &App, arguments: AddCaller) -> Result<u8> {
         return Ok(0);
     }
 
+    let before = registered(&iam, listed, &arguments.name).await?;
+    let Wanted { entry, namespace, person } = entry::wanted(&arguments, before.as_ref())?;
     let name = arguments.name.as_str();
     app.on_interrupt("running the same command again goes on where this one stopped; a key that was not shown must be deleted first");
     app.ui.progress(&format!("making user `{name}` ready"));
     let user = iam.user(name, &namespace, &person).await?;
     app.ui.progress("writing the registry's entry");
-    let caller = match register(&api, &arguments, &user.principal, namespace, person).await {
+    let caller = match register(&api, entry, &user.principal).await {
         Ok(caller) => caller,
         Err(error) => return Err(unregistered(&iam, &user, error).await),
     };
@@ -76,6 +68,7 @@ pub(super) async fn add(app: &App, arguments: AddCaller) -> Result<u8> {
     if let Err(error) = print(app, &aws, &caller, &once, arguments.output.format) {
         return Err(once.unmade(&iam, name, error).await);
     }
+    tell(app, before.as_ref(), &caller);
     if once.key.is_none() && once.device.is_none() {
         return Ok(0);
     }
@@ -152,24 +145,26 @@ impl Once {
     }
 }
 
-async fn register(
-    api: &Api<'_>,
-    arguments: &AddCaller,
-    principal: &Principal,
-    namespace: Namespace,
-    person: PersonName,
-) -> Result<CallerView> {
-    let entry = PutCaller {
-        arn: principal.arn.clone(),
-        person: person.into(),
-        namespace: namespace.into(),
-        tiers: arguments.tiers.iter().map(|wanted| (wanted.tier.to_string(), wanted.hours)).collect(),
-        projects: arguments.projects.iter().map(ToString::to_string).collect(),
-        roles: arguments.roles.iter().copied().map(Into::into).collect(),
-        mfa: arguments.mfa_by.into(),
-        source_identity: arguments.source_identity.clone().map(Into::into),
-    };
+/// The entry of the user that has this name now: one that was made anew is not who it was.
+async fn registered(iam: &Iam, listed: CallerList, name: &str) -> Result<Option<CallerView>> {
+    let named = |caller: &CallerView| caller.arn.contains(":user/") && user_name(&caller.arn) == name;
+    if !listed.callers.iter().any(named) {
+        return Ok(None);
+    }
+    let user = iam.made_user(name, None).await?;
+    Ok(user.and_then(|user| listed.callers.into_iter().find(|caller| caller.unique_id == user.user_id)))
+}
+
+async fn register(api: &Api<'_>, entry: PutCaller, principal: &Principal) -> Result<CallerView> {
+    let entry = PutCaller { arn: principal.arn.clone(), ..entry };
     api.put(&["admin", "callers", &principal.unique_id], &entry).await
+}
+
+/// Says what became of an entry that was there.
+fn tell(app: &App, before: Option<&CallerView>, after: &CallerView) {
+    if let Some(before) = before {
+        app.ui.say(&entry::difference(before, after));
+    }
 }
 
 /// What becomes of the user when its entry was not written: a refusal is final, everything else may have been written all the same.

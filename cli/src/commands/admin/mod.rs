@@ -2,6 +2,7 @@
 
 mod audit;
 mod callers;
+mod entry;
 mod mfa;
 mod principal;
 mod suspension;

@@ -164,11 +164,16 @@ async fn again(app: &App, arguments: &Setup) -> Result<(Open, Option<AccessKeyId
     if open.contents().retired.contains(&found.access_key_id) {
         return Ok((open, Some(found.access_key_id)));
     }
+    let from = match &found.place {
+        Place::Profile(name) => format!(" --from-profile {name}"),
+        Place::StandardInput => " --stdin".to_owned(),
+        Place::Environment | Place::Terminal => String::new(),
+    };
     Err(CliError::new(
         Exit::Refused,
         format!("the vault holds the key `{}`, not `{}`", bootstrap.access_key_id, found.access_key_id),
     )
-    .hint("`sorry vault import --replace` puts another key into the vault"))
+    .hint(format!("`sorry vault import{from} --replace` puts another key in its place")))
 }
 
 async fn region(app: &App) -> Result<()> {

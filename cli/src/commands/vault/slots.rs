@@ -24,6 +24,10 @@ use crate::{
 const ROTATE: &str =
     "whoever could open the old file still has what was in it: `sorry vault rotate` makes that worthless";
 
+/// The fewest characters of a new passphrase, which alone opens the vault. Source: NIST SP 800-63B-4, section 3.1.1.2, for passwords that
+/// are the only factor.
+const FEWEST_CHARACTERS: usize = 15;
+
 /// A key, and the agent that may hold it.
 pub(crate) struct Chosen {
     pub(crate) key: Key,
@@ -135,9 +139,12 @@ pub(super) async fn add_passphrase(app: &App, arguments: AddPassphrase) -> Resul
     let passphrase = match &code {
         Some(code) => code.to_passphrase(),
         None if arguments.stdin => {
-            lines(1)?.pop().ok_or_else(|| CliError::usage("standard input holds no passphrase"))?
+            let typed = lines(1)?.pop();
+            let typed = typed.ok_or_else(|| CliError::usage("standard input holds no passphrase"))?;
+            long_enough(&typed)?;
+            typed
         }
-        None => new_passphrase().await?,
+        None => new_passphrase(app).await?,
     };
     let new = NewSlot::Passphrase { label: &label, passphrase: &passphrase, costs: Costs::default() };
     let sealed = open.add(&new, (app.clock)(), &mut vault::random())?;
@@ -149,19 +156,39 @@ pub(super) async fn add_passphrase(app: &App, arguments: AddPassphrase) -> Resul
     Ok(0)
 }
 
-async fn new_passphrase() -> Result<SecretSlice<u8>> {
+async fn new_passphrase(app: &App) -> Result<SecretSlice<u8>> {
     let nobody = || {
         CliError::usage("there is no terminal to ask for a passphrase")
             .hint("`--stdin` reads it from standard input, `--recovery-code` makes one")
     };
+    let mut refused = CliError::usage("the passphrases differ");
     for _ in 0..TRIES {
         let first = terminal::ask_secret("New passphrase of the vault").await.ok_or_else(nobody)?;
+        if let Err(error) = long_enough(&first) {
+            refused = error;
+            app.ui.say(&refused.message);
+            continue;
+        }
         let second = terminal::ask_secret("The same again").await.ok_or_else(nobody)?;
         if first.expose_secret() == second.expose_secret() {
             return Ok(first);
         }
+        refused = CliError::usage("the passphrases differ");
+        app.ui.say(&refused.message);
     }
-    Err(CliError::usage("the passphrases differ"))
+    Err(refused)
+}
+
+/// Whoever has a copy of the file can guess at a passphrase for as long as they like.
+fn long_enough(passphrase: &SecretSlice<u8>) -> Result<()> {
+    let bytes = passphrase.expose_secret();
+    let characters = std::str::from_utf8(bytes).map_or(bytes.len(), |text| text.chars().count());
+    if characters >= FEWEST_CHARACTERS {
+        return Ok(());
+    }
+    Err(CliError::usage(format!("the passphrase has fewer than {FEWEST_CHARACTERS} characters"))
+        .hint("NIST SP 800-63B asks for as many of one that opens something alone: some words do")
+        .also("`--recovery-code` makes one that nobody can guess"))
 }
 
 /// Labels are how people name slots.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use sorry_profiles::Form;
+use sorry_profiles::{AccessKeyId, Form};
 use sorry_vault::{Agent, Open, Rotation, Slot, SlotKind, Vault};
 
 use super::contents;
@@ -64,7 +64,18 @@ struct SlotLine {
 #[derive(Debug, Serialize)]
 struct PlainText {
     place: String,
-    fix: String,
+    /// How to change that; nothing for another key than the vault's, of which there may be reasons that nobody here knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
+}
+
+impl PlainText {
+    /// `profile a and profile b hold a long-lived key in plain text`.
+    fn told<'a>(found: impl Iterator<Item = &'a Self>, key: &str) -> String {
+        let places: Vec<&str> = found.map(|plain| plain.place.as_str()).collect();
+        let verb = if places.len() == 1 { "holds" } else { "hold" };
+        format!("{} {verb} {key} in plain text", places.join(" and "))
+    }
 }
 
 pub(super) fn run(app: &App, arguments: &VaultStatus) -> Result<u8> {
@@ -79,16 +90,22 @@ pub(super) fn run(app: &App, arguments: &VaultStatus) -> Result<u8> {
 /// One line for `sorry doctor`: what is well, or what is not and how to change it.
 pub(crate) fn verdict(app: &App) -> Result<std::result::Result<String, (String, String)>> {
     let status = status(app)?;
-    if let Some(PlainText { place, fix }) = status.plain_text.first().filter(|_| status.exists) {
-        return Ok(Err((format!("{place} holds a long-lived key in plain text"), fix.clone())));
-    }
+    let (to_fix, others): (Vec<_>, Vec<_>) = status.plain_text.iter().partition(|plain| plain.fix.is_some());
     if !status.exists {
-        let place = status
-            .plain_text
-            .first()
-            .map_or(String::new(), |plain| format!("; {} holds a long-lived key in plain text", plain.place));
+        let place = match status.plain_text.as_slice() {
+            [] => String::new(),
+            found => format!("; {}", PlainText::told(found.iter(), "a long-lived key")),
+        };
         return Ok(Ok(format!("there is none (`sorry setup` makes one){place}")));
     }
+    if !to_fix.is_empty() {
+        let fixes: Vec<&str> = to_fix.iter().filter_map(|plain| plain.fix.as_deref()).collect();
+        return Ok(Err((PlainText::told(to_fix.into_iter(), "a long-lived key"), fixes.join("; "))));
+    }
+    let beside = match others.as_slice() {
+        [] => String::new(),
+        found => format!("; {}", PlainText::told(found.iter().copied(), "another long-lived key")),
+    };
     if let Some(rotation) = status.rotation {
         return Ok(Err((
             format!("a rotation is not finished, {}", rotation.told),
@@ -103,7 +120,7 @@ pub(crate) fn verdict(app: &App) -> Result<std::result::Result<String, (String, 
     let slots: Vec<String> = status.slots.iter().map(|slot| format!("`{}`", slot.label)).collect();
     let opens = if status.opens { "open through the agent" } else { "shut: it would ask" };
     Ok(Ok(format!(
-        "{opens}, generation {}, opened by {}",
+        "{opens}, generation {}, opened by {}{beside}",
         status.generation.unwrap_or_default(),
         slots.join(", ")
     )))
@@ -111,6 +128,7 @@ pub(crate) fn verdict(app: &App) -> Result<std::result::Result<String, (String, 
 
 fn status(app: &App) -> Result<Status> {
     let mut status = Status { path: app.store().path().display().to_string(), ..Status::default() };
+    let mut held = None;
     if let Some(stored) = app.stored_vault()? {
         let vault = &stored.vault;
         status.exists = true;
@@ -121,6 +139,7 @@ fn status(app: &App) -> Result<Status> {
         status.slots = vault.slots().iter().map(|slot| slot_line(app, agent.as_ref(), slot)).collect();
         match opened(app, vault) {
             Ok(open) => {
+                held = open.contents().bootstrap.as_ref().map(|key| key.access_key_id.clone());
                 status.opens = true;
                 status.key = open.contents().bootstrap.as_ref().map(|key| KeyLine {
                     access_key_id: key.access_key_id.to_string(),
@@ -131,7 +150,7 @@ fn status(app: &App) -> Result<Status> {
             Err(error) => status.shut = Some(error.message),
         }
     }
-    status.plain_text = plain_text(app)?;
+    status.plain_text = plain_text(app, held.as_ref())?;
     Ok(status)
 }
 
@@ -176,11 +195,12 @@ fn slot_line(app: &App, agent: Option<&Agent>, slot: &Slot) -> SlotLine {
     line
 }
 
-/// Long-lived keys that lie open: in the environment, and in profiles that are not a session's.
-fn plain_text(app: &App) -> Result<Vec<PlainText>> {
+/// Long-lived keys that lie open: in the environment, and in profiles that are not a session's. `held` is the vault's, as far as that is
+/// known: `setup` takes that one, and no other, out of a profile.
+fn plain_text(app: &App, held: Option<&AccessKeyId>) -> Result<Vec<PlainText>> {
     let mut found = Vec::new();
     if app.settings.environment.key().is_some_and(|(_, _, is_temporary)| !is_temporary) {
-        let fix = "take it out of where it is set (`~/.bashrc`?), after `sorry setup`".to_owned();
+        let fix = Some("take it out of where it is set (`~/.bashrc`?), after `sorry setup`".to_owned());
         found.push(PlainText { place: "the environment (`AWS_SECRET_ACCESS_KEY`)".to_owned(), fix });
     }
     for profile in files::profiles(app)? {
@@ -189,13 +209,12 @@ fn plain_text(app: &App) -> Result<Vec<PlainText>> {
         }
         let key =
             files::in_context(app, false, |context| app.settings.aws_files.plain_key(context, &profile.name));
-        if !key.is_ok_and(|key| key.is_some_and(|key| !key.is_temporary)) {
-            continue;
-        }
+        let Some(key) = key.ok().flatten().filter(|key| !key.is_temporary) else { continue };
+        let is_anothers = held.is_some_and(|held| *held != key.access_key_id);
         let name = &profile.name;
         found.push(PlainText {
             place: format!("profile `{name}`"),
-            fix: format!("sorry setup --from-profile {name} --remove-plain-text"),
+            fix: (!is_anothers).then(|| format!("sorry setup --from-profile {name} --remove-plain-text")),
         });
     }
     Ok(found)
@@ -239,8 +258,11 @@ fn print(app: &App, status: &Status) -> Result<()> {
         }
     }
     for PlainText { place, fix } in &status.plain_text {
-        app.ui.data(&format!("plain text: {place} holds a long-lived key"))?;
-        app.ui.data(&format!("       fix: {fix}"))?;
+        let whose = if fix.is_some() { "a long-lived key" } else { "a long-lived key, not the vault's" };
+        app.ui.data(&format!("plain text: {place} holds {whose}"))?;
+        if let Some(fix) = fix {
+            app.ui.data(&format!("       fix: {fix}"))?;
+        }
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ pub(super) async fn run(app: &App, arguments: &Audit) -> Result<u8> {
     if let Some(AuditCommand::Verify(arguments)) = &arguments.command {
         return verify::run(app, arguments).await;
     }
-    let AuditFilter { from, to, session, .. } = &arguments.filter;
+    let AuditFilter { session, subject, from, to, .. } = &arguments.filter;
     if let (Some(from), Some(to)) = (from, to)
         && from >= to
     {
@@ -28,16 +28,19 @@ pub(super) async fn run(app: &App, arguments: &Audit) -> Result<u8> {
             shown(*to)
         )));
     }
+    // Of a session or a subject the service gives everything there is.
+    let day = match (session, subject, from, to) {
+        (None, None, None, None) => "; without `--from` these are those of the last day",
+        (None, None, None, Some(_)) => "; without `--from` these are those of the day before `--to`",
+        _ => "",
+    };
     let aws = app.aws().await?;
     let records = records(&aws.api(app)?, &query(&arguments.filter)).await?;
     match arguments.format {
         AuditFormat::Json => app.ui.json(&AuditList { records, cursor: None })?,
         AuditFormat::Csv => app.ui.raw(&csv::document(&records)?)?,
         AuditFormat::Table if records.is_empty() => {
-            app.ui.say(match (from, session) {
-                (None, None) => "no records; without `--from` these are those of the last day",
-                _ => "no records",
-            });
+            app.ui.say(&format!("no records{day}"));
         }
         AuditFormat::Table => {
             let rows: Vec<_> = records.iter().map(row).collect();
