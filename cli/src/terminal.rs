@@ -14,6 +14,8 @@ use rustix::{
 use secrecy::{ExposeSecret, SecretSlice};
 use zeroize::Zeroizing;
 
+use crate::error::{CliError, Exit, Result};
+
 /// Longer than anything that is typed.
 const LONGEST_LINE: usize = 4096;
 
@@ -40,6 +42,20 @@ pub(crate) async fn ask_secret(question: &str) -> Option<SecretSlice<u8>> {
 pub(crate) async fn confirm(question: &str) -> Option<bool> {
     let answer = ask(&format!("{question} [y/N]")).await?;
     Some(matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Asks for a yes that a command cannot go on without. `stays` says how things are after a no, and `besides` what else there is to know
+/// where nobody can be asked.
+///
+/// # Errors
+/// At a no, which is a refusal, and where nobody can be asked, which is a command line without `--yes`.
+pub(crate) async fn agreed(question: &str, stays: &str, besides: &str) -> Result<()> {
+    match confirm(question).await {
+        Some(true) => Ok(()),
+        Some(false) => Err(CliError::new(Exit::Refused, stays)),
+        None => Err(CliError::usage(format!("there is no terminal to ask at, so {stays}"))
+            .hint(format!("`--yes` agrees without being asked; {besides}"))),
+    }
 }
 
 /// Puts the echo back, if it is off. Also for a program that is about to end while somebody is typing.

@@ -230,9 +230,23 @@ fn table(heading: &[&str], rows: &[Vec<String>]) -> Vec<String> {
         .collect()
 }
 
+/// A number of things: `1 digest`, `2 digests`.
+pub(crate) fn counted<N: std::fmt::Display + PartialEq + From<u8>>(count: N, one: &str) -> String {
+    let several = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {one}{several}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_is_not_several() {
+        assert_eq!(
+            [0_u64, 1, 2].map(|count| counted(count, "digest")),
+            ["0 digests", "1 digest", "2 digests"]
+        );
+    }
 
     #[test]
     fn tables_line_up_and_cut_nothing() {

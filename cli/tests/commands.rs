@@ -853,7 +853,7 @@ fn tiers_are_published_when_they_were_shown_and_agreed_to() {
     let desk = Desk::facing(&server);
     assert_ran!(desk.run(&["admin", "tiers", "diff", path]));
     let asked = desk.run(&["admin", "tiers", "publish", path]);
-    assert_eq!(asked.exit, 1, "{asked}");
+    assert_eq!(asked.exit, 2, "{asked}");
     assert!(asked.stderr.contains("nothing was published") && asked.stderr.contains("--yes"), "{asked}");
     assert_ran!(desk.run(&["admin", "tiers", "publish", path, "--yes"]));
     let sent: Value = serde_json::from_str(&server.asked()[3].body).unwrap();
@@ -1642,7 +1642,7 @@ fn what_is_wrong_is_said_and_mended_as_far_as_it_is_ours() {
     let before = fs::read_to_string(desk.credentials()).unwrap();
     assert_ran!(desk.run(&["profiles", "fix", "--offline", "--dry-run"]));
     let unasked = desk.run(&["profiles", "fix", "--offline"]);
-    assert_eq!((unasked.exit, unasked.stderr.contains("--yes")), (1, true), "{unasked}");
+    assert_eq!((unasked.exit, unasked.stderr.contains("--yes")), (2, true), "{unasked}");
     assert_eq!(fs::read_to_string(desk.credentials()).unwrap(), before);
 
     let fixed = desk.run(&["profiles", "fix", "--offline", "--yes"]);

@@ -521,7 +521,9 @@ fn another_key_is_imported_only_when_the_old_one_may_go() {
     );
     assert_eq!(held(&sue)["bootstrap"]["access_key_id"], "AKIAEXAMPLEEXAMPLE99");
     server.asked();
-    sue.run(&["vault", "remove"]).refused(&["--yes"]);
+    assert_eq!(sue.run(&["vault", "remove"]).refused(&["--yes"]).exit, Some(2));
+    let no = sue.at_terminal(&[("Delete the vault?", "n")], &["vault", "remove"]);
+    assert!(no["exit"] == 3 && no.to_string().contains("the vault stays"), "{no}");
     sue.run(&["vault", "remove", "--yes"]).success();
     assert!(!sue.vault().exists());
     sue.run(&["vault", "show"]).refused(&["there is no vault", "sorry setup"]);

@@ -149,8 +149,8 @@ pub(crate) struct AddPassphrase {
 
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The vault is encrypted anew, for which every key and passphrase that stays must answer. Whoever could
-open the old file still can: rotate the AWS key afterwards.
+The vault is encrypted anew, for which every key and passphrase that stays must answer. Whoever
+could open the old file still can: rotate the AWS key afterwards.
 
 Examples:
   sorry vault remove-key laptop

@@ -8,7 +8,7 @@ use crate::{
     api::Scope,
     app::App,
     args::{CheckProfiles, ListProfiles, MendProfiles, Profiles, TableFormat},
-    error::{CliError, Exit, Result},
+    error::{Exit, Result},
     files, terminal,
     time::with_distance,
 };
@@ -190,9 +190,9 @@ async fn mend(app: &App, plan: &[Change], arguments: &MendProfiles, nothing: &st
     if arguments.dry_run {
         return Ok(0);
     }
-    if !arguments.yes && terminal::confirm("do this?").await != Some(true) {
-        return Err(CliError::failed("nothing was changed")
-            .hint("without a terminal, `--yes` agrees; `--dry-run` only shows"));
+    if !arguments.yes {
+        let only_shows = "`--dry-run` only shows";
+        terminal::agreed("do this?", "nothing was changed", only_shows).await?;
     }
     let fixed =
         files::in_context(app, arguments.in_place, |context| app.settings.aws_files.apply(context, plan))?;

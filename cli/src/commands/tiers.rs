@@ -8,6 +8,7 @@ use crate::{
     commands::dry_run,
     error::Result,
     sessions::grant_name,
+    ui::counted,
 };
 
 pub(crate) async fn run(app: &App, arguments: Tiers) -> Result<u8> {
@@ -97,7 +98,7 @@ fn pairs(tier: &TierView) -> Vec<(&'static str, String)> {
         ("asks for", asks_for(tier)),
         ("gives", gives(tier)),
         ("addresses", dry_run::addresses(&tier.addresses)),
-        ("told", tier.alert_subscribers.map(|count| format!("{count} subscribers")).unwrap_or_default()),
+        ("told", tier.alert_subscribers.map(|count| counted(count, "subscriber")).unwrap_or_default()),
         ("namespace", of(|rendered| rendered.namespace.to_string())),
         ("project", of(|rendered| rendered.project.as_ref().map(ToString::to_string).unwrap_or_default())),
         ("boundary", of(|rendered| rendered.boundary.clone())),

@@ -88,10 +88,8 @@ async fn publish(app: &App, arguments: &TierFolder, code: &MfaCode, yes: bool) -
     }
     if !yes {
         let question = format!("publish the tiers of digest {digest}?");
-        if terminal::confirm(&question).await != Some(true) {
-            return Err(CliError::failed("nothing was published")
-                .hint("without a terminal, `--yes` agrees; `sorry admin tiers diff` only shows"));
-        }
+        let only_shows = "`sorry admin tiers diff` only shows";
+        terminal::agreed(&question, "nothing was published", only_shows).await?;
     }
     let body = PublishTiers { tiers: set.tiers, templates: set.templates, replaces: before.digest };
     let published: TierSetView = api.put(&["admin", "tiers"], &body).await?;

@@ -89,25 +89,31 @@ pub(super) async fn show(app: &App, arguments: &ShowVault) -> Result<u8> {
     });
     let text = match arguments.output.format {
         TextFormat::Json => format!("{object:#}\n"),
-        TextFormat::Text => lines(&object, ""),
+        TextFormat::Text => lines(&object),
     };
     app.ui.secret(&SecretString::from(text))?;
     Ok(0)
 }
 
 /// One line for each value.
-fn lines(value: &Value, name: &str) -> String {
+fn lines(value: &Value) -> String {
+    let mut pairs = Vec::new();
+    flattened(value, "", &mut pairs);
+    let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    pairs.iter().map(|(name, text)| format!("{name:width$}  {text}\n")).collect()
+}
+
+fn flattened(value: &Value, name: &str, pairs: &mut Vec<(String, String)>) {
     match value {
-        Value::Null => String::new(),
-        Value::Object(members) => members
-            .iter()
-            .map(|(member, value)| {
+        Value::Null => {}
+        Value::Object(members) => {
+            for (member, value) in members {
                 let name = if name.is_empty() { member.clone() } else { format!("{name}.{member}") };
-                lines(value, &name)
-            })
-            .collect(),
-        Value::String(text) => format!("{name}  {text}\n"),
-        other => format!("{name}  {other}\n"),
+                flattened(value, &name, pairs);
+            }
+        }
+        Value::String(text) => pairs.push((name.to_owned(), text.clone())),
+        other => pairs.push((name.to_owned(), other.to_string())),
     }
 }
 
@@ -165,14 +171,7 @@ pub(super) async fn remove(app: &App, arguments: &RemoveVault) -> Result<u8> {
     if !arguments.yes {
         let question =
             "The AWS key in the vault is gone then, unless it lies elsewhere, too. Delete the vault?";
-        match terminal::confirm(question).await {
-            Some(true) => {}
-            Some(false) => return Err(CliError::new(Exit::Refused, "the vault stays")),
-            None => {
-                return Err(CliError::usage("there is no terminal to ask at")
-                    .hint("`--yes` deletes the vault without asking"));
-            }
-        }
+        terminal::agreed(question, "the vault stays", "it cannot be had back").await?;
     }
     files::in_context(app, false, |context| Ok(app.store().remove(&stored.vault, context)))??;
     app.forget_cache();

@@ -17,6 +17,7 @@ use crate::{
     args::{TextFormat, VerifyAudit},
     error::{CliError, Result, causes},
     time::shown,
+    ui::counted,
 };
 
 /// Faults that are listed; all of them are in the JSON.
@@ -173,10 +174,20 @@ fn print(app: &App, found: &Verification, format: TextFormat) -> Result<()> {
     if found.findings.len() > MOST_LISTED {
         app.ui.say(&format!("and {} more: `--output json` has all", found.findings.len() - MOST_LISTED));
     }
-    let until = found.digested_until.map_or_else(|| "no digest yet".to_owned(), shown);
+    let digested = match found.digested_until {
+        None => "none: there is no digest yet".to_owned(),
+        Some(until) => {
+            format!(
+                "{} of them, in {}, until {}",
+                found.digested,
+                counted(found.digests, "digest"),
+                shown(until)
+            )
+        }
+    };
     app.ui.pairs(&[
         ("records", found.sealed.to_string()),
-        ("in digests", format!("{} of them, in {} digests, until {until}", found.digested, found.digests)),
+        ("in digests", digested),
         (
             "without hash",
             match found.unsealed {
@@ -188,7 +199,7 @@ fn print(app: &App, found: &Verification, format: TextFormat) -> Result<()> {
     if found.findings.is_empty() {
         app.ui.say("nothing was altered, removed, put in or moved");
         if found.digests == 0 {
-            app.ui.warn("without a digest, the chains alone say so: the first one is written an hour and a quarter after the first sweep");
+            app.ui.warn("without a digest, the chains alone say so: the service writes the first one by itself, as a rule an hour and a quarter after its first sweep");
         }
     }
     Ok(())
