@@ -93,6 +93,36 @@ fn a_suspended_caller_loses_its_access_and_gets_no_other_until_it_is_resumed() {
     ask(&sue, "developer").success();
 }
 
+/// An administrator who makes somebody an approver takes nothing away by it, and who has no role `caller` any more is told so.
+#[test]
+fn what_is_not_named_stays_in_the_registry_until_it_is_replaced() {
+    let aws = LocalAws::start();
+    let ann = aws.register("ann-mgr");
+    let administrator = aws.administrator_person();
+    let add = |flags: &[&str]| {
+        administrator.sorry(&[&["admin", "callers", "add", "ann-mgr"], flags].concat()).success()
+    };
+    let entry = || ann.sorry(&["whoami", "--output", "json"]).success().json()["caller"].clone();
+    let before = entry();
+    let said = add(&["--role", "approver", "--tier", "developer=4"]);
+    assert!(
+        said.stderr.contains("Added: role approver. Changed: tier developer from 8h to 4h. Kept: "),
+        "{said:?}"
+    );
+    let mut expected = before["tiers"].clone();
+    expected["developer"] = 4.into();
+    assert_eq!(
+        (&entry()["tiers"], &entry()["roles"]),
+        (&expected, &serde_json::json!(["caller", "approver"]))
+    );
+
+    let said = add(&["--replace", "--role", "approver"]);
+    assert!(said.stderr.contains("Taken away: role caller, tier admin 8h"), "{said:?}");
+    let refused = ask(&ann, "developer");
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert!(refused.stderr.contains("is registered, but not with the role `caller`"), "{refused:?}");
+}
+
 #[test]
 fn security_ends_other_peoples_sessions_and_a_colleague_does_not() {
     let aws = LocalAws::start();
