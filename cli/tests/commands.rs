@@ -1153,7 +1153,9 @@ fn who_is_suspended_is_told_so_and_asked_nothing_else() {
     let ran = Desk::facing(&server).run(&["doctor", "--output", "json"]);
     server.asked();
     let checks = ran.json();
-    let of = |name: &str| checks.as_array().unwrap().iter().find(|check| check["check"] == name).cloned();
+    let of = |name: &str| {
+        checks["checks"].as_array().unwrap().iter().find(|check| check["check"] == name).cloned()
+    };
     let registry = of("registry").unwrap();
     assert!(
         registry["ok"] == false && registry["detail"] == "suspended since 2026-11-21 05:00:00 UTC",

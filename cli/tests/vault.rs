@@ -177,7 +177,7 @@ fn another_key_than_the_vaults_is_named_without_a_way_to_be_rid_of_it() {
     };
     let vault = || {
         let checks: Value = serde_json::from_str(&sue.run(&["doctor", "--output", "json"]).stdout).unwrap();
-        checks.as_array().unwrap().iter().find(|check| check["check"] == "vault").unwrap().clone()
+        checks["checks"].as_array().unwrap().iter().find(|check| check["check"] == "vault").unwrap().clone()
     };
     let other = ("administrator", "AKIAADMINADMINADMIN1");
     write(&[other]);
@@ -198,7 +198,7 @@ fn another_key_than_the_vaults_is_named_without_a_way_to_be_rid_of_it() {
     let check = vault();
     assert_eq!(check["detail"], "profile `sue-mgr` and profile `copy` hold a long-lived key in plain text");
     assert_eq!(
-        check["hint"],
+        check["hints"][0],
         "sorry setup --from-profile sue-mgr --remove-plain-text; sorry setup --from-profile copy --remove-plain-text"
     );
     let words =

@@ -116,8 +116,9 @@ fn the_key_opens_for_the_functions_the_administrators_and_whoever_deploys() {
     let names: Vec<_> = statements.keys().map(String::as_str).collect();
     let expected = [
         "Administration",
-        "AlarmsAndEventsToTheTopic",
+        "AlarmsToTheTopic",
         "CloudFormationMakesTheTables",
+        "RulesToTheTopic",
         "TheAdministrators",
         "TheFunctions",
     ];
