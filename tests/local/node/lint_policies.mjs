@@ -46,10 +46,10 @@ const ALSO_KNOWN = [
 const used = new Set();
 const each = (value) => (value === undefined ? [] : Array.isArray(value) ? value : [value]);
 
-// `aws:PrincipalTag/x` as `aws:principaltag/`: keys have no case, and what follows is the tag's name.
+// `aws:PrincipalTag/x` as `aws:principaltag/`, and `kms:EncryptionContext:x` as `kms:encryptioncontext:`: keys have no case, and what
+// follows is the name of a tag, or of a part of the context.
 function family(key) {
-  const [name, tag] = key.toLowerCase().split(/\/(.*)/s);
-  return tag === undefined ? name : `${name}/`;
+  return key.toLowerCase().replace(/^([^:/]+:[^:/]+[:/]).*/s, "$1");
 }
 
 // The actions that a pattern stands for, each with what the reference says of it.
