@@ -16,7 +16,9 @@ import { readFileSync } from "node:fs";
 import { createValidatedPolicy, validateIdentityPolicy, validateResourcePolicy } from "@cloud-copilot/iam-policy";
 import { runSimulation } from "@cloud-copilot/iam-simulate";
 
-const { documents, questions } = JSON.parse(readFileSync(0, "utf8"));
+// The simulator takes no name after `kms:EncryptionContext:`, and does so after the slash of a key that every action knows.
+const input = readFileSync(0, "utf8").replaceAll('"kms:EncryptionContext:', '"aws:PrincipalTag/kms:EncryptionContext:');
+const { documents, questions } = JSON.parse(input);
 
 // A document is checked once, and not with every question.
 const checked = new Map();

@@ -156,6 +156,14 @@ fn the_key_opens_for_the_functions_the_administrators_and_whoever_deploys() {
             "{name}: the key is for what lies in a service, and not for use by itself"
         );
     }
+    // The topic's own, and nothing else: a rule does not tell KMS whose it is, and the topic's policy says whose it takes.
+    let topic = rendered(&Template::deployed().resource("AlertTopic")["TopicName"]);
+    let told = &statements["RulesToTheTopic"]["Condition"];
+    let arn = told["StringEquals"]["kms:EncryptionContext:aws:sns:topicArn"].to_string();
+    assert!(arn.contains(&format!(":{topic}\"")) && !arn.contains('*'), "{arn}");
+    assert_eq!(told.as_object().unwrap().len(), 1, "{told}");
+    assert_eq!(statements["RulesToTheTopic"]["Principal"], json!({"Service": "events.amazonaws.com"}));
+
     // Source: IAM guide, "Forward access sessions": with DynamoDB called by CloudFormation as the example.
     let made = &statements["CloudFormationMakesTheTables"]["Condition"]["StringEquals"];
     assert_eq!(made["aws:CalledViaFirst"], "cloudformation.amazonaws.com");
