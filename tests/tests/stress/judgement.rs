@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use jiff::{Timestamp, ToSpan};
@@ -141,6 +142,22 @@ pub(crate) fn sweep(aws: &LocalAws) -> Value {
         let report = aws.sweep();
         (report["unfinished"] == false).then_some(report)
     })
+}
+
+/// Waits for the workflows that were at an end as the sweep came by, and were left to it: one that met the sweep pauses for up to a
+/// minute before it tries again (`CleanUp` in `session.asl.json`).
+#[track_caller]
+pub(crate) fn ended(aws: &LocalAws) {
+    let began = Instant::now();
+    loop {
+        let mut ending = rows(aws);
+        ending.retain(|row| row.state.is_ending());
+        if ending.is_empty() {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_secs(150), "nobody ends: {ending:#?}");
+        thread::sleep(Duration::from_millis(500));
+    }
 }
 
 /// Credentials that a session gave.

@@ -103,6 +103,9 @@ fn a_caller_is_given_one_key_and_one_device_whatever_becomes_of_the_answers_that
         let devices = aws.call("iam.list_mfa_devices", json!({"UserName": name}));
         let told: Value = serde_json::from_slice(&done.stdout).unwrap();
         assert_eq!(devices["MFADevices"].as_array().unwrap().len(), 1, "{disturbance:?}");
-        assert_eq!(devices["MFADevices"][0]["SerialNumber"], told["mfa_device"]["serial_number"], "{disturbance:?}");
+        assert_eq!(
+            devices["MFADevices"][0]["SerialNumber"], told["mfa_device"]["serial_number"],
+            "{disturbance:?}"
+        );
     }
 }
