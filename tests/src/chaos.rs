@@ -56,28 +56,39 @@ pub struct Weather {
     pub thousandths: [u64; 7],
     /// Longest delay of a request that is passed on in the end.
     pub delay: Duration,
-    /// Longest time after which a late one is; half of it at least.
+    /// Longest time after which a late one is.
     pub late: Duration,
+    /// The shortest.
+    pub late_at_least: Duration,
     /// The one service that is disturbed, as signatures name it; nothing given: all.
     pub only: Option<&'static str>,
 }
 
+/// The longest that a late request is on its way in any weather.
+pub const LATE: Duration = Duration::from_secs(6);
+
 impl Weather {
     /// Nothing happens.
-    pub const QUIET: Self =
-        Self { thousandths: [0; 7], delay: Duration::ZERO, late: Duration::ZERO, only: None };
+    pub const QUIET: Self = Self {
+        thousandths: [0; 7],
+        delay: Duration::ZERO,
+        late: Duration::ZERO,
+        late_at_least: Duration::ZERO,
+        only: None,
+    };
 
     /// Every fifth request meets something. The SDK tries each call three times, so about one call in a hundred fails for good, and
     /// a life of a session makes some forty calls.
     pub const STORM: Self = Self {
         thousandths: [80, 40, 3, 30, 30, 30, 20],
         delay: Duration::from_millis(1500),
-        late: Duration::from_secs(6),
+        late: LATE,
+        late_at_least: Duration::ZERO,
         only: None,
     };
 
     /// Nothing happens by itself, and what is late is so by seconds.
-    pub const STILL: Self = Self { late: Duration::from_secs(6), ..Self::QUIET };
+    pub const STILL: Self = Self { late: LATE, late_at_least: Duration::from_secs(3), ..Self::QUIET };
 
     /// A service that nobody reaches.
     pub const fn without(service: &'static str) -> Self {
@@ -285,8 +296,8 @@ impl Shared {
                     return client.shutdown(Shutdown::Both);
                 }
                 Some(Disturbance::Late) => {
-                    let half = weather.late / 2;
-                    let (shared, after) = (self.clone(), half + self.part_of(half));
+                    let more = self.part_of(weather.late.saturating_sub(weather.late_at_least));
+                    let (shared, after) = (self.clone(), weather.late_at_least + more);
                     // Counted before this request is no longer.
                     self.under_way.fetch_add(1, Ordering::SeqCst);
                     thread::spawn(move || {

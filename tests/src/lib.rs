@@ -29,7 +29,7 @@ use std::{
 };
 
 pub use calls::{Call, Recorder, counted};
-pub use chaos::{ChaosProxy, Disturbance, Weather};
+pub use chaos::{ChaosProxy, Disturbance, LATE, Weather};
 pub use gateway::Gateway;
 pub use judge::{Judge, Keys, Verdict};
 pub use local_aws::{LocalAws, keys_of};
