@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use sorry_session::State;
 use sorry_tests::{ChaosProxy, Disturbance, LocalAws, Weather, eventually};
@@ -95,6 +96,10 @@ fn a_caller_is_given_one_key_and_one_device_whatever_becomes_of_the_answers_that
     // Switching a device on says nothing that could get lost: it is seen whether it is on.
     for (number, disturbance) in UNANSWERED.into_iter().enumerate() {
         let name = format!("enabled{number}");
+        // The codes are those of a half minute, which must not end while the call is sent again.
+        eventually("a half minute has begun", Duration::from_secs(30), || {
+            (Timestamp::now().as_second() % 30 < 15).then_some(())
+        });
         proxy.set(Weather::STILL);
         proxy.disturb_next("iam EnableMFADevice", disturbance);
         let done = add(&name);
