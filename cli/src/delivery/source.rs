@@ -1,7 +1,7 @@
 //! Which profile a command hands out, and the credentials in it, whichever form it has.
 
 use jiff::Timestamp;
-use sorry_credentials::{Freshness, Lent, SessionCredentials};
+use sorry_credentials::{Lent, SessionCredentials};
 use sorry_profiles::{
     AccessKeyId, Form, Profile, ProfileName, Region, SecretAccessKey, SessionMark, SessionToken,
 };
@@ -95,13 +95,8 @@ impl Chosen {
     /// The credentials: as they stand in the file, or from the vault, renewed where that is due.
     pub(crate) async fn credentials(&self, app: &App) -> Result<Source> {
         if self.form == Form::Process {
-            let session = self.session.as_str();
-            let cached = provider(app, session, false)?.cached()?;
-            let lent = match cached.freshness() {
-                Freshness::Fresh => cached.lent(),
-                _ => provider(app, session, true)?.renewed(cached).await?,
-            };
-            return Ok(Source::from(lent));
+            let provider = provider(app, self.session.as_str(), true)?;
+            return Ok(Source::from(provider.lent().await?));
         }
         let expires_at = self.expires_at.unwrap_or(Timestamp::MAX);
         if expires_at <= (app.clock)() {
@@ -139,8 +134,7 @@ impl From<Lent> for Source {
     }
 }
 
-/// The provider over one session, from the settings. Without `online` it gives what is cached and sets up no TLS, which
-/// takes twenty milliseconds.
+/// The provider over one session, from the settings. Without `online` it gives what is cached and sets up no TLS.
 pub(crate) fn provider(app: &App, session: &str, online: bool) -> Result<SessionCredentials> {
     let settings = &app.settings;
     let mut builder = SessionCredentials::builder(session)
