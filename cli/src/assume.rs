@@ -50,10 +50,8 @@ pub(crate) async fn assume(
 /// The error with what can be done about the session that it leaves behind, unless it speaks of that already.
 pub(crate) fn goes_on(error: CliError, session: &SessionView) -> CliError {
     let id = &session.session_id;
-    if error.names(id.as_str()) {
-        return error;
-    }
-    error.also(format!("the session is ACTIVE: `sorry renew {id}` tries again, `sorry revoke {id}` ends it"))
+    let hint = format!("the session is ACTIVE: `sorry renew {id}` tries again, `sorry revoke {id}` ends it");
+    error.also_about(id.as_str(), hint)
 }
 
 async fn lend(app: &App, aws: &Aws, session: &SessionView, key: Key<'_>) -> Result<TemporaryCredentials> {

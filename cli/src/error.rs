@@ -84,9 +84,11 @@ impl CliError {
         self
     }
 
-    /// Whether a text, such as a session's id, stands in what is told.
-    pub(crate) fn names(&self, text: &str) -> bool {
-        self.message.contains(text) || self.hint.as_ref().is_some_and(|hint| hint.contains(text))
+    /// With one more hint about something, such as a session by its id, unless what is told speaks of it already.
+    pub(crate) fn also_about(self, name: &str, hint: impl Into<String>) -> Self {
+        let is_told =
+            self.message.contains(name) || self.hint.as_ref().is_some_and(|hint| hint.contains(name));
+        if is_told { self } else { self.also(hint) }
     }
 
     /// The service's code, where it is one of its codes.

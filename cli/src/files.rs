@@ -138,12 +138,10 @@ pub(crate) async fn deliver(
     };
     let delivered = delivered.map_err(|error| {
         // Said already, and better, by whoever assumed the role.
-        if error.names(id.as_str()) {
-            return error;
-        }
-        error.also(format!(
+        let hint = format!(
             "the session is ACTIVE: `sorry renew {id} --profile NAME` writes it elsewhere, `sorry revoke {id}` ends it"
-        ))
+        );
+        error.also_about(id.as_str(), hint)
     })?;
     if let Some(replaced) = replaced {
         app.ui.warn(&format!(

@@ -589,27 +589,26 @@ fn sts_refusal() -> Answer {
     )
 }
 
-fn sts_credentials() -> Answer {
+fn sts_lends(operation: &str) -> Answer {
     answer(
         "POST /",
         200,
-        "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials>\
-         <AccessKeyId>ASIALENTLENTLENT1234</AccessKeyId><SecretAccessKey>LentSecretLentSecretLentSecret</SecretAccessKey>\
-         <SessionToken>LentTokenLentToken</SessionToken><Expiration>2098-01-01T00:00:00Z</Expiration></Credentials>\
-         </AssumeRoleResult></AssumeRoleResponse>",
+        format!(
+            "<{operation}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{operation}Result><Credentials>\
+             <AccessKeyId>ASIALENTLENTLENT1234</AccessKeyId><SecretAccessKey>LentSecretLentSecretLentSecret</SecretAccessKey>\
+             <SessionToken>LentTokenLentToken</SessionToken><Expiration>2098-01-01T00:00:00Z</Expiration></Credentials>\
+             </{operation}Result></{operation}Response>"
+        ),
     )
+}
+
+fn sts_credentials() -> Answer {
+    sts_lends("AssumeRole")
 }
 
 /// Temporary credentials with MFA.
 fn sts_session() -> Answer {
-    answer(
-        "POST /",
-        200,
-        "<GetSessionTokenResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetSessionTokenResult><Credentials>\
-         <AccessKeyId>ASIALENTLENTLENT1234</AccessKeyId><SecretAccessKey>LentSecretLentSecretLentSecret</SecretAccessKey>\
-         <SessionToken>LentTokenLentToken</SessionToken><Expiration>2098-01-01T00:00:00Z</Expiration></Credentials>\
-         </GetSessionTokenResult></GetSessionTokenResponse>",
-    )
+    sts_lends("GetSessionToken")
 }
 
 /// What IAM lists of its user's MFA devices.

@@ -47,7 +47,7 @@ pub(crate) async fn run(app: &App, arguments: Request) -> Result<u8> {
         "session `{id}` goes on: `sorry renew {id}` fetches its credentials, `sorry revoke {id}` ends it"
     );
     app.on_interrupt(goes_on.clone());
-    let told = |error: CliError| if error.names(id.as_str()) { error } else { error.also(goes_on.clone()) };
+    let told = |error: CliError| error.also_about(id.as_str(), goes_on.clone());
     let pending = session.state == State::PendingApproval;
     // A code that was given with the command is long used up, or over, when somebody has decided.
     if arguments.no_wait || (pending && arguments.delivery.code.is_given()) {
